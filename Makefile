@@ -1,0 +1,45 @@
+# From a bare Debian machine: `make demo`, then `make test`. Both install what is missing and say so.
+.DEFAULT_GOAL := help
+.PHONY: help demo test soak lint format dev lock clean
+
+PYTHON := .venv/bin/python
+# The tests run against the installed wheels: -P keeps this directory, which holds the sources, off sys.path.
+PYTEST := COLDCRED_WHEELS=1 PYTHONSAFEPATH=1 $(PYTHON) -m pytest
+ARGS ?=
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## found an appliance in ./demo, issue, carry a bundle to a site, verify there with no network
+	@provisioning/bootstrap run
+	@$(PYTHON) -P provisioning/demo.py
+
+test: ## everything CI runs: linters, types, import contracts, tests on the installed wheels
+	@provisioning/bootstrap test
+	@$(MAKE) --no-print-directory lint
+	@$(PYTEST) -m "not soak" $(ARGS)
+
+soak: ## the long campaigns
+	@provisioning/bootstrap test
+	@$(PYTEST) -m soak --timeout 3600 $(ARGS)
+
+lint: ## ruff, mypy --strict, import contracts
+	@provisioning/bootstrap test
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
+	@PYTHONPATH=.:verifier .venv/bin/lint-imports --quiet
+
+format: ## write what the linters can write themselves
+	@provisioning/bootstrap test
+	@.venv/bin/ruff check --fix --quiet .
+	@.venv/bin/ruff format --quiet .
+
+dev: ## .venv-dev, which imports the source tree instead of wheels
+	@provisioning/bootstrap dev
+
+lock: ## write requirements/*.txt anew from requirements/*.in (needs the network)
+	@requirements/lock
+
+clean: ## remove what can be made again
+	rm -rf .venv .venv-dev dist demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The test suite. It may import everything; nothing imports it."""
