@@ -1,0 +1,180 @@
+"""What carrying out a command may write: each entry says something else than the person signed, and is refused."""
+
+import pytest
+
+from coldcred.acts import Act
+from coldcred.canonical import Json, sha256_hex
+from coldcred.errors import LogReason
+from tests.support import plant
+from tests.support.logrules import Breaking, Broken, name, refusal, site_args, step
+from tests.support.logworld import LogWorld, issue_args
+from tests.support.signers import Signer
+
+BROKEN = Broken()
+
+
+@pytest.fixture(scope="module")
+def begun() -> LogWorld:
+    """Return a log whose appliance was founded by four people and has its keys."""
+    return LogWorld.begin().start()
+
+
+def _add_site(world: LogWorld, **changes: Json) -> int:
+    """Add a site that alice asks for and bob approves, with something else in its entry."""
+    asked, members = site_args()
+    asking = world.agreed(world.command("alice", Act.SITE_ADD, asked))
+    return world.asked("site.added", asking, members, {"site": "line-9"}, **changes)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The credential is for another workload than the person signed for.")
+def _another_workload(world: LogWorld) -> int:
+    return world.issue(workload=f"{plant.WORKLOAD}-other")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The credential is for another audience than the person signed for.")
+def _another_audience(world: LogWorld) -> int:
+    return world.issue(audience=f"{plant.AUDIENCE}/other")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The credential has a scope more than the person signed for.")
+def _more_scopes(world: LogWorld) -> int:
+    return world.issue(scopes=["orders.read", "orders.write"])
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The credential is under another profile than the person signed for.")
+def _another_profile(world: LogWorld) -> int:
+    return world.issue(profile="orders-writer")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The person signed for a profile that no entry before it set.")
+def _profile_that_nobody_set(world: LogWorld) -> int:
+    return world.issue(world.command("alice", Act.CREDENTIAL_ISSUE, issue_args(profile="later")))
+
+
+def _result(world: LogWorld, **changes: Json) -> int:
+    """Issue with another result."""
+    seq, now = world.head.size, world.time + 1
+    times: dict[str, Json] = {"iat": now, "nbf": now, "exp": now + 900}
+    status: Json = {"idx": 1, "uri": f"{plant.ISSUER}/status/line-1/1"}
+    result: Json = {"jti": "j" * 22, **times, "status": status, "log": seq, "site": "line-1", **changes}
+    return world.issue(result=result)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The credential lives a second longer than the person signed for.")
+def _longer_than_asked(world: LogWorld) -> int:
+    return _result(world, exp=world.time + 1 + 901)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential names the entry that it stands in.")
+def _log_index_of_another_entry(world: LogWorld) -> int:
+    return _result(world, log=0)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential's `iat` is the time of its entry, give or take 120 s.")
+def _issued_at_another_time(world: LogWorld) -> int:
+    return _result(world, iat=world.time + 1 - 121)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Entry and result name one site.")
+def _result_for_another_site(world: LogWorld) -> int:
+    return _result(world, site="line-2")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The person asked to revoke another credential.")
+def _another_credential_revoked(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle()
+    args: dict[str, Json] = {"credential": f"credential-{issued:012d}", "reason": "lost"}
+    asking = world.command("bob", Act.CREDENTIAL_REVOKE, {**args, "credential": "credential-000000000000"})
+    return world.asked("credential.revoked", asking, args, {"credential": args["credential"], "exp": 1, "log": issued})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on another workload.")
+def _another_workload_enrolled(world: LogWorld) -> int:
+    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
+    members: dict[str, Json] = {"workload": {**asked, "owner": "bob"}}
+    return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on another key.")
+def _another_key_enrolled(world: LogWorld) -> int:
+    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
+    key, other = (Signer.named(name).public.jwk() for name in ("robot", "mallory"))
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, {**asked, "key": {**key}}))
+    members: dict[str, Json] = {"workload": {**asked, "key": {**other}}}
+    return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on a workload without a key.")
+def _key_enrolled_that_nobody_asked_for(world: LogWorld) -> int:
+    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
+    members: dict[str, Json] = {"workload": {**asked, "key": {**Signer.named("mallory").public.jwk()}}}
+    return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on another profile.")
+def _another_profile_set(world: LogWorld) -> int:
+    profile: Json = {**plant.profile(), "lifetime": 60}
+    asking = world.agreed(world.command("alice", Act.PROFILE_SET, {"profile": {**plant.profile()}}))
+    return world.asked("profile.set", asking, {"profile": profile}, {"profile": "orders-reader"})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on another site.")
+def _another_site_added(world: LogWorld) -> int:
+    site: Json = {"name": "line-9", "audiences": ["https://mallory.example"]}
+    return _add_site(world, site=site)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What the requester is told again is what was asked for.")
+def _result_that_says_something_else(world: LogWorld) -> int:
+    return _add_site(world, result={"site": "line-8"})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The officer submitted other files.")
+def _other_trust_submitted(world: LogWorld) -> int:
+    return step(world, lambda: world.trust(files={"targets/trust/plan.json": world.keep(b"other")}))
+
+
+@BROKEN.by(LogReason.MISSING_BLOB, "What custodians signed is in the export.")
+def _trust_without_its_files(world: LogWorld) -> int:
+    seq = step(world, world.trust)
+    del world.blobs[sha256_hex(b"targets/trust/plan.json")]
+    return seq
+
+
+def _bundle(world: LogWorld, **args: Json) -> int:
+    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1", **args})
+    return step(world, lambda: world.bundle(1, asking))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The bundle is for another site than the person signed for.")
+def _bundle_for_another_site(world: LogWorld) -> int:
+    return _bundle(world, site="line-2")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle's number that was begun is never used again.")
+def _bundle_number_used_twice(world: LogWorld) -> int:
+    world.bundle(1)
+    return _bundle(world)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle is created only after its status lists were signed.")
+def _bundle_that_was_not_begun(world: LogWorld) -> int:
+    members: dict[str, Json] = {"site": "line-1", "sequence": 1, "lists": ["https://a.example/1"], "issued_at": 1}
+    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
+    return world.asked("bundle.created", asking, {**members, "end": 2, "signs": world.signs("bundle", b"site")}, {})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An export's entry says how far the export reaches at least.")
+def _export_of_another_size(world: LogWorld) -> int:
+    return world.asked("log.exported", world.command("carol", Act.LOG_EXPORT, {}), {}, {"size": world.head.size})
+
+
+@pytest.mark.parametrize(("broken", "reason"), BROKEN.rows, ids=name)
+def test_a_broken_rule_is_refused_at_its_entry(broken: Breaking, reason: LogReason, begun: LogWorld) -> None:
+    """A log that breaks one rule, named by the case, is refused for the right reason and at the right entry."""
+    world = begun.copy()
+    seq = broken(world)
+    assert refusal(world) == (reason, seq)

@@ -1,0 +1,67 @@
+"""The two command lines as people and scripts use them: real processes, secrets through descriptors."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT = 60
+ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+CTL = (sys.executable, "-P", "-m", "appliance")
+COLDCRED = (sys.executable, "-P", "-m", "coldcred")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended: its exit code, its data and its talk."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    secrets: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+) -> Ended:
+    """Run a command; `secrets` maps options such as `--pin-fd` to what their descriptor holds, one line."""
+    with ExitStack() as stack:
+        arguments, descriptors = [], []
+        for option, secret in (secrets or {}).items():
+            read, write = os.pipe()
+            stack.callback(os.close, read)
+            os.write(write, f"{secret}\n".encode())
+            os.close(write)
+            descriptors.append(read)
+            arguments += [option, str(read)]
+        words = [str(word) for word in command]
+        ended = subprocess.run(
+            [*words[:4], *arguments, *words[4:]],
+            env=ENVIRONMENT,
+            cwd=cwd,
+            input=stdin,
+            pass_fds=descriptors,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def coldcred(*arguments: str | Path, stdin: str = "") -> Ended:
+    """Run the verifier's command line."""
+    return run([*COLDCRED, *arguments], stdin=stdin)

@@ -1,0 +1,77 @@
+"""Per purpose, a charter and signing inputs within it, for tests of whatever holds keys."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from appliance import bundling
+from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, LogCharter, Purpose, StatusCharter
+from coldcred.credential import write_claims
+from coldcred.jose import Typ, signing_input
+from coldcred.keys import Algorithm
+from coldcred.log.note import Checkpoint
+from coldcred.status import StatusList, bits_with
+from hsm.keystore import KeyOrder, KeyStore
+from coldcred.keys import PublicKey
+from tests.support import world
+from tests.support.world import World
+
+WORLD = World.make()
+UNTIL = world.NOW + 60 * world.DAY
+
+
+@dataclass(frozen=True)
+class Case:
+    """One purpose: a charter, and `make(n, kid)`, the n-th input (from 1) that the key `kid` may sign after the last."""
+
+    charter: KeyCharter
+    make: Callable[[int, str], bytes]
+
+    def inputs(self, count: int, kid: str) -> list[bytes]:
+        """Give the first `count` inputs."""
+        return [self.make(number, kid) for number in range(1, count + 1)]
+
+
+def token_input(number: int, kid: str, **changes: object) -> bytes:
+    """Give the signing input of an access token; `changes` replace members of the credential."""
+    credential = WORLD.credential(**{"jti": f"jti-{number:016}", **changes})
+    return signing_input(Typ.ACCESS, Algorithm.ES256, kid, write_claims(credential))
+
+
+def status_input(number: int, kid: str, uri: str = world.STATUS_URI) -> bytes:
+    """Give the signing input of a status list in which one bit is set."""
+    made = StatusList(uri, bits_with({number}), world.NOW, world.NOW + world.DAY, 3600)
+    return signing_input(Typ.STATUS_LIST, Algorithm.ES256, kid, made.claims())
+
+
+def log_input(size: int, _kid: str = "", *, origin: str = world.ORIGIN, root: bytes | None = None) -> bytes:
+    """Give the text of a checkpoint; the root follows from the size unless one is given."""
+    return Checkpoint(origin, size, size.to_bytes(32) if root is None else root).text()
+
+
+def site_input(number: int, _kid: str = "", *, expires: int = UNTIL) -> bytes:
+    """Give the signed part of the role `site` of bundle `number`."""
+    documents = WORLD.site_documents(WORLD.times(number))
+    return bundling.site(sequence=number, documents=documents, expires=expires).signing_input
+
+
+CASES: dict[Purpose, Case] = {
+    Purpose.TOKENS: Case(WORLD.access_charter(), token_input),
+    Purpose.STATUS: Case(StatusCharter(Algorithm.ES256, f"{world.ISSUER}/status/"), status_input),
+    Purpose.LOG: Case(LogCharter(Algorithm.ED25519, world.ORIGIN), log_input),
+    Purpose.BUNDLE: Case(BundleCharter(Algorithm.ES256, BUNDLE_ROLES, UNTIL), site_input),
+}
+
+
+def admitted(store: KeyStore, purpose: Purpose = Purpose.TOKENS, key_id: bytes = b"0123456789abcdef") -> PublicKey:
+    """Make a key for a purpose in a store and admit it."""
+    charter = CASES[purpose].charter
+    public = store.generate(KeyOrder(key_id, charter))
+    store.admit(key_id, charter, public)
+    return public
+
+
+def signatures(answers: Sequence[object]) -> list[bytes]:
+    """Give the answers, which must all be signatures."""
+    for answer in answers:
+        assert isinstance(answer, bytes), answer
+    return [answer for answer in answers if isinstance(answer, bytes)]

@@ -1,0 +1,388 @@
+"""A log as an honest appliance writes it, built with real keys, and every way to build a dishonest one.
+
+`LogWorld` goes forward only: each step appends an entry to the chain. Whoever drives it holds the log key and all keys
+of the appliance, as an attacker inside it would; what he does not hold are the keys of people, unless a test says so.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from coldcred import founding, framing
+from coldcred.acts import Act
+from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
+from coldcred.command import Verdict, approval_claims, command_claims
+from coldcred.jose import Typ, parse_unverified
+from coldcred.keys import Algorithm
+from coldcred.log import entry as entries
+from coldcred.log.chain import Head
+from coldcred.log.note import Checkpoint, VerifierKey, sign_note
+from coldcred.log.tree import Frontier, leaf_hash
+from tests.support import plant
+from tests.support.signers import Signer
+
+Event = dict[str, Json]
+
+ORIGIN = "plant-a.example/log"
+STATUS_LIST = f"{plant.ISSUER}/status/line-1/1"
+OFFICERS = {
+    "alice": ["officer", "issuer"],
+    "bob": ["officer", "approver"],
+    "dora": ["approver"],
+    "carol": ["auditor"],
+}
+
+
+def appliance_key(purpose: str, owner: str = "plant-a") -> Signer:
+    """Give the appliance's key for a purpose; another owner has other keys."""
+    return Signer.named(f"{owner} {purpose}", Algorithm.ED25519 if purpose == "log" else Algorithm.ES256)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A signed command: its token, its id, who signed and for what."""
+
+    token: str
+    person: str
+    act: Act
+    args: dict[str, Json]
+    expires: int
+
+    @property
+    def id(self) -> str:
+        """The command's id."""
+        return sha256_hex(parse_unverified(self.token).signing_input)
+
+    @property
+    def document(self) -> str:
+        """SHA-256 of the stored bytes."""
+        return sha256_hex(self.token.encode())
+
+
+@dataclass
+class LogWorld:
+    """A log under construction; `approvals` has, for each request that waits, approval id to person."""
+
+    founded: founding.Founding
+    owner: str
+    time: int = plant.TIME + 3600
+    head: Head = field(default_factory=Head)
+    frontier: Frontier = field(default_factory=Frontier)
+    bodies: list[bytes] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    approvals: dict[str, dict[str, str]] = field(default_factory=dict)
+    open: list[int] = field(default_factory=list)
+    serial: int = 0
+
+    @classmethod
+    def begin(cls, members: dict[str, Json] | None = None, owner: str = "plant-a", **changes: Json) -> Self:
+        """Give the world after its founding entry, by four people unless told."""
+        body = dumps(plant.members(OFFICERS) if members is None else members)
+        world = cls(founding.parse(body), owner)
+        tokens = plant.signatures(body)
+        event: Event = {
+            "type": "founded",
+            "founding": world.keep(body),
+            "signatures": [world.keep(token.encode()) for token in tokens],
+        }
+        world.append({**event, **changes})
+        return world
+
+    def copy(self) -> Self:
+        """Give a world that goes its own way from here."""
+        return copy.deepcopy(self)
+
+    def keep(self, body: bytes) -> str:
+        """Store a blob and give its digest."""
+        self.blobs[sha256_hex(body)] = body
+        return sha256_hex(body)
+
+    def append(self, event: Mapping[str, Json], *, after: int = 1) -> int:
+        """Append an event `after` seconds; gives the entry's number."""
+        self.time += after
+        entry = entries.write(self.head.size, self.time, self.head.digest, event)
+        self.head, self.frontier = Head.of(entry), self.frontier.append(entry.leaf)
+        self.bodies.append(entry.body)
+        if "signs" in event:
+            self.open.append(entry.seq)
+        return entry.seq
+
+    def kid(self, purpose: str) -> str:
+        """Give the thumbprint of the appliance's key."""
+        return appliance_key(purpose, self.owner).kid
+
+    def signs(self, purpose: str, *inputs: bytes) -> list[Json]:
+        """Give the member `signs` for these signing inputs."""
+        return [{"kid": self.kid(purpose), "sha256": sha256_hex(data)} for data in inputs]
+
+    def start(self) -> Self:
+        """Start, order and make all keys, and write the first checkpoint."""
+        self.append({"type": "started", "version": "0.1.0"})
+        for plan in self.founded.keys:
+            self.order(plan.name)
+            self.make(plan.name)
+        return self.checkpoint().settle()
+
+    def order(self, name: str, **changes: Json) -> None:
+        """Order a key of the founding."""
+        plan = next((plan for plan in self.founded.keys if plan.name == name), self.founded.keys[0])
+        key_id = sha256_hex(name.encode())[:32]
+        event: Event = {"type": "key.ordered", "name": name, "id": key_id, "token": plan.token}
+        self.append({**event, "charter": plan.charter.as_json(), **changes})
+
+    def make(self, name: str, **changes: Json) -> None:
+        """Write that an ordered key was made."""
+        plan = next(plan for plan in self.founded.keys if plan.name == name)
+        public: Json = appliance_key(plan.charter.purpose, self.owner).public.jwk()
+        event: Event = {"type": "key.done", "name": name, "public": public, "not_before": self.time}
+        self.append({**event, "not_after": self.time + plan.valid_for, **changes})
+
+    def command(self, person: str, act: Act, args: dict[str, Json], **claims: Json) -> Asking:
+        """Sign a command and keep it."""
+        self.serial += 1
+        expires = self.time + 3600
+        made = command_claims(
+            appliance=self.founded.appliance_id,
+            epoch=1,
+            act=act,
+            args=args,
+            jti=f"{self.serial:022d}",
+            issued_at=self.time,
+            expires_at=expires,
+        )
+        token = plant.operator(person).token(Typ.COMMAND, {**made, **claims})
+        self.keep(token.encode())
+        return Asking(token, person, act, args, expires)
+
+    def asked(
+        self, kind: str, asking: Asking, members: Mapping[str, Json], result: Json = None, **changes: Json
+    ) -> int:
+        """Append an event that carries out a command, with all approvals given so far."""
+        given = self.approvals.get(asking.id, {})
+        event: Event = {
+            "type": kind,
+            "command": asking.id,
+            "document": asking.document,
+            "act": asking.act.value,
+            "by": asking.person,
+            "people": [*sorted({asking.person, *given.values()})],
+            "approvals": [*sorted(given)],
+            **members,
+        }
+        if result is not None:
+            event["result"] = result
+        return self.append({**event, **changes})
+
+    def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
+        """Write that a command waits for people."""
+        members: Event = {"need": need, "expires": asking.expires, "attachments": []}
+        self.asked("command.waiting", asking, members, **changes)
+        self.approvals[asking.id] = {}
+        return asking
+
+    def approval(self, person: str, asking: Asking, verdict: Verdict = Verdict.APPROVE, **claims: Json) -> str:
+        """Sign an approval and keep it; gives its token."""
+        self.serial += 1
+        made = approval_claims(
+            appliance=self.founded.appliance_id,
+            epoch=1,
+            command=asking.id,
+            verdict=verdict,
+            jti=f"{self.serial:022d}",
+            issued_at=self.time,
+            expires_at=self.time + 3600,
+        )
+        token = plant.operator(person).token(Typ.APPROVAL, {**made, **claims})
+        self.keep(token.encode())
+        return token
+
+    def approve(
+        self, person: str, asking: Asking, verdict: Verdict = Verdict.APPROVE, *, token: str = "", **changes: Json
+    ) -> str:
+        """Write that a person approved, or denied; gives the approval's id."""
+        token = token or self.approval(person, asking, verdict)
+        approval = sha256_hex(parse_unverified(token).signing_input)
+        given = self.approvals.setdefault(asking.id, {})
+        event: Event = {
+            "type": "approval.given",
+            "approval": approval,
+            "request": asking.id,
+            "verdict": verdict.value,
+            "by": person,
+            "people": [*sorted({asking.person, *given.values(), person})],
+            "need": 2,
+            "document": sha256_hex(token.encode()),
+        }
+        self.append({**event, **changes})
+        if verdict is Verdict.APPROVE:
+            given[approval] = person
+        return approval
+
+    def agreed(self, asking: Asking, *others: str) -> Asking:
+        """Let a command wait and these people approve it."""
+        self.wait(asking)
+        for other in others or ("bob",):
+            self.approve(other, asking)
+        return asking
+
+    def settle(self, *, failed: Sequence[int] = (), unknown: Sequence[int] = ()) -> Self:
+        """Write the outcomes of all open intents: signed, unless told."""
+        signed: list[Json] = [seq for seq in self.open if seq not in {*failed, *unknown}]
+        self.open = []
+        self.append({"type": "outcomes", "signed": signed, "failed": [*failed], "unknown": [*unknown]}, after=0)
+        return self
+
+    def checkpoint(self, **changes: Json) -> Self:
+        """Write a checkpoint over all entries so far."""
+        checkpoint = Checkpoint(ORIGIN, self.frontier.size, self.frontier.root())
+        event: Event = {"type": "checkpoint", "size": checkpoint.size, "root": checkpoint.root.hex()}
+        self.append({**event, "signs": self.signs("log", checkpoint.text()), **changes})
+        return self
+
+    def issue(self, asking: Asking | None = None, *, key: str = "tokens", **changes: Json) -> int:
+        """Issue one credential, to alice unless told, without its outcome."""
+        asking = asking or self.command("alice", Act.CREDENTIAL_ISSUE, issue_args())
+        seq, now = self.head.size, self.time + 1
+        lifetime = asking.args.get("ttl", 900)
+        members: Event = {
+            "workload": plant.WORKLOAD,
+            "profile": asking.args["profile"],
+            "audience": plant.AUDIENCE,
+            "scopes": ["orders.read"],
+            "site": "line-1",
+            "signs": self.signs(key, f"token {seq}".encode()),
+        }
+        result: Event = {
+            "jti": f"credential-{seq:012d}",
+            "iat": now,
+            "nbf": now,
+            "exp": now + (lifetime if isinstance(lifetime, int) else 900),
+            "status": {"idx": seq, "uri": STATUS_LIST},
+            "log": seq,
+            "site": "line-1",
+        }
+        return self.asked("credential.issued", asking, members, result, **changes)
+
+    def day(self) -> Self:
+        """Do one of everything that an appliance does, as one of its days would go."""
+        self.enrol()
+        profile: Json = {**plant.profile(), "lifetime": 3600}
+        asking = self.agreed(self.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
+        self.asked("profile.set", asking, {"profile": profile}, {"profile": "orders-reader"})
+        site: Event = {"name": "line-2", "audiences": [f"{plant.AUDIENCE}/2"]}
+        asking = self.agreed(self.command("alice", Act.SITE_ADD, site))
+        self.asked("site.added", asking, {"site": site}, {"site": "line-2"})
+        self.trust()
+        self.bundle(1)
+        issued = self.issue()
+        self.issue()
+        self.settle(failed=[issued])
+        self.revoke(issued)
+        asking = self.agreed(self.command("alice", Act.WORKLOAD_ENROL, {"id": "spiffe://plant-a.example/line-1/x"}))
+        self.asked("command.refused", asking, {"reason": "malformed", "detail": "owner is missing"})
+        asking = self.wait(self.command("alice", Act.SITE_ADD, {"name": "line-3", "audiences": []}))
+        self.approve("dora", asking, Verdict.DENY)
+        self.asked("reading.opened", self.command("carol", Act.READ_OPEN, {}), {}, {})
+        self.append({"type": "stopped"})
+        return self.checkpoint().settle()
+
+    def enrol(self) -> None:
+        """Enrol the workload of the worked example, by two people."""
+        asked: Event = {"id": plant.WORKLOAD, "owner": "alice", "review_by": self.time + 90 * plant.DAY}
+        public: dict[str, Json] = Signer.named("robot").public.jwk()
+        asking = self.agreed(self.command("alice", Act.WORKLOAD_ENROL, {**asked, "key": {**public, "use": "sig"}}))
+        workload: Json = {**asked, "key": public}
+        self.asked("workload.enrolled", asking, {"workload": workload}, {"workload": plant.WORKLOAD})
+
+    def trust(self, **changes: Json) -> None:
+        """Take in what custodians signed."""
+        files: Json = {name: self.keep(name.encode()) for name in ("metadata/1.root.json", "targets/trust/plan.json")}
+        asking = self.command("alice", Act.TRUST_SUBMIT, {"files": files})
+        window: Json = {"win": 1, "nbf": self.time, "exp": self.time + plant.DAY, "sign": [self.kid("tokens")]}
+        versions: Event = {"root_version": 1, "targets_version": 1}
+        self.asked("trust.submitted", asking, {"files": files, "windows": [window], **versions, **changes}, versions)
+
+    def bundle(self, sequence: int, asking: Asking | None = None) -> None:
+        """Make a bundle for line-1: status lists signed, a checkpoint, then the roles."""
+        asking = asking or self.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
+        members: Event = {
+            "site": "line-1",
+            "sequence": sequence,
+            "lists": [STATUS_LIST],
+            "issued_at": self.time,
+            "end": self.time + plant.DAY,
+        }
+        self.asked("bundle.begun", asking, {**members, "signs": self.signs("status", b"list")})
+        self.settle().checkpoint().settle()
+        roles = self.signs("bundle", b"site", b"snapshot", b"timestamp")
+        self.asked("bundle.created", asking, {**members, "signs": roles}, {"sequence": sequence})
+        self.settle()
+
+    def revoke(self, issued: int) -> None:
+        """Revoke the credential of an entry."""
+        args: Event = {"credential": f"credential-{issued:012d}", "reason": "lost"}
+        asking = self.command("bob", Act.CREDENTIAL_REVOKE, args)
+        result: Json = {"credential": args["credential"], "exp": self.time + 900, "log": issued}
+        self.asked("credential.revoked", asking, args, result)
+
+    def note(self, size: int | None = None, *, key: Signer | None = None) -> bytes:
+        """Sign a checkpoint over the first `size` entries, all unless told, with the log key unless told."""
+        leaves = [leaf_hash(body) for body in self.bodies[:size]]
+        return note_over(leaves, key or appliance_key("log", self.owner))
+
+    def exported(self) -> Self:
+        """Write that the log is exported."""
+        asking = self.command("carol", Act.LOG_EXPORT, {})
+        self.asked("log.exported", asking, {}, {"size": self.head.size + 1})
+        return self
+
+    def export(self, **parts: bytes) -> bytes:
+        """Give the export's bytes; `parts` replace bodies by the first word of their names."""
+        return write_export(self.files(), **parts)
+
+    def files(self) -> dict[str, bytes]:
+        """Give the bodies of the export."""
+        return {
+            "about.json": about(self.founded.appliance_id, len(self.bodies), vkey(self.owner)),
+            "blobs.jsonl": blob_lines(self.blobs.values()),
+            "checkpoint": self.note(),
+            "entries.jsonl": b"".join(body + b"\n" for body in self.bodies),
+            "founding.json": self.founded.body,
+        }
+
+
+def issue_args(**changes: Json) -> dict[str, Json]:
+    """Give the arguments of the issue of the worked example."""
+    args: Event = {"profile": "orders-reader", "workload": plant.WORKLOAD, "audience": plant.AUDIENCE}
+    return {**args, "scopes": ["orders.read"], "ttl": 900, **changes}
+
+
+def vkey(owner: str = "plant-a") -> VerifierKey:
+    """Give the verifier key of a log."""
+    return VerifierKey(ORIGIN, appliance_key("log", owner).public)
+
+
+def about(appliance: str, size: int, key: VerifierKey) -> bytes:
+    """Write about.json."""
+    return dumps({"v": 1, "appliance": appliance, "size": size, "vkey": key.format()})
+
+
+def blob_lines(blobs: Iterable[bytes]) -> bytes:
+    """Write blobs.jsonl."""
+    ordered = sorted(blobs, key=sha256_hex)
+    return b"".join(dumps({"body": b64u_encode(body)}) + b"\n" for body in ordered)
+
+
+def note_over(leaves: Sequence[bytes], key: Signer) -> bytes:
+    """Sign a checkpoint over these leaf hashes."""
+    frontier = Frontier().extend(leaves)
+    text = Checkpoint(ORIGIN, frontier.size, frontier.root()).text()
+    return sign_note(text, (VerifierKey(ORIGIN, key.public), key.sign(text)))
+
+
+def write_export(files: Mapping[str, bytes], **parts: bytes) -> bytes:
+    """Frame an export, with bodies replaced by the first word of their names, so that every digest fits."""
+    return framing.write(
+        framing.EXPORT, {name: parts.get(name.partition(".")[0], body) for name, body in files.items()}
+    )

@@ -1,0 +1,189 @@
+"""The appliance of Plant A, running: a real home and a real log, signing keys in memory, a clock that tests set."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from appliance import custodians
+from appliance import home as homes
+from appliance.clock import guarded
+from appliance.custodians import Draft, assemble, prepare
+from appliance.engine import Engine
+from appliance.engine.recovery import Recovery
+from appliance.home import Home, Settings
+from appliance.identity import Identity
+from appliance.outcome import Outcome
+from appliance.wiring import open_log
+from coldcred import founding
+from coldcred.acts import Act
+from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
+from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.jose import Typ, parse_unverified
+from hsm.keystore import KeyStore
+from tests.support import plant
+from tests.support.fake_keystore import FakeKeyStore, MemoryToken
+
+T = TypeVar("T")
+
+LABEL = "plant-a-daily"
+SITE = "line-1"
+
+
+@dataclass
+class SetClock:
+    """A clock that stands where a test puts it."""
+
+    time: int = plant.TIME + 600
+
+    def now(self) -> int:
+        """Give the time it was set to."""
+        return self.time
+
+
+def chance() -> Callable[[int], bytes]:
+    """Give random bytes that are the same in every run."""
+    numbers = itertools.count()
+    return lambda size: sha256(f"chance {next(numbers)}".encode())[:size]
+
+
+@dataclass
+class RunningPlant:
+    """A home at `path`; each `engine()` is one start of its appliance."""
+
+    path: Path
+    keystore: KeyStore = field(default_factory=lambda: FakeKeyStore(MemoryToken(label=LABEL)))
+    clock: SetClock = field(default_factory=SetClock)
+    roles: dict[str, list[str]] | None = None
+    members: dict[str, Json] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    random: Callable[[int], bytes] = field(default_factory=chance)
+
+    @property
+    def founding(self) -> founding.Founding:
+        """The founding of the plant, with what `members` replaces."""
+        return founding.parse(dumps({**plant.members(self.roles), **self.members}))
+
+    def create(self) -> Home:
+        """Make the home."""
+        body = self.founding.body
+        settings = Settings("/nowhere.so", {LABEL: f"pkcs11:token={LABEL}"}, {})
+        return homes.create(self.path, self.founding, plant.signatures(body), settings, self.clock.now())
+
+    @asynccontextmanager
+    async def engine(self, *, signs: bool = True) -> AsyncIterator[Engine]:
+        """Start the appliance, and stop it cleanly when the block ends."""
+        home = self.create()
+        with open_log(home) as log:
+            recovery = Recovery(home, log, lambda: guarded(self.clock.now(), recovery.standing.lookups.last_time))
+            recovery.fold()
+            recovery.settle()
+            recovery.begin("test")
+            keystores = {LABEL: self.keystore} if signs else {}
+            recovery.reconcile(keystores, self.random)
+            engine = Engine(recovery.standing, log, keystores, self.clock, self.random)
+            engine.start()
+            try:
+                yield engine
+            finally:
+                await engine.stop()
+
+    def command(self, person: str, act: Act, args: dict[str, Json] | None = None, **changes: Any) -> str:
+        """Give a command signed by a person; each call gives a new one."""
+        claims: dict[str, Any] = {
+            "appliance": self.founding.appliance_id,
+            "epoch": 1,
+            "act": act,
+            "args": args or {},
+            "jti": b64u_encode(sha256(f"command {next(self._numbers)}".encode())[:16]),
+            "issued_at": self.clock.now(),
+            "expires_at": self.clock.now() + 3600,
+        }
+        return plant.operator(person).token(Typ.COMMAND, command_claims(**{**claims, **changes}))
+
+    def approval(self, person: str, command: str, verdict: Verdict = Verdict.APPROVE, **changes: Any) -> str:
+        """Give a person's approval of a command."""
+        claims: dict[str, Any] = {
+            "appliance": self.founding.appliance_id,
+            "epoch": 1,
+            "command": document_id(parse_unverified(command)),
+            "verdict": verdict,
+            "jti": b64u_encode(sha256(f"approval {next(self._numbers)}".encode())[:16]),
+            "issued_at": self.clock.now(),
+            "expires_at": self.clock.now() + 3600,
+        }
+        return plant.operator(person).token(Typ.APPROVAL, approval_claims(**{**claims, **changes}))
+
+    def enrolment(self, **changes: Json) -> dict[str, Json]:
+        """Give the arguments that enrol the worked example's workload."""
+        review_by = self.clock.now() + 90 * plant.DAY
+        return {"id": plant.WORKLOAD, "owner": "alice", "review_by": review_by, **changes}
+
+    def issue(self, person: str = "alice", **changes: Json) -> str:
+        """Give a command that issues the worked example's credential."""
+        args: dict[str, Json] = {
+            "profile": "orders-reader",
+            "workload": plant.WORKLOAD,
+            "audience": plant.AUDIENCE,
+            "scopes": ["orders.read"],
+            "ttl": 900,
+        }
+        return self.command(person, Act.CREDENTIAL_ISSUE, {**args, **changes})
+
+    async def enrol(self, engine: Engine) -> Outcome:
+        """Enrol the workload, by two people where there are."""
+        command = self.command("alice", Act.WORKLOAD_ENROL, self.enrolment())
+        outcome = await engine.submit_command(command)
+        if outcome.state == "done":
+            return outcome
+        return await engine.submit_approval(self.approval("bob", command))
+
+    async def trust(self, engine: Engine) -> Outcome:
+        """Have custodians sign what the appliance prepares, and submit it."""
+        reader = await engine.open_reading(self.command("alice", Act.READ_OPEN))
+        draft = Draft.from_json(await reader.read("trust", {}))
+        files = prepare(self.founding, draft, self.clock.now())
+        signed = assemble(self.founding, files, [self._custodian(name, files) for name in ("alice", "bob")])
+        return await engine.submit_command(*self.submission(signed))
+
+    def submission(self, files: dict[str, bytes]) -> tuple[str, dict[str, bytes]]:
+        """Give the command that submits these files, and the attachments beside it."""
+        digests: dict[str, Json] = {name: sha256_hex(body) for name, body in files.items()}
+        attachments = {sha256_hex(body): body for body in files.values()}
+        return self.command("alice", Act.TRUST_SUBMIT, {"files": digests}), attachments
+
+    @staticmethod
+    def _custodian(person: str, files: dict[str, bytes]) -> bytes:
+        key = plant.custodian(person)
+        assert isinstance(key.private, Ed25519PrivateKey)
+        return custodians.sign(files, Identity(key.public, key.private))
+
+    async def ready(self, engine: Engine) -> None:
+        """Bring the appliance to where it can issue: trust, a bundle for the site, an enrolled workload."""
+        for outcome in (
+            await self.trust(engine),
+            await engine.submit_command(self.command("alice", Act.BUNDLE_CREATE, {"site": SITE})),
+            await self.enrol(engine),
+        ):
+            assert outcome.state == "done", outcome
+        await settled(engine)
+
+
+async def settled(engine: Engine) -> None:
+    """Wait until every signature that was asked for has its outcome in the log."""
+    for _ in range(200):
+        if not engine.standing.lookups.open_intents:
+            return
+        await asyncio.sleep(0.01)
+    message = "an outcome did not come"
+    raise AssertionError(message)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine with a bound on how long it may hang."""
+    return asyncio.run(asyncio.wait_for(work, 60))

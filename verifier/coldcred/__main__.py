@@ -1,0 +1,66 @@
+"""The command `coldcred`: verify a credential, make a trust store, apply a bundle, all without a network.
+
+Every failure is one sentence on standard error and an exit code: 0 accepted or done, 1 rejected or refused, 2 misuse.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from coldcred.cli import NOUNS
+from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, tell
+from coldcred.errors import BundleRefused, ColdcredError
+
+_INTERRUPTED = 130
+_EXTRA = {"tuf", "securesystemslib"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the parser of the whole command."""
+    command = argparse.ArgumentParser(
+        prog="coldcred", description="Verify machine credentials at a site that is never online.", allow_abbrev=False
+    )
+    nouns = command.add_subparsers(required=True, metavar="COMMAND")
+    for noun in NOUNS:
+        noun.add_parser(nouns)
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; wrong usage exits with 2 from within."""
+    args = parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BundleRefused as error:
+        tell(f"refused ({error.reason}): {error.detail}. Nothing was changed. {BUNDLE_ADVICE[error.reason]}")
+        return REFUSED
+    except ColdcredError as error:
+        tell(f"refused ({error.id}): {error}. Nothing was changed.")
+        return REFUSED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        tell("applying bundles needs the extra `coldcred[bundle]`, which is not installed here. Nothing was changed.")
+        return MISUSE
+    except ValueError as error:
+        tell(f"{error}. Nothing was changed. `coldcred --help` shows how it is called.")
+        return MISUSE
+    except OSError as error:
+        _give_up_output()
+        tell(f"stopped by the system: {os.strerror(error.errno or 0)}. The outcome is not known; run it again.")
+        return REFUSED
+    except KeyboardInterrupt:
+        tell("interrupted. Run the same command again; it finishes or starts anew.")
+        return _INTERRUPTED
+    return code
+
+
+def _give_up_output() -> None:
+    """Let nothing more be written to a standard output that failed, so that Python's own exit is quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

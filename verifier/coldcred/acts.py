@@ -1,0 +1,69 @@
+"""What can be asked for, by whom, and how many people it takes (rule R2).
+
+This table is code, so no file and no policy can lower it; a founding may raise a number. The requester counts as one
+person, approvals by other people fill the rest. In a home founded by one person every number is one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Role(StrEnum):
+    """What a person may do; an auditor holds no other role."""
+
+    OFFICER = "officer"
+    ISSUER = "issuer"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+
+
+class Act(StrEnum):
+    """The closed list of acts a command can ask for."""
+
+    CREDENTIAL_ISSUE = "credential.issue"
+    CREDENTIAL_REVOKE = "credential.revoke"
+    WORKLOAD_ENROL = "workload.enrol"
+    PROFILE_SET = "profile.set"
+    SITE_ADD = "site.add"
+    TRUST_SUBMIT = "trust.submit"
+    BUNDLE_CREATE = "bundle.create"
+    LOG_EXPORT = "log.export"
+    READ_OPEN = "read.open"
+
+
+@dataclass(frozen=True, slots=True)
+class ActRule:
+    """Who may ask for an act, and how many people must have signed before it happens."""
+
+    may_ask: frozenset[Role]
+    people: int
+
+
+_OFFICER = frozenset({Role.OFFICER})
+_OFFICER_ISSUER = frozenset({Role.OFFICER, Role.ISSUER})
+_ANY = frozenset(Role)
+
+RULES: Mapping[Act, ActRule] = MappingProxyType(
+    {
+        Act.CREDENTIAL_ISSUE: ActRule(frozenset({Role.ISSUER}), 1),
+        Act.CREDENTIAL_REVOKE: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.WORKLOAD_ENROL: ActRule(_OFFICER_ISSUER, 2),
+        Act.PROFILE_SET: ActRule(_OFFICER, 2),
+        Act.SITE_ADD: ActRule(_OFFICER, 2),
+        Act.TRUST_SUBMIT: ActRule(_OFFICER, 1),
+        Act.BUNDLE_CREATE: ActRule(_OFFICER_ISSUER, 1),
+        Act.LOG_EXPORT: ActRule(frozenset({Role.OFFICER, Role.AUDITOR}), 1),
+        Act.READ_OPEN: ActRule(_ANY, 1),
+    },
+)
+
+MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
+
+
+def people_needed(act: Act, *, founders: int, raised: int = 0) -> int:
+    """How many distinct people `act` takes in a home of `founders` founders; `raised` can only add."""
+    if founders == 1:
+        return 1
+    return max(RULES[act].people, raised)

@@ -1,0 +1,147 @@
+"""What a bundle says, once its metadata is verified: whose it is, for whom, its number, its plan and its times.
+
+Checked in this order, of which the first that fails gives the reason: appliance and trust domain are those of the first
+bundle, the site is this one, the number rises, the log's checkpoint is signed and does not shrink, the end is the
+timestamp's, the plan is safe, status lists are in force, and the site's clock is not behind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from coldcred import layout
+from coldcred.bundle.metadata import VerifiedMetadata, check_jump, verify
+from coldcred.errors import (
+    BadSignature,
+    BundleReason,
+    BundleRefused,
+    CharterExceeded,
+    LogRejected,
+    Malformed,
+)
+from coldcred.framing import BUNDLE, MAX_BUNDLE, read
+from coldcred.layout import Pins
+from coldcred.log.note import Checkpoint, VerifierKey, open_checkpoint
+from coldcred.trust import CLOCK_SKEW, TrustStore
+
+VERSIONS_EACH = 2  # bundle n has TUF version 2n; 2n+1 is kept for its emergency sibling (R27)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBundle:
+    """A bundle of which every byte is accounted for: its files, and the trust that they make."""
+
+    files: Mapping[str, bytes]
+    store: TrustStore
+    metadata: VerifiedMetadata
+
+
+def open_bundle(data: bytes) -> dict[str, bytes]:
+    """Take a bundle apart: every name on the closed list, none missing, none too large (`BundleRefused`)."""
+    if len(data) > MAX_BUNDLE:
+        raise BundleRefused(BundleReason.TOO_LARGE, f"{len(data)} bytes where at most {MAX_BUNDLE} are read")
+    try:
+        files = read(data, BUNDLE, max_bytes=MAX_BUNDLE)
+        layout.check_names(files)
+    except Malformed as error:
+        raise BundleRefused(BundleReason.MALFORMED, str(error)) from error
+    if missing := [name for name in layout.REQUIRED if name not in files]:
+        raise BundleRefused(BundleReason.INCOMPLETE, f"{missing[0]} is missing")
+    return files
+
+
+def build_store(files: Mapping[str, bytes], *, generation: int) -> TrustStore:
+    """Build trust from files whose metadata is verified (`BundleRefused`)."""
+    try:
+        return TrustStore.of_files(files, generation=generation)
+    except Malformed as error:
+        raise BundleRefused(BundleReason.MALFORMED, str(error)) from error
+    except (BadSignature, CharterExceeded) as error:
+        raise BundleRefused(BundleReason.BAD_SIGNATURE, str(error)) from error
+
+
+def verify_bundle(
+    data: bytes, *, pins: Pins, root: bytes, held: Mapping[str, bytes] | None, generation: int, now: float
+) -> VerifiedBundle:
+    """Verify a whole bundle for this site at `now` (Unix seconds); nothing is stored.
+
+    `held` are the files applied before, `generation` is the number that the new ones will get. Raises `BundleRefused`.
+    """
+    files = open_bundle(data)
+    before = None if held is None else build_store(held, generation=generation - 1)
+    floor = 0 if before is None else before.times.issued_at
+    metadata = verify(files, root, held=held, at=max(floor, int(now)))
+    store = build_store(files, generation=generation)
+    _check_identity(store, before)
+    _check_site(store, pins.site)
+    _check_number(store, metadata, before)
+    _check_checkpoint(store, before)
+    if metadata.expires != store.times.end:
+        raise BundleRefused(BundleReason.MALFORMED, f"{layout.TIMES} ends at another time than {layout.TIMESTAMP}")
+    store.plan.check(store.keys, store.times)
+    _check_status_lists(store, max(floor, int(now)))
+    _check_clock(store, floor, now)
+    return VerifiedBundle(files, store, metadata)
+
+
+def _check_identity(store: TrustStore, before: TrustStore | None) -> None:
+    if before is None:
+        return
+    for what, found, pinned in (
+        ("appliance", store.identity.appliance, before.identity.appliance),
+        ("trust domain", store.identity.trust_domain, before.identity.trust_domain),
+    ):
+        if found != pinned:
+            raise BundleRefused(BundleReason.OTHER_APPLIANCE, f"{what} {found} where this site trusts {pinned}")
+
+
+def _check_site(store: TrustStore, site: str) -> None:
+    if store.site != site:
+        raise BundleRefused(BundleReason.OTHER_SITE, f"it is for site {store.site}, and this is {site}")
+    if site not in store.sites:
+        raise BundleRefused(BundleReason.OTHER_SITE, f"its custodians do not list site {site}")
+
+
+def _check_number(store: TrustStore, metadata: VerifiedMetadata, before: TrustStore | None) -> None:
+    times = store.times
+    if metadata.version != times.sequence * VERSIONS_EACH:
+        raise BundleRefused(BundleReason.MALFORMED, f"bundle {times.sequence} has TUF version {metadata.version}")
+    if before is None:
+        return
+    if not metadata.renewed:
+        if times.sequence < before.times.sequence:
+            detail = f"this is bundle {times.sequence}, and bundle {before.times.sequence} is already applied"
+            raise BundleRefused(BundleReason.ROLLBACK, detail)
+        check_jump("the bundle's number", times.sequence, before.times.sequence)
+    if times.issued_at < before.times.issued_at:
+        raise BundleRefused(BundleReason.ROLLBACK, "it was issued before the bundle that is already applied")
+
+
+def _check_checkpoint(store: TrustStore, before: TrustStore | None) -> None:
+    size = _checkpoint(store).size
+    same_log = before is not None and before.identity.log_vkey == store.identity.log_vkey
+    if before is not None and same_log and size < (held := _checkpoint(before).size):
+        raise BundleRefused(BundleReason.ROLLBACK, f"its log has {size} entries where {held} were seen before")
+
+
+def _checkpoint(store: TrustStore) -> Checkpoint:
+    identity = store.identity
+    try:
+        return open_checkpoint(store.checkpoint, VerifierKey.parse(identity.log_vkey), origin=identity.log_origin)
+    except Malformed as error:
+        raise BundleRefused(BundleReason.MALFORMED, f"{layout.CHECKPOINT}: {error}") from error
+    except LogRejected as error:
+        raise BundleRefused(BundleReason.BAD_SIGNATURE, f"{layout.CHECKPOINT}: {error.detail}") from error
+
+
+def _check_status_lists(store: TrustStore, at: int) -> None:
+    for found in store.status_lists.values():
+        if at >= found.expires_at:
+            raise BundleRefused(BundleReason.EXPIRED, f"status list {found.uri} expired {at - found.expires_at} s ago")
+
+
+def _check_clock(store: TrustStore, floor: int, now: float) -> None:
+    floor = max(floor, store.times.issued_at)
+    if now < floor - CLOCK_SKEW:
+        behind = floor - int(now)
+        detail = f"this site's clock is {behind} s before the time at which trust was issued"
+        raise BundleRefused(BundleReason.CLOCK_BEHIND_FLOOR, detail)

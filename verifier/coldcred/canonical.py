@@ -1,0 +1,204 @@
+"""One way to write JSON and one way to read it; base64url and digests without slack.
+
+Writing follows RFC 8785 for the subset we use: no floating point, ASCII member names (so sorting by code point
+is sorting by UTF-16 unit). Reading refuses what two parsers could read differently: duplicate members, numbers
+beyond 2^53-1, lone surrogates, byte order marks, trailing bytes, deep nesting. What `loads` gives, `dumps` can write;
+and every refusal takes time linear in the input.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from typing import NoReturn, TypeAlias
+
+from coldcred.errors import Malformed
+
+Json: TypeAlias = bool | int | str | list["Json"] | dict[str, "Json"] | None
+
+MAX_INTEGER = 2**53 - 1
+MAX_BYTES = 64 * 1024
+MAX_DEPTH = 16
+
+_LONGEST_NUMERAL = len(str(-MAX_INTEGER))
+
+# All but the brackets outside strings. The closing quote is optional: a string that never ends is passed over once,
+# not tried again from each quote in it. Possessive: there is nothing to go back for.
+_NO_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[^"\[\]{}]++', re.DOTALL)
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_LAST_DIGITS = {2: "AQgw", 3: "AEIMQUYcgkosw048"}  # by length mod 4: the digits whose 4 or 2 unused bits are zero
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def dumps(value: Json) -> bytes:
+    """Write `value` as canonical JSON (RFC 8785, without floats); `ValueError` on what the subset excludes."""
+    _check_writable(value, 0)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _check_writable(value: Json, depth: int) -> None:
+    if not isinstance(value, dict | list):
+        _check_scalar(value)
+        return
+    if depth == MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_name(name)
+            _check_writable(item, depth + 1)
+    else:
+        for item in value:
+            _check_writable(item, depth + 1)
+
+
+def _check_name(name: object) -> None:
+    if not (isinstance(name, str) and name.isascii()):
+        raise ValueError(f"a member name that is not ASCII text: {ascii(name)[:64]}")
+
+
+def _check_scalar(value: object) -> None:
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate raises UnicodeEncodeError, which is a ValueError
+    elif isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            message = "an integer beyond 2^53-1"
+            raise ValueError(message)
+    elif value is not None:
+        message = f"no canonical form for a {type(value).__name__}"
+        raise ValueError(message)
+
+
+def loads(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Json:
+    """Read strict JSON of at most `max_bytes` bytes; `Malformed` names the first thing that is wrong."""
+    if len(data) > max_bytes:
+        message = f"{len(data)} bytes of JSON where at most {max_bytes} are read"
+        raise Malformed(message)
+    if data.count(b"[") + data.count(b"{") > max_depth:
+        _check_depth(data, max_depth)
+    try:
+        text = data.decode()
+        value: Json = json.loads(
+            text,
+            object_pairs_hook=_unique_members,
+            parse_int=_integer,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+        )
+    except UnicodeDecodeError as error:
+        message = "JSON that is not UTF-8"
+        raise Malformed(message) from error
+    except json.JSONDecodeError as error:
+        message = f"not JSON: {error.msg} at character {error.pos}"
+        raise Malformed(message) from error
+    if b"\\u" in data or not data.isascii():
+        _check_text(value)
+    return value
+
+
+def loads_canonical(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Json:
+    """Read JSON that must be, byte for byte, what `dumps` writes."""
+    value = loads(data, max_bytes=max_bytes, max_depth=max_depth)
+    try:
+        canonical = dumps(value)
+    except ValueError as error:
+        message = f"JSON without a canonical form: {error}"
+        raise Malformed(message) from error
+    if canonical != data:
+        message = "JSON that is not in canonical form (RFC 8785)"
+        raise Malformed(message)
+    return value
+
+
+def _check_depth(data: bytes, max_depth: int) -> None:
+    """Count brackets outside strings before the recursive parser sees them."""
+    depth = 0
+    for byte in _NO_BRACKET.sub(b"", data):
+        if byte in b"[{":
+            depth += 1
+            if depth > max_depth:
+                message = f"JSON nested deeper than {max_depth}"
+                raise Malformed(message)
+        else:
+            depth -= 1
+
+
+def _unique_members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Malformed(f"duplicate member {name[:64]!a}")
+            seen.add(name)
+    return members
+
+
+def _integer(text: str) -> int:
+    # The length check comes first: int() of a long numeral is quadratic.
+    value = int(text) if len(text) <= _LONGEST_NUMERAL else MAX_INTEGER + 1
+    if abs(value) > MAX_INTEGER:
+        raise Malformed("a number beyond 2^53-1")
+    if value == 0 and text != "0":
+        raise Malformed("a negative zero")
+    return value
+
+
+def _no_float(text: str) -> NoReturn:
+    message = f"a number that is not an integer: {text[:32]}"
+    raise Malformed(message)
+
+
+def _check_text(value: Json) -> None:
+    """Refuse text that UTF-8 cannot carry, and member names whose order depends on the language that sorts them."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            message = "text with a lone surrogate"
+            raise Malformed(message) from error
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if not name.isascii():
+                raise Malformed(f"a member name that is not ASCII: {name[:64]!a}")
+            _check_text(item)
+
+
+def b64u_encode(data: bytes) -> str:
+    """Base64url without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def b64u_decode(text: str) -> bytes:
+    """Read unpadded base64url; padding, other alphabets and stray trailing bits are `Malformed`."""
+    if not _BASE64URL.fullmatch(text):
+        message = "a character outside the base64url alphabet"
+        raise Malformed(message)
+    over = len(text) % 4
+    if over == 1:
+        raise Malformed("base64url of an impossible length")
+    if over and text[-1] not in _LAST_DIGITS[over]:
+        raise Malformed("base64url with stray trailing bits")
+    return binascii.a2b_base64(text.encode("ascii").translate(_TO_BASE64) + b"=" * (-over % 4))
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 as 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 as 64 lower-case hexadecimal characters, the form that stands in every document."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hex_digest(text: str) -> bytes:
+    """Read 64 lower-case hexadecimal characters as 32 bytes."""
+    if not _HEX_DIGEST.fullmatch(text):
+        message = "not 64 lower-case hexadecimal characters"
+        raise Malformed(message)
+    return bytes.fromhex(text)

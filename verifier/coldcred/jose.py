@@ -1,0 +1,124 @@
+"""The one strict reader and writer of compact JWS (RFC 7515), and the closed table of `typ`.
+
+The header is exactly `alg`, `kid` and `typ`: there is no `crit`, `b64`, `zip`, `jwk`, `jku` or `x5c` to get wrong,
+and JWT-SVID allows no others either. The token decides nothing: the caller names the `typ`, the key its algorithm.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads
+from coldcred.errors import BadSignature, Malformed
+from coldcred.keys import Algorithm, PublicKey
+from coldcred.record import Record
+
+MAX_TOKEN = 64 * 1024
+MAX_HEADER = 512
+_PARTS = 3
+
+
+class Typ(StrEnum):
+    """Every `typ` this project reads; docs/format.md says which key register signs which."""
+
+    FOUNDING = "coldcred-founding+jwt"
+    COMMAND = "coldcred-command+jwt"
+    APPROVAL = "coldcred-approval+jwt"
+    RECEIPT = "coldcred-receipt+jwt"
+    HOLDER = "coldcred-holder+jwt"
+    STATUS_LIST = "statuslist+jwt"
+    ACCESS = "at+jwt"
+    SVID = "JWT"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The three members of a JOSE header, as found."""
+
+    alg: str
+    kid: str
+    typ: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedJws:
+    """A well-formed compact JWS whose signature nobody has checked yet."""
+
+    header: Header
+    payload: bytes
+    signature: bytes
+    signing_input: bytes
+
+
+def parse_unverified(token: str | bytes, *, max_bytes: int = MAX_TOKEN) -> UnverifiedJws:
+    """Split a compact JWS without believing it; `Malformed` on anything but three canonical base64url parts."""
+    if len(token) > max_bytes:
+        message = f"a token of {len(token)} bytes where at most {max_bytes} are read"
+        raise Malformed(message)
+    try:
+        if isinstance(token, str):
+            text, data = token, token.encode("ascii")
+        else:
+            text, data = token.decode("ascii"), token
+    except UnicodeError as error:
+        message = "a token that is not ASCII"
+        raise Malformed(message) from error
+    parts = text.split(".")
+    if len(parts) != _PARTS:
+        message = f"a token of {len(parts)} parts where a compact JWS has three"
+        raise Malformed(message)
+    header = _header(parts[0])
+    payload, signature = b64u_decode(parts[1]), b64u_decode(parts[2])
+    return UnverifiedJws(header, payload, signature, data[: len(parts[0]) + 1 + len(parts[1])])
+
+
+def split_signing_input(data: bytes, *, max_bytes: int = MAX_TOKEN) -> tuple[Header, bytes]:
+    """Read `header.payload`, the bytes a signature covers, into the header and the decoded payload."""
+    if len(data) > max_bytes:
+        message = f"a signing input of {len(data)} bytes where at most {max_bytes} are read"
+        raise Malformed(message)
+    try:
+        parts = data.decode("ascii").split(".")
+    except UnicodeError as error:
+        message = "a signing input that is not ASCII"
+        raise Malformed(message) from error
+    if len(parts) != _PARTS - 1:
+        message = f"a signing input of {len(parts)} parts where there are two"
+        raise Malformed(message)
+    return _header(parts[0]), b64u_decode(parts[1])
+
+
+def _header(part: str) -> Header:
+    record = Record.of(loads(b64u_decode(part), max_bytes=MAX_HEADER), "JOSE header")
+    header = Header(record.text("alg"), record.text("kid"), record.text("typ"))
+    record.done()
+    return header
+
+
+def signing_input(typ: Typ, algorithm: Algorithm, kid: str, claims: dict[str, Json]) -> bytes:
+    """Give the bytes to sign for `claims` (RFC 7515 section 5.1); both parts are canonical JSON."""
+    header = dumps({"alg": algorithm.value, "kid": kid, "typ": typ.value})
+    return f"{b64u_encode(header)}.{b64u_encode(dumps(claims))}".encode("ascii")
+
+
+def assemble(signing_input: bytes, signature: bytes) -> str:
+    """Join a signing input and its signature into a compact JWS."""
+    return f"{signing_input.decode('ascii')}.{b64u_encode(signature)}"
+
+
+def open_jws(jws: UnverifiedJws, key: PublicKey, typ: Typ, *, max_bytes: int = MAX_TOKEN) -> Json:
+    """Check `typ`, algorithm, `kid` and signature against the caller's key, then read the payload strictly.
+
+    Raises `Malformed` when the token is of another kind or its payload is not strict JSON, `BadSignature` when it names
+    another key or does not verify.
+    """
+    if jws.header.typ != typ:
+        message = f"a {jws.header.typ[:48]!a} where a {typ.value!r} belongs"
+        raise Malformed(message)
+    if jws.header.kid != key.thumbprint:
+        message = "a token that names another key"
+        raise BadSignature(message)
+    if jws.header.alg != key.algorithm:
+        message = f"alg {jws.header.alg[:16]!a} where the key is for {key.algorithm.value}"
+        raise Malformed(message)
+    key.verify(jws.signature, jws.signing_input)
+    return loads(jws.payload, max_bytes=max_bytes)

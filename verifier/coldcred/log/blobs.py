@@ -1,0 +1,77 @@
+"""The blobs of an export: what entries name by SHA-256 and do not hold themselves, found without holding them all.
+
+    {"body":"<base64url>"}
+
+One line each, sorted by digest. The first pass checks every line and keeps 16 bytes for it: the beginning of its
+digest and where it stands. A blob is read again when an entry names it, so memory does not grow with what is stored.
+"""
+
+from array import array
+from bisect import bisect_left
+from typing import BinaryIO
+
+from coldcred.canonical import b64u_decode, hex_digest, sha256
+from coldcred.errors import LogReason, LogRejected, Malformed
+from coldcred.framing import FramedFile
+
+MAX_LINE = 16 * 1024 * 1024  # bytes of one line; the appliance takes in requests of 8 MiB at most
+
+_BEGIN, _END = b'{"body":"', b'"}'
+_PREFIX = 8  # bytes of a digest that are kept; should two begin alike, both are read
+
+
+class Blobs:
+    """The blobs in body `name` of a framed file, each found by its SHA-256; the stream stays open as long as this."""
+
+    def __init__(self, framed: FramedFile, stream: BinaryIO, name: str) -> None:
+        """Check every line and remember where it stands; `Malformed` where one is not as it must be."""
+        self._stream = stream
+        self._prefixes = array("Q")
+        self._offsets = array("Q", [_offset(framed, stream, name)])
+        before = b""
+        for line in framed.lines(name, max_line=MAX_LINE):
+            digest = sha256(_body(line))
+            if digest <= before:
+                raise Malformed(f"{name} is not sorted by digest, or holds something twice, at {digest.hex()}")
+            self._prefixes.append(int.from_bytes(digest[:_PREFIX]))
+            self._offsets.append(self._offsets[-1] + len(line) + 1)
+            before = digest
+
+    def __len__(self) -> int:
+        return len(self._prefixes)
+
+    def read(self, digest: str) -> bytes:
+        """Give the blob with this SHA-256 (hex); `LogRejected` (`missing-blob`) where there is none."""
+        wanted = hex_digest(digest)
+        prefix = int.from_bytes(wanted[:_PREFIX])
+        place = bisect_left(self._prefixes, prefix)
+        while place < len(self._prefixes) and self._prefixes[place] == prefix:
+            body = self._at(place)
+            if sha256(body) == wanted:
+                return body
+            place += 1
+        raise LogRejected(LogReason.MISSING_BLOB, f"the export does not hold blob {digest}")
+
+    def _at(self, place: int) -> bytes:
+        first, after = self._offsets[place], self._offsets[place + 1]
+        self._stream.seek(first)
+        return _body(self._stream.read(after - first - 1))
+
+
+def _offset(framed: FramedFile, stream: BinaryIO, name: str) -> int:
+    """Find where a body begins, from the end: bodies follow each other in the order of the index, nothing after."""
+    if name not in framed.bodies:
+        raise Malformed(f"the file holds no {name}")
+    names = list(framed.bodies)
+    return stream.seek(0, 2) - sum(framed.bodies[after].length for after in names[names.index(name) :])
+
+
+def _body(line: bytes) -> bytes:
+    """Read one line; base64url needs no escapes, so this is the only canonical JSON that it can stand in."""
+    if not (line.startswith(_BEGIN) and line.endswith(_END) and len(line) >= len(_BEGIN) + len(_END)):
+        raise Malformed('a blob is a line of {"body":"<base64url>"}')
+    try:
+        text = line[len(_BEGIN) : -len(_END)].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise Malformed("a blob that is not base64url") from error
+    return b64u_decode(text)

@@ -1,0 +1,185 @@
+"""The history that a log tells, entry by entry: each must follow from the entries before it and from signed documents.
+
+The event types are a closed list. An entry of another type is refused as malformed: a reader that passed over what it
+does not know would vouch for it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from coldcred.acts import Act
+from coldcred.canonical import sha256_hex
+from coldcred.charter import LogCharter, Purpose
+from coldcred.command import Command
+from coldcred.errors import BadSignature, LogReason, LogRejected, Malformed
+from coldcred.founding import Founding, verify_signatures
+from coldcred.log import deeds
+from coldcred.log.blobs import Blobs
+from coldcred.log.entry import Entry
+from coldcred.log.note import Checkpoint, VerifierKey
+from coldcred.log.people import People
+from coldcred.log.signing import Signing
+from coldcred.log.tree import Frontier
+from coldcred.record import MAX_TIME, Record
+
+
+class History:
+    """What a log has established so far; `counts` has the number of entries of each type."""
+
+    def __init__(self, founding: Founding, blobs: Blobs) -> None:
+        """Begin before the first entry, which must be the one that founds `founding`."""
+        self._founding = founding
+        self._blobs = blobs
+        self._people = People(founding, blobs)
+        self._sequences: dict[str, int] = {}
+        self._begun: dict[tuple[str, int], str] = {}
+        self.signing = Signing(founding)
+        self.counts: Counter[str] = Counter()
+
+    def take(self, entry: Entry, before: Frontier) -> None:
+        """Take the next entry of a verified chain; `before` is the tree of all entries before it.
+
+        Raises `LogRejected`, naming this entry, or an earlier one that lacks what should have followed it.
+        """
+        event = Record(entry.event, entry.type)
+        try:
+            _check_place(entry)
+            event.text("type")
+            self._take(entry, event, before)
+            event.done()
+        except Malformed as error:
+            raise LogRejected(LogReason.MALFORMED, str(error), entry.seq) from error
+        except LogRejected as error:
+            if error.seq is not None:
+                raise
+            raise LogRejected(error.reason, error.detail, entry.seq) from error
+        self.counts[entry.type] += 1
+
+    def log_key(self) -> VerifierKey:
+        """Give the log key that the log itself names; `LogRejected` (`wrong-key`) before it was made."""
+        key = self.signing.key_for(Purpose.LOG)
+        if key is None or not isinstance(key.charter, LogCharter):
+            raise LogRejected(LogReason.WRONG_KEY, "no entry before made a log key")
+        return VerifierKey(key.charter.origin, key.public)
+
+    def _take(self, entry: Entry, event: Record, before: Frontier) -> None:
+        match entry.type:
+            case "founded":
+                self._founded(event)
+            case "started":
+                event.text("version", max_chars=64)
+                self.signing.started()
+            case "stopped":
+                pass
+            case "key.ordered":
+                self.signing.ordered(event)
+            case "key.done":
+                self.signing.done(event, entry.time)
+            case "outcomes":
+                self.signing.settled(event)
+            case "checkpoint":
+                self._checkpoint(event, entry.seq, before)
+            case "command.waiting":
+                self._people.waiting(event, entry.time)
+            case "command.refused":
+                self._people.refused(event, entry.time)
+            case "approval.given":
+                self._people.approval(event, entry.time)
+            case _:
+                self._carried(entry, event)
+
+    def _carried(self, entry: Entry, event: Record) -> None:
+        """Take an event that carries out a command."""
+        act = _ACTS.get(entry.type)
+        if act is None:
+            raise Malformed(f"an event of type {entry.type}, which this reader does not know")
+        command = self._people.carried(event, entry.time, act, ends=entry.type != "bundle.begun")
+        match entry.type:
+            case "credential.issued":
+                self._issued(entry, event, command)
+            case "credential.revoked":
+                deeds.revoked(event, command, entry.seq)
+            case "workload.enrolled":
+                deeds.enrolled(event, command)
+            case "profile.set":
+                profile = deeds.profile_set(event, command, self._founding.trust_domain)
+                self._people.profiles[profile.name] = profile
+            case "site.added":
+                deeds.site_added(event, command)
+            case "trust.submitted":
+                deeds.trust_submitted(event, command, self._blobs)
+            case "bundle.begun":
+                self._bundle_begun(event, command, entry.seq)
+            case "bundle.created":
+                self._bundle_created(event, command, entry.seq)
+            case "log.exported":
+                deeds.exported(event, entry.seq)
+            case _:
+                deeds.reading_opened(event)
+
+    def _founded(self, event: Record) -> None:
+        if event.digest("founding") != self._founding.appliance_id:
+            raise LogRejected(LogReason.BAD_COMMAND, "founds another appliance than founding.json")
+        self._blobs.read(self._founding.appliance_id)
+        tokens = [self._blobs.read(digest) for digest in event.texts("signatures")]
+        try:
+            verify_signatures(self._founding, (token.decode("ascii") for token in tokens))
+        except (BadSignature, Malformed, UnicodeDecodeError) as error:
+            raise LogRejected(LogReason.BAD_COMMAND, str(error)) from error
+
+    def _checkpoint(self, event: Record, seq: int, before: Frontier) -> None:
+        """Take a checkpoint: over all entries before it, and signed as exactly the note that says so."""
+        checkpoint = Checkpoint(self.log_key().name, event.integer("size"), bytes.fromhex(event.digest("root")))
+        if (checkpoint.size, checkpoint.root) != (seq, before.root()):
+            raise LogRejected(LogReason.WRONG_ROOT, "its size and root are not those of the entries before it")
+        (sign,) = self.signing.intent(event, seq, Purpose.LOG, most=1)
+        if sign.sha256 != sha256_hex(checkpoint.text()):
+            raise LogRejected(LogReason.BAD_CHECKPOINT, "signs another text than its own checkpoint")
+
+    def _issued(self, entry: Entry, event: Record, command: Command) -> None:
+        name = command.args.get("profile")
+        profile = self._people.profiles.get(name) if isinstance(name, str) else None
+        if profile is None:
+            raise LogRejected(LogReason.BAD_COMMAND, "issues under a profile that no entry before it set")
+        credential = deeds.read_issued(event, command, profile, issuer=self._founding.issuer)
+        (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
+        deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
+
+    def _bundle_begun(self, event: Record, command: Command, seq: int) -> None:
+        site, sequence = deeds.read_bundle(event, command)
+        if sequence <= self._sequences.get(site, 0):
+            raise LogRejected(LogReason.BAD_COMMAND, f"begins bundle {sequence} of site {site} a second time")
+        self.signing.intent(event, seq, Purpose.STATUS)
+        self._sequences[site] = sequence
+        self._begun[site, sequence] = command.id
+
+    def _bundle_created(self, event: Record, command: Command, seq: int) -> None:
+        site, sequence = deeds.read_bundle(event, command)
+        if self._begun.pop((site, sequence), None) != command.id:
+            raise LogRejected(LogReason.BAD_COMMAND, f"creates bundle {sequence} of site {site}, which it never began")
+        self.signing.intent(event, seq, Purpose.BUNDLE)
+        event.value("result")
+
+
+def _check_place(entry: Entry) -> None:
+    if entry.time > MAX_TIME:
+        raise Malformed("its time lies beyond all calendars")
+    if (entry.seq == 0) != (entry.type == "founded"):
+        raise Malformed("the first entry, and no other, founds the appliance")
+
+
+_ACTS: Mapping[str, Act] = MappingProxyType(
+    {
+        "credential.issued": Act.CREDENTIAL_ISSUE,
+        "credential.revoked": Act.CREDENTIAL_REVOKE,
+        "workload.enrolled": Act.WORKLOAD_ENROL,
+        "profile.set": Act.PROFILE_SET,
+        "site.added": Act.SITE_ADD,
+        "trust.submitted": Act.TRUST_SUBMIT,
+        "bundle.begun": Act.BUNDLE_CREATE,
+        "bundle.created": Act.BUNDLE_CREATE,
+        "log.exported": Act.LOG_EXPORT,
+        "reading.opened": Act.READ_OPEN,
+    }
+)

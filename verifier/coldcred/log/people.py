@@ -1,0 +1,220 @@
+"""People in the log: who asked, who approved, in time, with the roles for it, and enough of them (rules R2, R6, R9).
+
+Nothing that an entry says of people is believed: commands and approvals are read again from their stored bytes, their
+signatures verified under the operator keys of that moment, and distinct people counted. Part of what is kept here ends
+with the command it is about, so memory follows the requests of fourteen days, not the length of the log.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from coldcred.acts import MAY_APPROVE, RULES, Act, people_needed
+from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
+from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
+from coldcred.founding import Founding, Person
+from coldcred.keys import PublicKey
+from coldcred.log.blobs import Blobs
+from coldcred.profile import Profile
+from coldcred.record import Record
+
+TOLERANCE = 120
+"""Seconds that an entry may lie before the signing of its command, after its end, or beside the times it names."""
+
+EPOCH = 1
+
+
+@dataclass(slots=True)
+class _Request:
+    """A command that waits for people; `approvers` maps approval id to person."""
+
+    requester: str
+    need: int
+    expires_at: int
+    approvers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an entry says of a command, proved by the command's bytes: the people are those who signed."""
+
+    command: Command
+    requester: Person
+    people: tuple[str, ...]
+
+
+class People:
+    """Operators, profiles and open requests, as far as the log has been read."""
+
+    def __init__(self, founding: Founding, blobs: Blobs) -> None:
+        """Begin with the people and profiles of `founding`; signed documents are read from `blobs`."""
+        self._founding = founding
+        self._blobs = blobs
+        self._operators = {person.operator.thumbprint: person for person in founding.people}
+        self._requests: dict[str, _Request] = {}
+        self._ended: set[str] = set()
+        self._ends: list[tuple[int, str]] = []
+        self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
+
+    def waiting(self, event: Record, time: int) -> None:
+        """Take `command.waiting`: a command that is new here and takes more people than its requester."""
+        asked = self._asked(event, time)
+        self._check_may_ask(asked, time)
+        command = asked.command
+        need = event.integer("need")
+        if command.id in self._requests or len(asked.people) != 1:
+            raise _bad("waits though it waited before, or counts approvals that nobody could have given yet")
+        if need != self._need(command) or need == 1:
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"waits for {need} people; it takes {self._need(command)}")
+        if event.time("expires") != command.expires_at:
+            raise _bad("gives another end than the command's own")
+        for digest in event.texts("attachments"):
+            self._blobs.read(digest)
+        self._requests[command.id] = _Request(asked.requester.id, need, command.expires_at)
+        heapq.heappush(self._ends, (command.expires_at, command.id))
+
+    def refused(self, event: Record, time: int) -> None:
+        """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
+        asked = self._asked(event, time)
+        event.text("reason", max_chars=64)
+        event.text("detail")
+        self._end(asked.command.id, asked.command.expires_at)
+
+    def carried(self, event: Record, time: int, act: Act, *, ends: bool) -> Command:
+        """Take what every event that carries out `act` says of its command; one that `ends` it has a result."""
+        asked = self._asked(event, time)
+        command = asked.command
+        if command.act is not act:
+            raise _bad(f"carries out {act} on a command that asks for {command.act}")
+        self._check_may_ask(asked, time)
+        need = self._need(command)
+        if len(asked.people) < need:
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
+        if ends:
+            self._end(command.id, command.expires_at)
+        return command
+
+    def approval(self, event: Record, time: int) -> None:
+        """Take `approval.given`: by someone who may, about a command that waits, counted once; a deny ends it."""
+        request_id, about = event.digest("request"), event.text("verdict")
+        document = self._open_approval(event.digest("document"))
+        person = self._operators[document.signer]
+        told = (event.digest("approval"), request_id, about, event.text("by"))
+        if told != (document.id, document.command, document.verdict.value, person.id):
+            raise _bad("does not say what the approval says that it names")
+        self._check_addressee(document)
+        _check_time(document.issued_at, document.expires_at, time)
+        self._forget(time)
+        request = self._requests.get(request_id)
+        if request is None:
+            raise _bad("approves or denies what does not wait here")
+        if not person.roles & MAY_APPROVE or person.id == request.requester:
+            raise _bad(f"{person.id} may not approve this: it takes an officer or approver other than the requester")
+        if document.id in request.approvers:
+            raise _bad("counts one approval twice")
+        if event.integer("need") != request.need:
+            raise _bad(f"gives another number of people than the {request.need} the request waits for")
+        _check_people(event, people(request.requester, (*request.approvers.values(), person.id)))
+        if document.verdict is Verdict.DENY:
+            self._end(request_id, request.expires_at)
+        else:
+            request.approvers[document.id] = person.id
+
+    def _asked(self, event: Record, time: int) -> _Asked:
+        """Read a command again from its stored bytes and hold the entry to it and to the approvals before it."""
+        self._forget(time)
+        command = self._open_command(event.digest("document"))
+        requester = self._operators[command.signer]
+        told = (event.digest("command"), event.text("act"), event.text("by"))
+        if told != (command.id, command.act.value, requester.id):
+            raise _bad("does not say what the command says that it names")
+        self._check_addressee(command)
+        request = self._requests.get(command.id)
+        given = request.approvers if request else {}
+        counted = event.texts("approvals")
+        if unproved := [one for one in counted if one not in given]:
+            raise _bad(f"counts approval {unproved[0][:64]!a}, which no entry before it shows")
+        if list(counted) != sorted(counted):
+            raise Malformed("its approvals are not sorted")
+        signed = people(requester.id, (given[one] for one in counted))
+        return _Asked(command, requester, _check_people(event, signed))
+
+    def _check_may_ask(self, asked: _Asked, time: int) -> None:
+        command = asked.command
+        if not asked.requester.roles & RULES[command.act].may_ask:
+            raise _bad(f"{asked.requester.id} may not ask for {command.act}")
+        if command.id in self._ended:
+            raise _bad("carries out a command that was carried out, refused or denied before")
+        _check_time(command.issued_at, command.expires_at, time)
+
+    def _check_addressee(self, document: Command | Approval) -> None:
+        if (document.appliance, document.epoch) != (self._founding.appliance_id, EPOCH):
+            raise _bad("rests on what was signed for another appliance or epoch")
+
+    def _need(self, command: Command) -> int:
+        """Count the people a command takes: the table, raised by the founding and by the profile it names."""
+        raised = self._founding.quorums.acts.get(command.act, 0)
+        if command.act is Act.CREDENTIAL_ISSUE:
+            name = command.args.get("profile")
+            profile = self.profiles.get(name) if isinstance(name, str) else None
+            raised = max(raised, profile.approvals if profile else 0)
+        return people_needed(command.act, founders=len(self._founding.people), raised=raised)
+
+    def _open_command(self, digest: str) -> Command:
+        token = _text(self._blobs.read(digest))
+        try:
+            return parse_command(token, self._key_of)
+        except ColdcredError as error:
+            raise _bad(f"its command: {error}") from error
+
+    def _open_approval(self, digest: str) -> Approval:
+        token = _text(self._blobs.read(digest))
+        try:
+            return parse_approval(token, self._key_of)
+        except ColdcredError as error:
+            raise _bad(f"its approval: {error}") from error
+
+    def _key_of(self, kid: str) -> PublicKey | None:
+        person = self._operators.get(kid)
+        return person.operator if person else None
+
+    def _end(self, command: str, expires_at: int) -> None:
+        self._requests.pop(command, None)
+        self._ended.add(command)
+        heapq.heappush(self._ends, (expires_at, command))
+
+    def _forget(self, time: int) -> None:
+        """Drop commands that are over by their own times and so can never be carried out, or approved, again."""
+        while self._ends and time >= self._ends[0][0] + TOLERANCE:
+            _, command = heapq.heappop(self._ends)
+            self._requests.pop(command, None)
+            self._ended.discard(command)
+
+
+def _check_people(event: Record, signed: Iterable[str]) -> tuple[str, ...]:
+    """Hold the people an entry names to those who signed."""
+    found, proved = event.texts("people"), tuple(sorted(signed))
+    if found != proved:
+        detail = f"names {_listed(found)} where {_listed(proved)} signed"
+        raise LogRejected(LogReason.TOO_FEW_PEOPLE if len(found) > len(proved) else LogReason.BAD_COMMAND, detail)
+    return proved
+
+
+def _check_time(issued_at: int, expires_at: int, time: int) -> None:
+    if not issued_at - TOLERANCE <= time < expires_at + TOLERANCE:
+        raise _bad(f"rests on what was signed for {issued_at} to {expires_at}, at {time}")
+
+
+def _listed(found: Iterable[str]) -> str:
+    return ", ".join(person[:32] for person in found)
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise _bad("the blob it names is no signed document") from error
+
+
+def _bad(detail: str) -> LogRejected:
+    return LogRejected(LogReason.BAD_COMMAND, detail)

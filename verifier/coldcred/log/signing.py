@@ -1,0 +1,139 @@
+"""What the log says of signing: keys ordered and made, signatures meant (intents) and what became of them (outcomes).
+
+An entry with `signs` is an intent: it was durable before the HSM was asked (rule R31). Each intent gets exactly one
+outcome, in the next commit, or as `unknown` at the next start; only those of the last commit can still be open.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from coldcred import charter
+from coldcred.charter import KeyCharter, Purpose
+from coldcred.errors import LogReason, LogRejected
+from coldcred.founding import Founding
+from coldcred.keys import PublicKey
+from coldcred.log.entry import MAX_BODY
+from coldcred.log.people import TOLERANCE
+from coldcred.record import Record
+
+MAX_SIGNS = 1024
+OUTCOMES = ("signed", "failed", "unknown")
+
+_KEY_ID = re.compile(r"(?:[0-9a-f]{2}){1,32}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedKey:
+    """A key that the log says was made: its charter is the founding's; valid for `not_before` <= t < `not_after`."""
+
+    name: str
+    public: PublicKey
+    charter: KeyCharter
+    not_before: int
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One signature that an intent announces: the key, and the SHA-256 (hex) of the whole signing input."""
+
+    key: LoggedKey
+    sha256: str
+
+
+class Signing:
+    """Keys, open intents and outcomes, as far as the log has been read."""
+
+    def __init__(self, founding: Founding) -> None:
+        """Begin with the keys that `founding` plans, none of them ordered."""
+        self._plans = {plan.name: plan for plan in founding.keys}
+        self._ids: dict[str, str] = {}
+        self._made: set[str] = set()
+        self._taken = {key.thumbprint for person in founding.people for key in (person.operator, person.custodian)}
+        self._open: dict[int, bool] = {}
+        self.keys: dict[str, LoggedKey] = {}
+        self.outcomes: Counter[str] = Counter()
+
+    @property
+    def open_intents(self) -> tuple[int, ...]:
+        """Entries whose signatures have no outcome yet, in order."""
+        return tuple(self._open)
+
+    def key_for(self, purpose: Purpose) -> LoggedKey | None:
+        """Give the first key that was made for `purpose`."""
+        return next((key for key in self.keys.values() if key.charter.purpose is purpose), None)
+
+    def ordered(self, event: Record) -> None:
+        """Take `key.ordered`: a key of the founding, on its token, with its charter, once."""
+        name, key_id = event.text("name"), event.text("id")
+        plan = self._plans.get(name)
+        if plan is None:
+            raise _wrong_key(f"orders key {name[:48]!a}, which is not in the founding")
+        if name in self._ids:
+            raise _wrong_key(f"orders key {name} a second time")
+        if not _KEY_ID.fullmatch(key_id) or key_id in self._ids.values():
+            raise _wrong_key(f"orders key {name} under an id that is none, or another key's")
+        if (event.text("token"), charter.parse(event.value("charter"))) != (plan.token, plan.charter):
+            raise _wrong_key(f"orders key {name} with another charter or token than the founding's")
+        self._ids[name] = key_id
+
+    def done(self, event: Record, time: int) -> None:
+        """Take `key.done`: the public half of an ordered key, valid as long as the founding says, once."""
+        name = event.text("name")
+        if name not in self._ids or name in self._made:
+            raise _wrong_key(f"makes key {name[:48]!a}, which was not ordered or was made before")
+        plan = self._plans[name]
+        key = LoggedKey(
+            name=name,
+            public=PublicKey.from_jwk(event.value("public")),
+            charter=plan.charter,
+            not_before=event.time("not_before"),
+            not_after=event.time("not_after"),
+        )
+        kid = key.public.thumbprint
+        if key.public.algorithm is not plan.charter.algorithm:
+            raise _wrong_key(f"key {name} is for another algorithm than its charter")
+        if kid in self._taken:
+            raise _wrong_key(f"key {name} is a founder's, or another key of the appliance")
+        if abs(key.not_before - time) > TOLERANCE or key.not_after - key.not_before != plan.valid_for:
+            raise _wrong_key(f"key {name} is valid from another time or for longer than the founding allows")
+        self._made.add(name)
+        self._taken.add(kid)
+        self.keys[kid] = key
+
+    def intent(self, event: Record, seq: int, purpose: Purpose, *, most: int = MAX_SIGNS) -> tuple[Sign, ...]:
+        """Take `signs`: 1 to `most` signatures, each by a key made before this entry and for `purpose`."""
+        signs = []
+        for item in event.records("signs", least=1, most=most):
+            key = self.keys.get(item.text("kid", max_chars=64))
+            if key is None:
+                raise _wrong_key("signs with a key that no entry before it made")
+            if key.charter.purpose is not purpose:
+                raise _wrong_key(f"signs with key {key.name}, which is for {key.charter.purpose}, not for {purpose}")
+            signs.append(Sign(key, item.digest("sha256")))
+            item.done()
+        self._open[seq] = False
+        return tuple(signs)
+
+    def settled(self, event: Record) -> None:
+        """Take `outcomes`: each names intents that were open, and none is passed over twice."""
+        for name in OUTCOMES:
+            for seq in event.array(name, most=MAX_BODY):
+                if not isinstance(seq, int) or isinstance(seq, bool) or seq not in self._open:
+                    raise LogRejected(LogReason.MALFORMED, f"gives an outcome to {seq!a}, which is no open intent")
+                del self._open[seq]
+                self.outcomes[name] += 1
+        for seq, passed in self._open.items():
+            if passed:
+                raise LogRejected(LogReason.INCOMPLETE, "its signatures never got an outcome", seq)
+            self._open[seq] = True
+
+    def started(self) -> None:
+        """Take `started`: what a stop or a crash left open was closed first (rule R31)."""
+        for seq in self._open:
+            raise LogRejected(LogReason.INCOMPLETE, "the appliance started anew and it had no outcome", seq)
+
+
+def _wrong_key(detail: str) -> LogRejected:
+    return LogRejected(LogReason.WRONG_KEY, detail)

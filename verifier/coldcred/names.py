@@ -1,0 +1,112 @@
+"""The strict spelling of every name that appears in a document.
+
+A name has one spelling: lower case where the standard folds case, ASCII only, no dots-and-slashes tricks. Each
+function returns the text it was given or raises `Malformed`.
+"""
+
+import re
+
+from coldcred.errors import Malformed
+
+MAX_SPIFFE_ID = 2048
+MAX_AUDIENCE = 255
+
+_LABEL = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
+_TRUST_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?", re.ASCII)
+_SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]+)((?:/[A-Za-z0-9._-]+)+)", re.ASCII)
+_HTTPS = re.compile(
+    r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]+)*/?", re.ASCII
+)
+_DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+_JTI = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+
+MAX_LABEL = 32
+MAX_PORT = 65535
+HTTPS_PORT = "443"
+
+
+def trust_domain(text: str) -> str:
+    """Check a SPIFFE trust domain name (SPIFFE-ID section 2.1), lower case."""
+    if not _TRUST_DOMAIN.fullmatch(text) or ".." in text:
+        raise _refusal("trust domain", text)
+    return text
+
+
+def spiffe_id(text: str, domain: str | None = None) -> str:
+    """Check a SPIFFE ID with a path (SPIFFE-ID section 2), in trust domain `domain` where one is given."""
+    found = _SPIFFE_ID.fullmatch(text) if len(text) <= MAX_SPIFFE_ID else None
+    if found is None or _DOT_SEGMENT.search(found[2]):
+        raise _refusal("SPIFFE ID", text)
+    trust_domain(found[1])
+    if domain is not None and found[1] != domain:
+        raise Malformed(f"{text[:80]} is not in trust domain {domain}")
+    return text
+
+
+def subject_pattern(text: str, domain: str | None = None) -> str:
+    """Check a SPIFFE ID, or one whose last segment is `*` and then stands for all IDs below it."""
+    if text.endswith("/*"):
+        below = text[: -len("*")] + "any"
+        spiffe_id(below, domain)
+        return text
+    return spiffe_id(text, domain)
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether `subject` is what `pattern` names: itself, or something below a final `/*`."""
+    if pattern.endswith("/*"):
+        return subject.startswith(pattern[:-1]) and len(subject) > len(pattern) - 1
+    return subject == pattern
+
+
+def https_uri(text: str) -> str:
+    """Check an https URI: lower-case host, plain path, no query, fragment, user or encoded octet, 255 characters.
+
+    A port is written only where it is not that of https, and without leading zeros: one address, one spelling.
+    """
+    found = _HTTPS.fullmatch(text) if len(text) <= MAX_AUDIENCE else None
+    if found is None or ".." in text or _DOT_SEGMENT.search(text):
+        raise _refusal("https URI", text)
+    if (port := found[1]) and (port == HTTPS_PORT or int(port) > MAX_PORT):
+        raise _refusal("https URI", text)
+    return text
+
+
+def audience(text: str) -> str:
+    """Check what a credential is for: an https URI or a SPIFFE ID, at most 255 characters, compared exactly."""
+    if len(text) > MAX_AUDIENCE:
+        raise _refusal("audience", text)
+    return spiffe_id(text) if text.startswith("spiffe://") else https_uri(text)
+
+
+def label(text: str, what: str = "name") -> str:
+    """Check a person, site, profile, appliance or key name: lower-case words joined by single hyphens."""
+    if not _LABEL.fullmatch(text) or len(text) > MAX_LABEL:
+        raise _refusal(what, text)
+    return text
+
+
+def scope_token(text: str) -> str:
+    """Check one scope (RFC 6749 section 3.3)."""
+    if not _SCOPE.fullmatch(text):
+        raise _refusal("scope", text)
+    return text
+
+
+def plain_text(text: str, what: str) -> str:
+    """Check a text for people: printable characters and spaces, nothing that moves a cursor or turns a line around."""
+    if not text.isprintable():
+        raise _refusal(what, text)
+    return text
+
+
+def jti(text: str) -> str:
+    """Check a credential's or command's own id: 16 to 64 base64url characters."""
+    if not _JTI.fullmatch(text):
+        raise _refusal("jti", text)
+    return text
+
+
+def _refusal(what: str, text: str) -> Malformed:
+    return Malformed(f"not a {what}: {text[:80]!a}")
