@@ -1,0 +1,121 @@
+"""What travels between the engine and the worker: length-prefixed frames over one socket pair, and no pickle.
+
+A frame is one byte of kind, four bytes of length (big endian) and the body. Kind `J` is canonical JSON, at most
+16 MiB; kind `S` is a secret, at most 1 KiB, read straight into a buffer that its reader wipes.
+"""
+
+import socket
+import struct
+import time
+
+from coldcred.canonical import Json, dumps, loads
+from coldcred.errors import Malformed
+
+MAX_BODY = 16 * 1024 * 1024
+MAX_SECRET = 1024
+
+_HEAD = struct.Struct(">cI")
+_JSON, _SECRET = b"J", b"S"
+
+
+class ChannelError(Exception):
+    """The other side is gone, silent or incomprehensible; the channel is of no further use."""
+
+
+class ChannelClosed(ChannelError):
+    """The other side closed its end, between frames or in the middle of one."""
+
+
+class ChannelTimeout(ChannelError):
+    """A frame did not pass completely in time."""
+
+
+class FrameInvalid(ChannelError):
+    """What arrived is not a frame of the kind that belongs here."""
+
+
+class Channel:
+    """One end of the socket pair; one thread at a time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Own `connection`, a connected stream socket."""
+        self._connection = connection
+
+    def fileno(self) -> int:
+        """Give the descriptor, for polling."""
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        """Close this end; the other side reads the end of the stream."""
+        self._connection.close()
+
+    def send(self, value: Json, *, timeout: float | None = None) -> None:
+        """Send one JSON frame within `timeout` seconds; a value beyond 16 MiB is the caller's mistake."""
+        body = dumps(value)
+        if len(body) > MAX_BODY:
+            raise ValueError(f"a frame of {len(body)} bytes")
+        self._send(_HEAD.pack(_JSON, len(body)) + body, timeout)
+
+    def send_secret(self, secret: bytearray, *, timeout: float | None = None) -> None:
+        """Send one secret frame from where the secret lies; wiping it is its owner's task."""
+        if not 0 < len(secret) <= MAX_SECRET:
+            raise ValueError(f"a secret of 1 to {MAX_SECRET} bytes belongs here")
+        self._send(_HEAD.pack(_SECRET, len(secret)), timeout)
+        self._send(memoryview(secret), timeout)
+
+    def receive(self, *, timeout: float | None = None) -> Json:
+        """Read one JSON frame within `timeout` seconds (None: however long it takes)."""
+        deadline = _deadline(timeout)
+        body = self._body(_JSON, MAX_BODY, deadline)
+        try:
+            return loads(bytes(body), max_bytes=MAX_BODY)
+        except Malformed as error:
+            raise FrameInvalid(f"a frame that is not JSON: {error}") from error
+
+    def receive_secret(self, *, timeout: float | None = None) -> bytearray:
+        """Read one secret frame into a buffer of its own, which the caller wipes."""
+        return self._body(_SECRET, MAX_SECRET, _deadline(timeout))
+
+    def _body(self, kind: bytes, most: int, deadline: float | None) -> bytearray:
+        found, length = _HEAD.unpack(self._exactly(_HEAD.size, deadline))
+        if found != kind or length > most:
+            raise FrameInvalid(f"a frame of kind {found!a} and {length} bytes where kind {kind!a} belongs")
+        return self._exactly(length, deadline)
+
+    def _exactly(self, length: int, deadline: float | None) -> bytearray:
+        buffer = bytearray(length)
+        view, have = memoryview(buffer), 0
+        while have < length:
+            try:
+                self._connection.settimeout(_left(deadline))
+                got = self._connection.recv_into(view[have:])
+            except TimeoutError as error:
+                raise ChannelTimeout("no complete frame in time") from error
+            except OSError as error:
+                raise ChannelClosed(f"the channel broke: {error.strerror}") from error
+            if got == 0:
+                raise ChannelClosed("the other side closed the channel")
+            have += got
+        return buffer
+
+    def _send(self, data: bytes | memoryview, timeout: float | None) -> None:
+        try:
+            self._connection.settimeout(timeout)
+            self._connection.sendall(data)
+        except TimeoutError as error:
+            raise ChannelTimeout("the other side does not read") from error
+        except OSError as error:
+            raise ChannelClosed(f"the channel broke: {error.strerror}") from error
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

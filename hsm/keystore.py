@@ -1,0 +1,189 @@
+"""The seam between the appliance and its keys: what a key store promises, whatever stands behind it.
+
+Inputs to `sign` are whole, never digests, so that whoever holds the key can read what it signs. A key signs only
+after it was admitted with its charter (rule R13) and the public key pinned in authority.
+
+Threads: every method of a `KeyStore` may be called from any thread; calls are served one after the other. They block
+for as long as the token takes, so an event loop calls them in an executor.
+
+Durability: `generate` and `destroy` return after the module reports success and the object was read back. A module
+may still lose either at a power cut (SoftHSM does not sync), so a start compares the inventory with the log (R14).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from coldcred.charter import KeyCharter
+from coldcred.errors import BadSignature
+from coldcred.keys import Algorithm, PublicKey
+from hsm.errors import HsmError, SignatureWrong
+
+KEY_ID = 32
+TOKEN_LABEL = 32
+"""Most bytes of a CKA_ID of ours, and of a token's label (CK_TOKEN_INFO)."""
+MAX_INPUTS = 1024
+MAX_BATCH = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CharterMemory:
+    """What a key has signed so far, as far as its charter asks: largest log size and its root; versions by role."""
+
+    log_size: int = 0
+    log_root: bytes | None = None
+    versions: tuple[tuple[str, int], ...] = ()
+
+
+NOTHING_SIGNED = CharterMemory()
+"""The memory of a key that is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """A key to be made: its CKA_ID (1 to 32 bytes, chosen and logged before) and the charter it is born with."""
+
+    key_id: bytes
+    charter: KeyCharter
+
+    def __post_init__(self) -> None:
+        """Refuse an empty or overlong CKA_ID, the caller's mistake."""
+        check_key_id(self.key_id)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What a token says of itself, padding removed."""
+
+    label: str
+    serial: str
+    manufacturer: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key pair found in the token; `faults` says, for people, what it is not as it was born. Empty means sound.
+
+    `algorithm` and `public` are None where the token holds no readable public key of ours for it.
+    """
+
+    key_id: bytes
+    label: str
+    algorithm: Algorithm | None
+    public: PublicKey | None
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All that the token holds: keys under a label of ours, and everything else in one line each."""
+
+    token: TokenInfo
+    keys: tuple[StoredKey, ...]
+    foreign: tuple[str, ...]
+
+
+class KeyStore(Protocol):
+    """Keys that never leave where they are."""
+
+    def inventory(self) -> Inventory:
+        """Read the token anew and give all that is in it, attribute faults included; raises `HsmError`."""
+        ...
+
+    def generate(self, order: KeyOrder) -> PublicKey:
+        """Make a key pair under its charter's label and give the public half, read back; raises `HsmError`."""
+        ...
+
+    def admit(
+        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+    ) -> None:
+        """Let a key sign within `charter`, and pin `public`.
+
+        `memory` is what the log says it has signed. Admitting again is allowed and can only raise the memory.
+
+        Raises `CharterRefused` when the key was not born with this charter, `KeyMissing`, `KeyAmbiguous`,
+        `KeyExposed` (attribute faults), `KeyMismatch` (another public key), or another `HsmError`.
+        """
+        ...
+
+    def destroy(self, key_id: bytes) -> None:
+        """Destroy a key pair and see, in the token read anew, that it is gone (`KeyRemains`); raises `HsmError`."""
+        ...
+
+    def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        """Sign each input; the answers stand in the inputs' order, each a signature of 64 bytes or its error.
+
+        A signature given here was verified against the pinned public key. A fault of the worker or the token stands
+        at every place it concerns; nothing is tried twice, so an input whose answer is `WorkerLost` or
+        `WorkerTimeout` may or may not have been signed. Never raises `HsmError`; more than `MAX_INPUTS` inputs or
+        `MAX_BATCH` bytes is the caller's mistake (`ValueError`).
+        """
+        ...
+
+    def close(self) -> None:
+        """Log out and leave no process behind; every later call is answered `WorkerLost`."""
+        ...
+
+
+class KeyToken(Protocol):
+    """A token as the guard sees it: keys without charters. Called from one thread; every method raises `HsmError`."""
+
+    def inventory(self) -> Inventory:
+        """Give all that is in the token."""
+        ...
+
+    def generate(self, key_id: bytes, label: str, algorithm: Algorithm) -> PublicKey:
+        """Make a key pair; `KeyExists` when an object has the CKA_ID, `KeyExposed` when it is not born as asked."""
+        ...
+
+    def find(self, key_id: bytes) -> StoredKey:
+        """Give the one key of this CKA_ID: `KeyMissing`, `KeyAmbiguous`."""
+        ...
+
+    def sign(self, key_id: bytes, data: bytes) -> bytes:
+        """Sign the whole `data` with the key that `find` gave last."""
+        ...
+
+    def destroy(self, key_id: bytes) -> None:
+        """Destroy the one key of this CKA_ID and its public half."""
+        ...
+
+    def holds(self, key_id: bytes) -> bool:
+        """Whether any object has this CKA_ID."""
+        ...
+
+    def close(self) -> None:
+        """Log out."""
+        ...
+
+
+def check_key_id(key_id: bytes) -> None:
+    """Refuse a CKA_ID that is empty or longer than 32 bytes (`ValueError`)."""
+    if not 1 <= len(key_id) <= KEY_ID:
+        raise ValueError(f"a CKA_ID of {len(key_id)} bytes")
+
+
+def check_batch(inputs: Sequence[bytes]) -> None:
+    """Refuse a batch that no frame can carry (`ValueError`)."""
+    if len(inputs) > MAX_INPUTS or sum(map(len, inputs)) > MAX_BATCH:
+        raise ValueError(f"a batch is at most {MAX_INPUTS} inputs and {MAX_BATCH} bytes")
+
+
+def verified(public: PublicKey, inputs: Sequence[bytes], answers: Sequence[bytes | HsmError]) -> list[bytes | HsmError]:
+    """Replace each signature that does not verify under `public` by `SignatureWrong`.
+
+    One flipped bit in a key file makes SoftHSM sign wrongly without any error, so no signature passes unseen.
+    """
+    return [
+        answer if isinstance(answer, HsmError) else _verified(public, data, answer)
+        for data, answer in zip(inputs, answers, strict=True)
+    ]
+
+
+def _verified(public: PublicKey, data: bytes, signature: bytes) -> bytes | HsmError:
+    try:
+        public.verify(signature, data)
+    except BadSignature:
+        return SignatureWrong(f"the token's signature does not verify under pinned key {public.thumbprint}")
+    return signature

@@ -1,0 +1,68 @@
+"""Which PKCS#11 mechanisms an algorithm needs, as plain numbers: one row per algorithm, no library behind it.
+
+ES256 signs with CKM_ECDSA over a SHA-256 digest that the worker computes from the whole input: modules without a
+hashing ECDSA mechanism exist, and the digest must be of the very bytes the charter was checked on. Both mechanisms
+give the signature as JOSE wants it: r||s of 64 bytes (PKCS#11 v3.0 section 2.3.6), and RFC 8032's 64 bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from coldcred.errors import Malformed
+from coldcred.keys import Algorithm, PublicKey
+
+_OCTET_STRING = 0x04
+
+
+@dataclass(frozen=True, slots=True)
+class MechanismRow:
+    """One algorithm in PKCS#11 terms; `hashed` says whether the mechanism wants a SHA-256 digest.
+
+    `curves` are the spellings of CKA_EC_PARAMS (DER) that mean its curve; the first is the one we ask for.
+    """
+
+    algorithm: Algorithm
+    key_type: int
+    generate: int
+    sign: int
+    curves: tuple[bytes, ...]
+    hashed: bool
+    names: tuple[str, str]
+
+
+MECHANISMS: Mapping[Algorithm, MechanismRow] = MappingProxyType(
+    {
+        Algorithm.ES256: MechanismRow(
+            algorithm=Algorithm.ES256,
+            key_type=0x03,  # CKK_EC
+            generate=0x1040,
+            sign=0x1041,
+            curves=(bytes.fromhex("06082a8648ce3d030107"),),  # OID 1.2.840.10045.3.1.7
+            hashed=True,
+            names=("CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA"),
+        ),
+        Algorithm.ED25519: MechanismRow(
+            algorithm=Algorithm.ED25519,
+            key_type=0x40,  # CKK_EC_EDWARDS
+            generate=0x1055,
+            sign=0x1057,
+            # OID 1.3.101.112 (RFC 8410), or the curve's name as a PrintableString, which SoftHSM gives private keys.
+            curves=(bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519"),
+            hashed=False,
+            names=("CKM_EC_EDWARDS_KEY_PAIR_GEN", "CKM_EDDSA"),
+        ),
+    }
+)
+
+
+def row_of_key_type(key_type: int) -> MechanismRow | None:
+    """Give the row whose keys have this CKK, or None where we make no such keys."""
+    return next((row for row in MECHANISMS.values() if row.key_type == key_type), None)
+
+
+def public_key(row: MechanismRow, point: bytes) -> PublicKey:
+    """Read CKA_EC_POINT, a DER OCTET STRING (PKCS#11 v3.0 section 2.3.3); `Malformed` on anything else."""
+    if len(point) < 2 or point[0] != _OCTET_STRING or point[1] != len(point) - 2:  # noqa: PLR2004 - tag and length
+        raise Malformed("a CKA_EC_POINT that is not one short octet string")
+    return PublicKey(row.algorithm, point[2:])

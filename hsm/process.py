@@ -1,0 +1,137 @@
+"""One worker process as its parent sees it: exec it with nothing, ask it, and end it without fail."""
+
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from coldcred.canonical import Json
+from coldcred.errors import Malformed
+from coldcred.record import Record
+from hsm import messages
+from hsm.errors import HsmError, WorkerLost, WorkerTimeout
+from hsm.frames import Channel, ChannelClosed, ChannelError, ChannelTimeout, FrameInvalid
+
+COMMAND = (sys.executable, "-I", "-m", "hsm.worker")
+"""What is exec'd; the descriptor's number is the one argument that follows."""
+
+ENVIRONMENT = frozenset(
+    {
+        "ChrystokiConfigurationPath",
+        "SOFTHSM2_CONF",
+        "TPM2_PKCS11_BACKEND",
+        "TPM2_PKCS11_STORE",
+        "TPM2_PKCS11_TCTI",
+        "TSS2_LOG",
+        "YUBIHSM_PKCS11_CONF",
+    }
+)
+"""Variables a PKCS#11 module may be given. Nothing of the parent's own environment is passed on."""
+
+_CLOSING = 2.0
+_POLL_GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that no module of ours reads (`ValueError`): one of another name can load code."""
+    unknown = sorted(environment.keys() - ENVIRONMENT)
+    if unknown:
+        raise ValueError(
+            f"variable {unknown[0]} is not among those a PKCS#11 module is given: {', '.join(sorted(ENVIRONMENT))}"
+        )
+
+
+class WorkerProcess:
+    """A running worker and the one socket to it; one thread at a time."""
+
+    def __init__(self, environment: Mapping[str, str], *, command: Sequence[str] = COMMAND) -> None:
+        """Start `command` with `environment` and no descriptor but its end of the socket; raises `WorkerLost`."""
+        check_environment(environment)
+        ours, theirs = socket.socketpair()
+        self._channel = Channel(ours)
+        try:
+            # A session of its own: the terminal's interrupt is for the engine, not for a batch in the token.
+            self._process = subprocess.Popen(  # noqa: S603 - a fixed command and a number
+                (*command, str(theirs.fileno())),
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._channel.close()
+            raise WorkerLost(f"the worker process cannot be started: {error.strerror}") from error
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the process runs and its end of the socket is open."""
+        if self._process.poll() is not None:
+            return False
+        poll = select.poll()
+        poll.register(self._channel.fileno(), _POLL_GONE)
+        return not poll.poll(0)
+
+    def ask(self, request: dict[str, Json], *secrets: bytearray, timeout: float) -> Json:
+        """Send a request, and secrets after it, and give the worker's answer.
+
+        Raises what the worker reports, or `WorkerLost` or `WorkerTimeout` (seconds); after these two it is ended.
+        """
+        try:
+            self._channel.send(request, timeout=timeout)
+            for secret in secrets:
+                self._channel.send_secret(secret, timeout=timeout)
+            value, failure = _read_answer(self._channel.receive(timeout=timeout))
+        except ChannelTimeout as error:
+            self.kill()
+            raise WorkerTimeout(f"the worker gave no answer within {timeout:g} s and was ended") from error
+        except (ChannelClosed, FrameInvalid, Malformed) as error:
+            raise WorkerLost(f"the worker process is gone ({self._ended()}: {error})") from error
+        except BaseException:
+            self.kill()  # half a conversation: the next answer would be the one to this request
+            raise
+        if failure is not None:
+            raise failure
+        return value
+
+    def close(self) -> None:
+        """Let the worker log out and stop the module, then make sure that it ended."""
+        with suppress(ChannelError):
+            self._channel.send({"do": "close"}, timeout=_CLOSING)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_CLOSING)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process now, whatever it does, and wait for it."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _ended(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_CLOSING / 4)
+        ended_itself = self._process.returncode is not None
+        self.kill()
+        status = self._process.returncode
+        if not ended_itself:
+            return "it was ended after an answer that makes no sense"
+        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def _read_answer(frame: Json) -> tuple[Json, HsmError | None]:
+    record = Record.of(frame, "answer")
+    failed = record.has("error")
+    value = record.value("error" if failed else "ok")
+    record.done()
+    return (None, messages.read_error(value)) if failed else (value, None)
