@@ -1,0 +1,125 @@
+"""Authority: who may do what, with which keys. A frozen value folded from the verified log, and from nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from coldcred.acts import Role
+from coldcred.canonical import Json
+from coldcred.charter import KeyCharter, TokenCharter
+from coldcred.credential import Kind
+from coldcred.founding import Founding, Site
+from coldcred.keys import PublicKey
+from coldcred.plan import Window
+from coldcred.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A person with one enrolled key."""
+
+    person: str
+    roles: frozenset[Role]
+    key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key in the HSM: ordered, then done with its public half; times are Unix seconds."""
+
+    name: str
+    key_id: str
+    token: str
+    charter: KeyCharter
+    ordered_at: int
+    public: PublicKey | None = None
+    not_before: int = 0
+    not_after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A machine identity: who answers for it, until when it was reviewed, and the key it holds, if any."""
+
+    id: str
+    owner: str
+    review_by: int
+    key: PublicKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What custodians last signed: versions, the blobs by name (SHA-256 hex), and the plan in it."""
+
+    root_version: int
+    targets_version: int
+    files: Mapping[str, str]
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Everything a decision rests on, except what `Lookups` holds."""
+
+    founding: Founding
+    epoch: int
+    operators: Mapping[str, Operator]
+    registers: Mapping[str, str]
+    keys: Mapping[str, SigningKey] = field(default_factory=dict)
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    trust: Trust | None = None
+    bundles: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def founded(cls, founding: Founding) -> "Authority":
+        """Give the authority that a founding creates."""
+        registers = {person.operator.thumbprint: "operator" for person in founding.people}
+        registers |= {person.custodian.thumbprint: "custodian" for person in founding.people}
+        return cls(
+            founding=founding,
+            epoch=1,
+            operators={
+                person.operator.thumbprint: Operator(person.id, person.roles, person.operator)
+                for person in founding.people
+            },
+            registers=registers,
+            profiles={profile.name: profile for profile in founding.profiles},
+            sites={site.name: site for site in founding.sites},
+        )
+
+    def operator_key(self, kid: str) -> PublicKey | None:
+        """Give the operator key with this thumbprint, from its register and no other."""
+        operator = self.operators.get(kid)
+        return operator.key if operator else None
+
+    def site_of(self, audience: str) -> Site | None:
+        """Give the one site that answers for an audience."""
+        return next((site for site in self.sites.values() if audience in site.audiences), None)
+
+    def key_for(self, purpose: str, kind: Kind | None = None) -> SigningKey | None:
+        """Give the key with this purpose, and for tokens of this kind, once it is done."""
+        for key in self.keys.values():
+            fits = key.charter.purpose == purpose
+            if isinstance(key.charter, TokenCharter):
+                fits = fits and key.charter.kind is kind
+            if fits and key.public is not None:
+                return key
+        return None
+
+    def with_member(self, name: str, key: str, value: object) -> "Authority":
+        """Give the authority with one more or one replaced item in the mapping called `name`."""
+        changes: dict[str, Any] = {name: {**getattr(self, name), key: value}}
+        return replace(self, **changes)
+
+    def summary(self) -> dict[str, Json]:
+        """Give the few facts that every screen shows."""
+        return {
+            "appliance": self.founding.appliance_id,
+            "name": self.founding.name,
+            "trust_domain": self.founding.trust_domain,
+            "issuer": self.founding.issuer,
+            "epoch": self.epoch,
+            "single_operator": self.founding.single_operator,
+        }

@@ -1,0 +1,91 @@
+"""The options before the verb, the verbs, and the guard round all of them."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+
+from appliance.cli import failures
+from appliance.cli.exits import Exit
+from appliance.cli.grammar import Noun
+from appliance.cli.session import Session
+
+DEFAULT_HOME = Path("/var/lib/coldcred")
+
+_VERBS = MappingProxyType(
+    {
+        "init": "founding",
+        "serve": "serving",
+        "status": "serving",
+        "operator": "operators",
+        "token": "tokens",
+        "workload": "registers",
+        "profile": "registers",
+        "site": "registers",
+        "key": "registers",
+        "issue": "credentials",
+        "revoke": "credentials",
+        "request": "approvals",
+        "approve": "approvals",
+        "deny": "approvals",
+        "trust": "trust",
+        "bundle": "bundles",
+        "log": "logs",
+    }
+)
+"""Each verb and the module it stands in; a module is loaded when its verb is used, which keeps `--help` quick."""
+
+
+class _Verbs(Noun):
+    """The verbs, in the order of a first day rather than of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(f"appliance.cli.{_VERBS[cmd_name]}")
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+
+_EPILOG = """Exit codes: 0 done, 1 refused, 2 misuse, 3 waiting for approval, 4 HSM, 5 storage, 130 interrupted.
+Data goes to standard output, talk to standard error. Secrets come from the terminal or from a descriptor, as in
+`coldcredctl --home HOME --as alice.operator --passphrase-fd 3 status 3<passphrase`."""
+
+
+@click.command(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home", type=click.Path(path_type=Path), default=DEFAULT_HOME, show_default=True, help="The appliance's folder."
+)
+@click.option("--as", "key_file", type=click.Path(path_type=Path), metavar="KEYFILE", help="Your own key, which signs.")
+@click.option("--passphrase-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has passphrases, one a line.")
+@click.option("--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line.")
+@click.pass_context
+def root(
+    context: click.Context, home: Path, key_file: Path | None, passphrase_fd: int | None, pin_fd: int | None
+) -> None:
+    """Run an offline credential appliance: signed commands in, logged events out."""
+    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd)
+    context.obj = session
+    context.call_on_close(session.close)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and give its exit code; whatever goes wrong is said in words."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = root.main(given, prog_name="coldcredctl", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; point the descriptor away so that the interpreter's own flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.STORAGE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one guard: no traceback ever
+        return failures.report(error, as_json="--json" in given)
+    return code if isinstance(code, int) else Exit.DONE

@@ -1,0 +1,123 @@
+"""`request`, `approve` and `deny`: what waits for people, and their second signatures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from appliance.cli import output
+from appliance.cli.asking import conclude, read_document, summary
+from appliance.cli.exits import Exit
+from appliance.cli.grammar import Duration, Noun, Verb
+from appliance.cli.registers import show
+from appliance.cli.session import Session
+from appliance.client import COMMAND_LIFE
+from appliance.errors import HomeError, HomeFault, Refusal
+from appliance.outcome import Outcome, State
+from coldcred.canonical import Json
+from coldcred.command import Command, Verdict, parse_command
+from coldcred.errors import UnknownSigner
+from coldcred.founding import Founding
+
+
+@click.group(cls=Noun)
+def request() -> None:
+    """List the requests that wait for more people."""
+
+
+@request.command("list")
+@click.pass_obj
+def list_requests(session: Session) -> None:
+    """List the requests that wait, with who signed so far."""
+    show(session, "requests", ("command", "act", "by", "need", "have", "expires"))
+
+
+_OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the signed approval here, to be carried, and send nothing."
+)
+_VALID_FOR = click.option(
+    "--valid-for", type=Duration(), default=f"{COMMAND_LIFE // 3600}h", show_default=True,
+    help="How long your signature counts.",
+)  # fmt: skip
+
+
+@click.command(cls=Verb)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--approval", "carried", type=click.Path(path_type=Path), multiple=True,
+    help="Bring in an approval that somebody signed elsewhere, instead of signing; may be repeated.",
+)  # fmt: skip
+@_OUT
+@_VALID_FOR
+@click.pass_obj
+def approve(session: Session, file: Path, carried: tuple[Path, ...], out: Path | None, valid_for: int) -> Exit:
+    """Approve the request in FILE: read what it asks for, then sign."""
+    if not carried:
+        return _sign(session, file, Verdict.APPROVE, out, valid_for)
+    if out is not None:
+        raise click.UsageError("--approval brings in what is signed already; --out is for signing")
+    command = _read(session, file)
+    client = session.client(signs=False)
+    return _tell(client.send(command.token, approvals=[read_document(path) for path in carried]))
+
+
+@click.command(cls=Verb)
+@click.argument("file", type=click.Path(path_type=Path))
+@_OUT
+@_VALID_FOR
+@click.pass_obj
+def deny(session: Session, file: Path, out: Path | None, valid_for: int) -> Exit:
+    """Deny the request in FILE; one denial ends it."""
+    return _sign(session, file, Verdict.DENY, out, valid_for)
+
+
+def _sign(session: Session, file: Path, verdict: Verdict, out: Path | None, valid_for: int) -> Exit:
+    command = _read(session, file)
+    client = session.client()
+    token = client.approval(command.token, verdict, valid_for)
+    if out is None:
+        return _tell(client.transport.approval(token))
+    output.write_file(out, f"{token}\n".encode(), replace=False)
+    output.talk(f"wrote {out}; nothing was sent")
+    output.data({"command": command.id, "verdict": verdict.value, "file": str(out)}, [str(out)])
+    return Exit.DONE
+
+
+def _read(session: Session, file: Path) -> Command:
+    """Read a request and show what is about to be signed, before a passphrase is asked for."""
+    founding = session.founding()
+    if founding is None:
+        raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
+    people = {person.operator.thumbprint: person for person in founding.people}
+    try:
+        command = parse_command(read_document(file), lambda kid: people[kid].operator if kid in people else None)
+    except UnknownSigner as error:
+        raise UnknownSigner(f"{file}: {error}") from error
+    output.talk(f"this request asks for {command.act}:")
+    output.show(rendering(founding, command, people[command.signer].id))
+    return command
+
+
+def rendering(founding: Founding, command: Command, person: str) -> list[str]:
+    """Write a request for the person who is to sign for it: every argument, nothing cut."""
+    about: Mapping[str, Json] = {
+        "appliance": f"{founding.name} {founding.appliance_id}",
+        "request": command.id,
+        "by": person,
+        "expires": command.expires_at,
+    }
+    return [*output.facts(about), "", *output.facts(dict(sorted(command.args.items())))]
+
+
+def _tell(outcome: Outcome) -> Exit:
+    """Say what an approval led to: decided, ready for its requester, or still waiting for others."""
+    if outcome.state is State.REFUSED and outcome.reason == Refusal.DENIED:
+        output.talk(f"{outcome.act} is denied and will not be carried out")
+    elif outcome.state is State.WAITING:
+        output.talk(f"counted: {outcome.act} takes {outcome.need} people, so far {', '.join(outcome.have)}")
+    elif outcome.state is State.READY:
+        output.talk(f"{outcome.act} is ready: its requester runs the same line again")
+    else:
+        return conclude(outcome)
+    output.data(summary(outcome), [outcome.state.value])
+    return Exit.WAITING if outcome.state is State.WAITING else Exit.DONE

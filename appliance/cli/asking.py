@@ -1,0 +1,168 @@
+"""How every act is asked for: sign a command or take up the one signed before, send it, keep what comes back.
+
+A command that waits for other people is kept as a request file. Running the same line again with that file sends the
+same command again; it is never carried out twice.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from appliance.cli import failures, output
+from appliance.cli.exits import Exit
+from appliance.cli.grammar import Duration
+from appliance.cli.messages import MESSAGES
+from appliance.cli.session import Session
+from appliance.client import COMMAND_LIFE
+from appliance.outcome import Outcome, State
+from coldcred.acts import Act
+from coldcred.canonical import Json, loads
+from coldcred.command import document_id
+from coldcred.errors import Malformed
+from coldcred.jose import MAX_TOKEN, parse_unverified
+from coldcred.record import Record
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+SHORT_ID = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a command is asked for: where its request file is, approvals brought along, and its life in seconds."""
+
+    request: Path | None
+    approvals: tuple[Path, ...]
+    valid_for: int
+
+
+def asks(function: _Function) -> _Function:
+    """Give a verb the options that every act has; they arrive as `request`, `approval` and `valid_for`."""
+    for option in (
+        click.option(
+            "--valid-for", type=Duration(), default=f"{COMMAND_LIFE // 3600}h", show_default=True,
+            help="How long the request may be carried out.",
+        ),
+        click.option(
+            "--approval", type=click.Path(path_type=Path), multiple=True,
+            help="An approval that somebody signed elsewhere; may be repeated.",
+        ),
+        click.option(
+            "--request", type=click.Path(path_type=Path),
+            help="The request file: written when the request waits, sent again when it is there.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One act to be asked for; `paths` says where the files of the outcome go (none: to standard output).
+
+    `unsaid` names arguments that nobody gave, so that a request from another day is still the same one. `also` is told
+    with the outcome when the act is done.
+    """
+
+    act: Act
+    args: dict[str, Json]
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    paths: Mapping[str, Path | None] = field(default_factory=dict)
+    unsaid: frozenset[str] = frozenset()
+    also: Mapping[str, Json] = field(default_factory=dict)
+
+
+def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
+    """Ask for an act and say what became of it; the exit code is 0 done, 3 waiting, or that of the refusal."""
+    approvals = [read_document(path) for path in manner.approvals]
+    again = manner.request is not None and manner.request.exists()
+    client = session.client(signs=not again)
+    if again and manner.request is not None:
+        command = read_document(manner.request)
+        _same_act(command, asking, manner.request)
+    else:
+        command = client.command(asking.act, asking.args, manner.valid_for)
+    outcome = client.send(command, asking.attachments, approvals)
+    if outcome.state in {State.WAITING, State.READY}:
+        return _waits(outcome, command, manner.request)
+    return conclude(outcome, asking.paths, asking.also)
+
+
+def conclude(
+    outcome: Outcome, paths: Mapping[str, Path | None] | None = None, also: Mapping[str, Json] | None = None
+) -> Exit:
+    """Say what became of a command that was decided; its files go where `paths` says, `also` is told with it."""
+    paths, also = paths or {}, also or {}
+    if outcome.state is State.REFUSED:
+        return failures.explain(_reason(outcome), outcome.detail or "", as_json=output.wants_json())
+    if lost := [name for name in paths if name not in outcome.files]:
+        detail = f"request {outcome.command[:SHORT_ID]} gave its {lost[0]} when it was carried out"
+        return failures.explain("told-once", detail, as_json=output.wants_json())
+    written: dict[str, Json] = {}
+    for name, body in outcome.files.items():
+        if (path := paths.get(name)) is not None:
+            output.write_file(path, body)
+            output.talk(f"wrote {path}")
+            written[name] = str(path)
+        else:
+            written[name] = body.decode("ascii")
+    told = [outcome.files[name].decode("ascii") for name in outcome.files if paths.get(name) is None]
+    lines = told or output.facts({**outcome.result, **also}) or [f"{outcome.act} done"]
+    output.data({**summary(outcome), **also, "files": written}, lines)
+    return Exit.DONE
+
+
+def summary(outcome: Outcome) -> dict[str, Json]:
+    """Give an outcome without its files."""
+    members = outcome.as_json()
+    del members["files"]
+    return members
+
+
+def read_document(path: Path) -> str:
+    """Read a command or an approval from its file; `Malformed` where it is none."""
+    with path.open("rb") as file:
+        data = file.read(MAX_TOKEN + 2)
+    try:
+        text = data.decode("ascii").removesuffix("\n")
+        parse_unverified(text)
+    except (UnicodeDecodeError, Malformed) as error:
+        raise Malformed(f"{path}: not a signed document: {error}") from error
+    return text
+
+
+def request_id(command: str) -> str:
+    """Give the id of a signed command."""
+    return document_id(parse_unverified(command))
+
+
+def _same_act(command: str, asking: Asking, path: Path) -> None:
+    claims = Record.of(loads(parse_unverified(command).payload), "request")
+    found, asked = claims.record("args").members(), dict(asking.args)
+    for name in asking.unsaid:
+        found.pop(name, None)
+        asked.pop(name, None)
+    if claims.text("act") != asking.act or found != asked:
+        raise click.UsageError(f"{path} holds another request than this line asks for; name another --request")
+
+
+def _waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
+    """Keep the request for those who approve it, and say what they and the requester do next."""
+    path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
+    if not path.exists():
+        output.write_file(path, f"{command}\n".encode(), replace=False)
+    people = ", ".join(outcome.have)
+    output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people} (request {outcome.command[:12]})")
+    output.talk(f"next: another person runs `coldcredctl --as THEIR-KEY approve {path}`")
+    if outcome.act == Act.CREDENTIAL_ISSUE:
+        output.talk(f"then run the same line again with --request {path}")
+    output.data({**summary(outcome), "request": str(path)}, [str(path)])
+    return Exit.WAITING
+
+
+def _reason(outcome: Outcome) -> str:
+    """Give the refusal's id; one this program has no words for is shown as `malformed`, its detail saying the rest."""
+    return outcome.reason if outcome.reason and outcome.reason in MESSAGES else "malformed"

@@ -1,0 +1,56 @@
+"""The appliance inside this process, for one command: the same engine that `serve` runs, without a socket."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from appliance.errors import Refusal, Refused
+from appliance.outcome import Outcome
+from appliance.reading import Reader
+from appliance.wiring import open_engine
+from coldcred.canonical import Json
+
+
+class EngineTransport:
+    """A transport that is the engine itself; closing it stops the engine cleanly."""
+
+    def __init__(self, home: Path, pin: Callable[[], bytearray] | None) -> None:
+        """Take the home's lock, open its log and, with a `pin`, its token; raises `HomeError` and the HSM's errors."""
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+        self._reader: Reader | None = None
+        try:
+            self._engine = self._runner.run(self._stack.enter_async_context(open_engine(home, pin)))
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def about(self) -> Json:
+        """Say which appliance this is."""
+        return self._engine.standing.authority.summary()
+
+    def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
+        """Carry out a command."""
+        return self._runner.run(self._engine.submit_command(token, attachments, approvals))
+
+    def approval(self, token: str) -> Outcome:
+        """Count an approval."""
+        return self._runner.run(self._engine.submit_approval(token))
+
+    def open_reading(self, token: str) -> None:
+        """Open reading."""
+        self._reader = self._runner.run(self._engine.open_reading(token))
+
+    def read(self, name: str, arguments: Mapping[str, str]) -> Json:
+        """Read a view."""
+        if self._reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
+        return self._runner.run(self._reader.read(name, arguments))
+
+    def close(self) -> None:
+        """Stop the engine; what it still owed is written."""
+        try:
+            self._runner.run(self._stack.aclose())
+        finally:
+            self._runner.close()

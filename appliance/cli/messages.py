@@ -1,0 +1,219 @@
+"""What is said to people when something is not done: what, in what state that leaves things, and what to do next.
+
+The engine gives stable ids and a detail; every sentence of advice is here. The texts follow the terminal manners of the
+rest: no capitals, no full stop.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A sentence each: what happened, the state now, what to do next."""
+
+    what: str
+    state: str
+    next: str
+
+
+_BY_STATE = {
+    "nothing was changed": {
+        "malformed": (
+            "something is not in the form it must have",
+            "mend what is named above and run the command again",
+        ),
+        "unknown-signer": (
+            "the key that signed this is not enrolled here",
+            "sign with your operator key: --as KEYFILE",
+        ),
+        "bad-signature": (
+            "a signature does not fit",
+            "ask for the file anew; it was changed on its way, or signed by another key",
+        ),
+        "wrong-appliance": ("this was signed for another appliance", "check --home, then sign anew for this appliance"),
+        "wrong-epoch": (
+            "this was signed before the appliance was restored",
+            "sign it anew; what is older does not count any more",
+        ),
+        "unknown-request": (
+            "no such request waits here",
+            "list what waits with `coldcredctl request list`; it may be done already",
+        ),
+        "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
+        "stopping": ("the appliance is stopping", "start it again and run the same command"),
+        "home-missing": (
+            "there is no appliance in this home",
+            "check --home; a new one is made with `coldcredctl init`",
+        ),
+        "home-exists": ("this place is taken", "choose another --home; a home is never overwritten"),
+        "home-version": (
+            "the home is of another version",
+            "use the program that wrote it, or the one that follows this one",
+        ),
+        "home-in-use": (
+            "another process has this home open",
+            "wait for it to end; `serve` is reached through its socket",
+        ),
+        "identity-exists": ("there is a key already", "choose another name; a key is never overwritten"),
+        "identity-missing": ("there is no such key file", "check the path, or `coldcredctl operator keygen`"),
+        "identity-unreadable": ("the key file cannot be read", "run this as the user who owns it"),
+        "identity-unwritable": ("the key file cannot be written", "choose a folder that you can write"),
+        "identity-too-open": ("others can read the key file", "chmod 600 on the key file"),
+        "identity-not-a-key": ("this is not a key of ours", "name the file `operator keygen` made"),
+        "identity-not-encrypted": ("the key has no passphrase", "give it one: ssh-keygen -p -f KEYFILE"),
+        "identity-wrong-passphrase": ("the passphrase is wrong", "try again"),
+        "identity-weak-passphrase": ("the passphrase is too weak", "take a longer one: four random words"),
+        "not-a-founder": ("this key has no place in the founding", "sign with a key that the founding names"),
+        "no-terminal": ("there is no terminal to ask at", "use --passphrase-fd N or --pin-fd N before the verb"),
+        "secret-descriptor": ("a secret's descriptor cannot be read", "open it for reading: N<FILE"),
+        "secret-empty": ("a secret is empty", "give it on one line, ended by a newline"),
+        "secret-too-long": ("a secret is too long", "check what the descriptor reads from"),
+        "secret-differs": ("a new secret was typed differently", "run the command again"),
+        "not-serving": ("the appliance cannot be reached", "see that `serve` runs, as your user"),
+        "service-busy": ("the appliance serves too many at once", "wait a moment and run it again"),
+        "token-exists": ("there is a token of that label", "choose another label; none is overwritten"),
+        "pin-unusable": ("the token does not take such a PIN", "choose 4 to 32 digits or letters"),
+        "misuse": ("this is not how the verb is used", "`coldcredctl VERB --help` says how"),
+        "file": ("a file cannot be read or written", "check the path and who may use it"),
+        "log-rejected": ("the log does not hold", "keep a copy of the home as it is"),
+    },
+    "nothing was changed; the refusal is in the log": {
+        "expired": ("the request has ended", "make a new request and have it approved anew"),
+        "not-yet-valid": (
+            "this was signed in the future of this machine",
+            "compare the clocks of both machines, then sign anew",
+        ),
+        "not-allowed": ("your roles do not allow this", "ask somebody who holds one of the roles named above"),
+        "denied": ("somebody denied the request", "talk to them; a denied request stays denied"),
+        "unknown-workload": (
+            "the workload is not enrolled",
+            "enrol it with `coldcredctl workload enrol`, or check its SPIFFE ID",
+        ),
+        "unknown-profile": ("there is no such profile", "see `coldcredctl profile list`"),
+        "unknown-site": (
+            "no site answers for this audience",
+            "see `coldcredctl site list`, or add one with `site add`",
+        ),
+        "unknown-person": ("there is no such person", "name an owner who is enrolled here"),
+        "unknown-credential": ("no such credential was issued here", "look for its jti in `coldcredctl log show`"),
+        "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
+        "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
+        "review-overdue": ("the workload's review is overdue", "ask its owner; enrol it under a new review date"),
+        "outside-profile": (
+            "the request asks for more than the profile allows",
+            "see `coldcredctl profile list` and ask for less",
+        ),
+        "charter-exceeded": (
+            "the signing key may not sign this",
+            "see `coldcredctl key list`; a charter cannot be widened",
+        ),
+        "no-trust": (
+            "the custodians have not signed any trust yet",
+            "`coldcredctl trust prepare`, `trust sign`, `trust submit`",
+        ),
+        "trust-refused": (
+            "what the custodians signed does not fit this appliance",
+            "begin again with `coldcredctl trust prepare`",
+        ),
+        "no-window": (
+            "no published window covers that time",
+            "ask for a shorter --ttl, or have the custodians sign a new plan",
+        ),
+        "no-bundle": (
+            "no bundle was made for the site yet",
+            "make one with `coldcredctl bundle create --site SITE --out FILE`",
+        ),
+        "list-full": ("the status list is full", "make the site's next bundle, which brings the next list"),
+        "key-not-ready": ("the signing key is not made yet", "start the appliance with its PIN; it makes them"),
+    },
+    "the attempt is in the log; nothing unsigned left the appliance": {
+        "hsm-fault": ("the HSM did not sign", "see that the token is there, then make a new request"),
+    },
+    "the appliance has stopped signing; what was acknowledged is on the disk": {
+        "storage-fault": ("the log cannot be written", "see to the disk, then start the appliance again"),
+    },
+    "nothing is signed while the clock is behind the log": {
+        "clock-fault": ("the clock went back", "set the clock right"),
+    },
+    "the appliance did not start; its log and keys are as they were": {
+        "home-unreadable": ("the home cannot be read", "run this as the user who owns the home"),
+        "home-read-only": ("the home cannot be written", "mount it writable, or mend its owner and mode"),
+        "settings-invalid": ("the settings are not valid", "mend settings.toml in the home"),
+        "founding-invalid": ("the founding cannot be read", "bring back founding.json; its bytes never change"),
+        "other-home": ("this is the log of something else", "check --home"),
+        "clock-behind-log": ("the clock is behind the log", "set the clock right, then start again"),
+        "hsm-content": ("the token does not hold what the log says", "see that the right token is attached"),
+        "socket-in-use": ("something else answers on the socket", "stop the other server first"),
+    },
+    "the appliance does not start on a damaged log; nothing was signed": {
+        "log-damaged": (
+            "the log is damaged",
+            "keep a copy of the home as it is, then compare it with the newest export",
+        ),
+    },
+    "nothing is signed that cannot be logged; what was acknowledged is on the disk": {
+        "disk-full": ("the disk is full", "make room on the disk of the home, then start again"),
+    },
+    "the command may have been carried out": {
+        "connection-lost": (
+            "the answer did not arrive",
+            "look at `coldcredctl log show`, or send the same request file again: it is never carried out twice",
+        ),
+        "not-understood": ("the answer was not understood", "look at the log"),
+    },
+    "nothing was signed; the log says what was begun": {
+        "module-missing": ("the PKCS#11 module cannot be loaded", "check its path in settings.toml"),
+        "token-missing": ("the token is not there", "attach it, or check `coldcredctl token list`"),
+        "token-ambiguous": ("several tokens fit", "name its serial in settings.toml; none is guessed"),
+        "pin-missing": ("the token was not opened", "give its PIN at the prompt or with --pin-fd N"),
+        "pin-locked": ("the token takes no PIN any more", "unlock it with its security officer's PIN"),
+        "key-missing": ("a key is not in the token", "see that the right token is attached"),
+        "key-ambiguous": ("two keys answer to one id", "somebody put an object in the token: find out who"),
+        "key-exists": ("a key of that id exists", "start again; the appliance adopts or destroys it"),
+        "key-exposed": ("a key could leave the token", "take the key out of service; it was not born here"),
+        "key-mismatch": ("a key is not the one the log pins", "treat the token as replaced or damaged"),
+        "key-remains": ("a destroyed key is still there", "treat the token as faulty"),
+        "mechanism-missing": ("the token cannot do that", "take a token with P-256 and Ed25519"),
+        "charter-refused": ("the key's charter refused it", "see `coldcredctl key list`"),
+        "signature-wrong": ("the token gave a wrong signature", "treat the token as damaged"),
+        "worker-lost": ("the process with the HSM ended", "run the command again; a new one starts"),
+        "worker-timeout": ("the HSM did not answer in time", "see that it is attached, then try again"),
+        "token-fault": ("the token reports a fault", "see that it is attached and healthy, then try again"),
+        "foreign-object": (
+            "the token holds an object nobody ordered",
+            "find out whose it is; the token is declared exclusive",
+        ),
+    },
+    "nothing was signed, and the PIN is not tried again": {
+        "pin-incorrect": ("the PIN is wrong", "try again with care: tokens count"),
+    },
+    "the record stands in the log; files are not kept": {
+        "told-once": ("this was done before, and its file was given then", "ask anew with a new request"),
+    },
+    "what was acknowledged is in the log": {
+        "interrupted": ("interrupted", "run `coldcredctl status`"),
+    },
+    "what was acknowledged is in the log; nothing else is": {
+        "unexpected": (
+            "a defect in this program stopped it",
+            "run `coldcredctl log verify`, then report what is said above",
+        ),
+    },
+    "no decision follows the tables": {
+        "tables-differ": (
+            "the reading tables are not what the log says",
+            "find out who wrote to the database, then `coldcredctl log rebuild`",
+        ),
+    },
+}
+
+MESSAGES: Mapping[str, Message] = MappingProxyType(
+    {
+        name: Message(what, state, advice)
+        for state, messages in _BY_STATE.items()
+        for name, (what, advice) in messages.items()
+    }
+)
+"""Every message by the id of what happened; closed."""

@@ -1,0 +1,99 @@
+"""Secrets come from the terminal, unseen, or from a file descriptor; never from arguments or the environment."""
+
+import ctypes
+import os
+import resource
+import termios
+from enum import StrEnum
+
+LONGEST = 1024  # bytes
+
+_PR_SET_DUMPABLE = 4
+_ERASE_LINE = b"\r\x1b[K"
+
+
+class SecretFault(StrEnum):
+    """Why a secret did not arrive: closed."""
+
+    NO_TERMINAL = "no-terminal"
+    BAD_DESCRIPTOR = "secret-descriptor"
+    EMPTY = "secret-empty"
+    TOO_LONG = "secret-too-long"
+    DIFFERS = "secret-differs"
+
+
+class SecretError(Exception):
+    """A secret could not be read; nothing was done."""
+
+    def __init__(self, fault: SecretFault, detail: str) -> None:
+        """Name the fault and say what was found."""
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+    @property
+    def id(self) -> str:
+        """The fault's id."""
+        return self.fault.value
+
+
+def from_descriptor(descriptor: int, what: str) -> bytearray:
+    """Read one line from a descriptor, without its end; a second secret may follow on the next line.
+
+    Byte by byte into an array that the caller wipes, so that nothing is read ahead and no copy is left behind.
+    """
+    _leave_no_core()
+    secret = bytearray()
+    place = bytearray(1)
+    try:
+        while os.readv(descriptor, [place]) and place != b"\n":
+            if len(secret) == LONGEST:
+                raise SecretError(SecretFault.TOO_LONG, f"the {what} is longer than {LONGEST} bytes")
+            secret += place
+    except OSError as error:
+        raise SecretError(SecretFault.BAD_DESCRIPTOR, f"descriptor {descriptor}: {error.strerror}") from error
+    return _filled(secret, what)
+
+
+def from_terminal(what: str) -> bytearray:
+    """Ask at the terminal, whatever standard input is, without showing what is typed; the question is erased after."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SecretError(SecretFault.NO_TERMINAL, f"no terminal to ask for the {what} at") from error
+    try:
+        before = termios.tcgetattr(terminal)
+        silent = termios.tcgetattr(terminal)
+        silent[3] &= ~(termios.ECHO | termios.ECHONL)
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
+        try:
+            os.write(terminal, f"{what}: ".encode())
+            return from_descriptor(terminal, what)
+        finally:
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+            os.write(terminal, _ERASE_LINE)
+    finally:
+        os.close(terminal)
+
+
+def twice_from_terminal(what: str) -> bytearray:
+    """Ask for a new secret two times, since nobody sees what was typed."""
+    first, second = from_terminal(what), from_terminal(f"{what} again")
+    same = first == second
+    second[:] = bytes(len(second))
+    if not same:
+        first[:] = bytes(len(first))
+        raise SecretError(SecretFault.DIFFERS, f"the two times the {what} was typed differ")
+    return first
+
+
+def _filled(secret: bytearray, what: str) -> bytearray:
+    if not secret:
+        raise SecretError(SecretFault.EMPTY, f"the {what} is empty")
+    return secret
+
+
+def _leave_no_core() -> None:
+    """Keep a process that learns a secret out of core dumps and out of the reach of its owner's debugger."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -1,0 +1,39 @@
+"""A home as a server: lock, log, HSM and socket in this order, and back again in the reverse."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance.cli.output import talk
+from appliance.home import Home
+from appliance.service.serving import serve
+from appliance.wiring import open_engine
+
+_STANDARD_ERROR = 2
+
+
+def serve_home(path: Path, pin: Callable[[], bytearray], ready_fd: int | None) -> None:
+    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers.
+
+    Raises `HomeError` and the HSM's errors, also for what ended the engine while it served.
+    """
+    asyncio.run(_serve(path, pin, ready_fd))
+
+
+async def _serve(path: Path, pin: Callable[[], bytearray], ready_fd: int | None) -> None:
+    socket_path = Home.open(path).socket_path
+
+    def ready() -> None:
+        talk(f"serving on {socket_path}")
+        if ready_fd is not None:
+            with contextlib.suppress(OSError):
+                os.write(ready_fd, b"ready\n")
+                if ready_fd > _STANDARD_ERROR:
+                    os.close(ready_fd)
+
+    async with open_engine(path, pin) as engine:
+        await serve(engine, socket_path, ready, talk)
+        talk("stopping")
+    talk("stopped")

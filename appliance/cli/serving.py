@@ -1,0 +1,62 @@
+"""`serve` and `status`: the appliance at work, and how it stands."""
+
+import click
+
+from appliance.cli import output
+from appliance.cli.exits import Exit
+from appliance.cli.grammar import Verb
+from appliance.cli.session import SOCKET, Session
+from appliance.client import SocketTransport
+from appliance.errors import HomeError, HomeFault
+from coldcred.canonical import Json
+
+
+@click.command(cls=Verb)
+@click.option("--ready-fd", type=click.IntRange(0), metavar="N", help="Write a line to descriptor N once it serves.")
+@click.pass_obj
+def serve(session: Session, ready_fd: int | None) -> Exit:
+    """Serve the home on its socket until stopped by SIGTERM or SIGINT."""
+    from appliance.cli.served import serve_home  # noqa: PLC0415 - only this verb needs a server
+
+    _tell_single(session)
+    serve_home(session.home, session.pin, ready_fd)
+    output.data({"served": str(session.home)}, [])
+    return Exit.DONE
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def status(session: Session) -> Exit:
+    """Say how the appliance stands; with --as also what only its people may read."""
+    founding = session.founding()
+    if founding is None:
+        raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
+    facts: dict[str, Json] = {
+        "home": str(session.home),
+        "served": _is_served(session),
+        "appliance": founding.appliance_id,
+        "name": founding.name,
+        "trust_domain": founding.trust_domain,
+        "single_operator": founding.single_operator,
+    }
+    if session.key_file is None:
+        _tell_single(session)
+    else:
+        found = session.client(hsm=False).read("status")
+        facts |= found if isinstance(found, dict) else {}
+    output.data(facts, output.facts(facts))
+    return Exit.DONE
+
+
+def _is_served(session: Session) -> bool:
+    transport = SocketTransport.connect(session.home / SOCKET)
+    if transport is None:
+        return False
+    transport.close()
+    return True
+
+
+def _tell_single(session: Session) -> None:
+    founding = session.founding()
+    if founding is not None and founding.single_operator:
+        output.talk(output.SINGLE_OPERATOR)

@@ -1,0 +1,109 @@
+"""One run of `coldcredctl`: which home, whose key, which descriptors carry secrets, and the way to the appliance."""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from appliance.cli import secret_input
+from appliance.cli.output import SINGLE_OPERATOR, talk
+from appliance.client import Client, SocketTransport, Transport
+from appliance.identity import Identity
+from coldcred import founding
+from coldcred.founding import Founding
+
+SOCKET = "operator.sock"
+FOUNDING = "founding.json"
+
+
+@dataclass
+class Session:
+    """What the options before the verb said; connections opened through it end with the run."""
+
+    home: Path
+    key_file: Path | None = None
+    passphrase_fd: int | None = None
+    pin_fd: int | None = None
+    _exits: ExitStack = field(default_factory=ExitStack)
+    _identity: Identity | None = None
+    _pin: bytearray | None = field(default=None, repr=False)
+
+    def close(self) -> None:
+        """End whatever this run opened: in-process, the engine stops here."""
+        try:
+            self._exits.close()
+        finally:
+            if self._pin is not None:
+                self._pin[:] = bytes(len(self._pin))
+
+    def identity(self) -> Identity:
+        """Open the key of whoever runs this, asking for its passphrase once; misuse where no key was named."""
+        if self._identity is None:
+            if self.key_file is None:
+                raise click.UsageError("this verb signs with your key: give --as KEYFILE before the verb")
+            self._identity = Identity.load(self.key_file, self.passphrase(self.key_file))
+        return self._identity
+
+    def passphrase(self, key_file: Path) -> Callable[[], bytearray]:
+        """Give the way to ask for a key file's passphrase."""
+        return lambda: self._secret(self.passphrase_fd, f"passphrase of {key_file.name}", secret_input.from_terminal)
+
+    def new_passphrase(self, key_file: Path) -> Callable[[], bytearray]:
+        """Give the way to ask for the passphrase of a key that is about to be made: typed twice."""
+        what = f"new passphrase of {key_file.name}"
+        return lambda: self._secret(self.passphrase_fd, what, secret_input.twice_from_terminal)
+
+    def pin(self) -> bytearray:
+        """Give the token's PIN, asked for once and kept while this run lasts, so that a new HSM worker can log in.
+
+        Each array that is given is the caller's own, to wipe.
+        """
+        if self._pin is None:
+            self._pin = self._secret(self.pin_fd, "PIN of the token", secret_input.from_terminal)
+        return bytearray(self._pin)
+
+    def new_pin(self, what: str) -> bytearray:
+        """Ask for a PIN that is about to be set; from the descriptor each PIN is a line of its own."""
+        return self._secret(self.pin_fd, what, secret_input.twice_from_terminal)
+
+    def founding(self) -> Founding | None:
+        """Read the home's founding, if there is a home; `Malformed` where it is damaged."""
+        try:
+            body = (self.home / FOUNDING).read_bytes()
+        except OSError:
+            return None
+        return founding.parse(body)
+
+    def client(self, *, signs: bool = True, hsm: bool = True) -> Client:
+        """Connect to the appliance: over its socket where it is served, else by running its engine in this process.
+
+        `signs` opens the person's key first. In this process the token is opened only for what needs it (`hsm`).
+        """
+        identity = self.identity() if signs else None
+        client = Client.connect(self._transport(hsm=hsm), identity, now, os.urandom)
+        if client.single_operator:
+            talk(SINGLE_OPERATOR)
+        return client
+
+    def _transport(self, *, hsm: bool) -> Transport:
+        transport: Transport | None = SocketTransport.connect(self.home / SOCKET)
+        if transport is None:
+            # The engine and the PKCS#11 seam are loaded only when nothing serves the home.
+            from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415
+
+            transport = EngineTransport(self.home, self.pin if hsm else None)
+        self._exits.callback(transport.close)
+        return transport
+
+    @staticmethod
+    def _secret(descriptor: int | None, what: str, ask: Callable[[str], bytearray]) -> bytearray:
+        return ask(what) if descriptor is None else secret_input.from_descriptor(descriptor, what)
+
+
+def now() -> int:
+    """Give this machine's time in Unix seconds."""
+    return int(time.time())

@@ -1,0 +1,66 @@
+"""`token`: PKCS#11 tokens, seen and initialised before an appliance is founded on them."""
+
+from pathlib import Path
+
+import click
+
+from appliance.cli import output, secret_input
+from appliance.cli.founding_files import variables
+from appliance.cli.grammar import Noun
+from appliance.cli.session import Session
+from coldcred import names
+from coldcred.canonical import Json
+
+_COLUMNS = ("label", "serial", "manufacturer", "model")
+_MODULE = click.option("--module", required=True, type=click.Path(path_type=Path), help="The PKCS#11 module's path.")
+_ENVIRONMENT = click.option(
+    "--module-env",
+    "environment",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF.",
+)
+
+
+@click.group(cls=Noun)
+def token() -> None:
+    """See and initialise PKCS#11 tokens."""
+
+
+@token.command("list")
+@_MODULE
+@_ENVIRONMENT
+def list_them(module: Path, environment: tuple[str, ...]) -> None:
+    """List the tokens that a module offers; needs no PIN."""
+    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
+
+    _show(wiring.list_tokens(str(module.absolute()), variables(environment)))
+
+
+@token.command("init")
+@click.argument("label")
+@_MODULE
+@_ENVIRONMENT
+@click.option("--so-pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has the security officer's PIN.")
+@click.pass_obj
+def init_token(
+    session: Session, *, label: str, module: Path, environment: tuple[str, ...], so_pin_fd: int | None
+) -> None:
+    """Initialise a token called LABEL in a free slot, with two new PINs: the security officer's and the user's."""
+    names.label(label, "token label")
+    where = variables(environment)
+    what = "new PIN of the security officer"
+    if so_pin_fd is None:
+        so_pin = secret_input.twice_from_terminal(what)
+    else:
+        so_pin = secret_input.from_descriptor(so_pin_fd, what)
+    pin = session.new_pin("new PIN of the user")
+    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
+
+    made = wiring.initialise_token(str(module.absolute()), label, so_pin, pin, where)
+    output.talk(f"initialised token {label}; keep the two PINs apart")
+    _show([made])
+
+
+def _show(rows: list[dict[str, Json]]) -> None:
+    output.data([*rows], output.table(rows, _COLUMNS))

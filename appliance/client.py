@@ -1,0 +1,267 @@
+"""Speak to an appliance: sign commands and approvals with one's own key, send them, read through one connection.
+
+The transport is a seam. Over the home's socket it is here; the command line brings another, which is the engine itself
+when nothing serves the home.
+"""
+
+import http.client
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, Self, TypeAlias
+from urllib.parse import quote, urlencode
+
+from appliance import sockets
+from appliance.errors import Refusal, Refused
+from appliance.identity import Identity
+from appliance.outcome import MAX_FILE_TEXT, Outcome
+from coldcred.acts import Act
+from coldcred.canonical import Json, b64u_encode, dumps, loads
+from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.errors import Malformed
+from coldcred.jose import Typ, assemble, parse_unverified, signing_input
+from coldcred.record import Record
+
+COMMAND_LIFE = 24 * 3600
+READING_LIFE = 300
+JTI_BYTES = 16
+ANSWER_SECONDS = 120
+
+_MAX_ANSWER = MAX_FILE_TEXT + 1024 * 1024
+_OK = 200
+
+Clock: TypeAlias = Callable[[], int]
+Random: TypeAlias = Callable[[int], bytes]
+
+
+class ClientFault(StrEnum):
+    """What can go wrong between a client and the service: closed."""
+
+    NOT_SERVING = "not-serving"
+    LOST = "connection-lost"
+    PROTOCOL = "not-understood"
+    BUSY = "service-busy"
+
+
+class ClientError(Exception):
+    """The service was not reached, or its answer was not; `lost` leaves open whether a command was carried out."""
+
+    def __init__(self, fault: ClientFault, detail: str) -> None:
+        """Name the fault and say what was found."""
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+    @property
+    def id(self) -> str:
+        """The fault's id."""
+        return self.fault.value
+
+
+class Transport(Protocol):
+    """A way to one appliance; every method raises `Refused` or `ClientError`."""
+
+    def about(self) -> Json:
+        """Give the facts every screen shows: appliance, name, epoch, single_operator."""
+
+    def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
+        """Send a command with what travels beside it."""
+
+    def approval(self, token: str) -> Outcome:
+        """Send an approval; the outcome is that of the command it is about."""
+
+    def open_reading(self, token: str) -> None:
+        """Open reading with a signed `read.open`."""
+
+    def read(self, name: str, arguments: Mapping[str, str]) -> Json:
+        """Read a named view, once reading is open."""
+
+    def close(self) -> None:
+        """End the connection and the reading with it."""
+
+
+class SocketTransport:
+    """HTTP over the home's Unix socket, on one connection."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        """Take over an open connection; `connect` makes one."""
+        self._connection = connection
+
+    @classmethod
+    def connect(cls, path: Path) -> Self | None:
+        """Connect to the socket `path`, or give None where nothing serves; `ClientError` where it may not be used."""
+        try:
+            found = sockets.connect(path, ANSWER_SECONDS)
+        except OSError as error:
+            raise ClientError(ClientFault.NOT_SERVING, f"{path}: {error.strerror or error}") from error
+        return None if found is None else cls(_Local(found))
+
+    def about(self) -> Json:
+        """Ask who is there."""
+        return self._ask("GET", "/v1/appliance")
+
+    def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
+        """Send a command."""
+        beside: dict[str, Json] = {name: b64u_encode(data) for name, data in attachments.items()}
+        body: dict[str, Json] = {"command": token, "attachments": beside, "approvals": list(approvals)}
+        return _outcome(self._ask("POST", "/v1/commands", body))
+
+    def approval(self, token: str) -> Outcome:
+        """Send an approval."""
+        return _outcome(self._ask("POST", "/v1/approvals", {"approval": token}))
+
+    def open_reading(self, token: str) -> None:
+        """Open reading on this connection."""
+        self._ask("POST", "/v1/read", {"command": token})
+
+    def read(self, name: str, arguments: Mapping[str, str]) -> Json:
+        """Read on this connection."""
+        query = f"?{urlencode(arguments)}" if arguments else ""
+        return self._ask("GET", f"/v1/read/{quote(name, safe='')}{query}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _ask(self, method: str, path: str, body: Json = None) -> Json:
+        data = None if body is None else dumps(body)
+        try:
+            self._connection.request(method, path, data, {"content-type": "application/json"})
+            response = self._connection.getresponse()
+            answer = response.read(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise ClientError(ClientFault.LOST, f"the connection broke ({type(error).__name__})") from error
+        try:
+            value = loads(answer, max_bytes=_MAX_ANSWER)
+        except Malformed as error:
+            fault = ClientFault.BUSY if response.status == http.HTTPStatus.SERVICE_UNAVAILABLE else ClientFault.PROTOCOL
+            raise ClientError(fault, f"an answer of status {response.status} that is not JSON") from error
+        if response.status != _OK:
+            raise _refusal(value)
+        return value
+
+
+class _Local(http.client.HTTPConnection):
+    """An HTTP connection over a socket that is open already; it never opens another in its place."""
+
+    auto_open = 0
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__("appliance")
+        self.sock = connection
+
+
+def _outcome(value: Json) -> Outcome:
+    try:
+        return Outcome.from_json(value)
+    except (Malformed, ValueError) as error:
+        raise ClientError(ClientFault.PROTOCOL, f"an answer that is no outcome: {error}") from error
+
+
+def _refusal(value: Json) -> Exception:
+    members = value if isinstance(value, dict) else {}
+    name, detail = members.get("error"), members.get("detail")
+    if isinstance(name, str) and isinstance(detail, str):
+        if name in set(Refusal):
+            return Refused(Refusal(name), detail)
+        return ClientError(ClientFault.PROTOCOL, f"{name}: {detail}")
+    return ClientError(ClientFault.PROTOCOL, "an error that names no reason")
+
+
+@dataclass(slots=True)
+class Client:
+    """A person, or nobody yet, at an appliance; signing without an `identity` is the caller's mistake (`ValueError`).
+
+    `clock` gives Unix seconds, `random` that many random bytes.
+    """
+
+    transport: Transport
+    identity: Identity | None
+    clock: Clock
+    random: Random
+    appliance: str
+    epoch: int
+    single_operator: bool
+    _reading: bool = field(default=False, repr=False)
+
+    @classmethod
+    def connect(cls, to: Path | Transport, identity: Identity | None, clock: Clock, random: Random) -> Self:
+        """Connect to the appliance that serves the home `to`, or through a transport; raises `ClientError`."""
+        if isinstance(to, Path):
+            transport: Transport | None = SocketTransport.connect(to / "operator.sock")
+            if transport is None:
+                raise ClientError(ClientFault.NOT_SERVING, f"nothing serves {to}")
+        else:
+            transport = to
+        about = Record.of(transport.about(), "appliance")
+        return cls(
+            transport,
+            identity,
+            clock,
+            random,
+            appliance=about.digest("appliance"),
+            epoch=about.integer("epoch", least=1),
+            single_operator=about.boolean("single_operator"),
+        )
+
+    def command(self, act: Act, args: dict[str, Json], life: int = COMMAND_LIFE) -> str:
+        """Sign a command that may be carried out for `life` seconds from now."""
+        now = self.clock()
+        claims = command_claims(
+            appliance=self.appliance,
+            epoch=self.epoch,
+            act=act,
+            args=args,
+            jti=b64u_encode(self.random(JTI_BYTES)),
+            issued_at=now,
+            expires_at=now + life,
+        )
+        return self._sign(Typ.COMMAND, claims)
+
+    def approval(self, command: str, verdict: Verdict, life: int = COMMAND_LIFE) -> str:
+        """Sign an approval, or a denial, of the command (a compact JWS); `Malformed` where it is none."""
+        now = self.clock()
+        claims = approval_claims(
+            appliance=self.appliance,
+            epoch=self.epoch,
+            command=document_id(parse_unverified(command)),
+            verdict=verdict,
+            jti=b64u_encode(self.random(JTI_BYTES)),
+            issued_at=now,
+            expires_at=now + life,
+        )
+        return self._sign(Typ.APPROVAL, claims)
+
+    def send(
+        self, command: str, attachments: Mapping[str, bytes] | None = None, approvals: Sequence[str] = ()
+    ) -> Outcome:
+        """Send a signed command, which may have been sent before: then its recorded outcome comes back."""
+        return self.transport.command(command, attachments or {}, approvals)
+
+    def ask(self, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes] | None = None) -> Outcome:
+        """Sign a command and send it."""
+        return self.send(self.command(act, args), attachments)
+
+    def approve(self, command: str, verdict: Verdict = Verdict.APPROVE) -> Outcome:
+        """Sign an approval of the command (a compact JWS) and send it."""
+        return self.transport.approval(self.approval(command, verdict))
+
+    def read(self, name: str, **arguments: str) -> Json:
+        """Read a named view, opening the reading first."""
+        if not self._reading:
+            self.transport.open_reading(self.command(Act.READ_OPEN, {}, READING_LIFE))
+            self._reading = True
+        return self.transport.read(name, arguments)
+
+    def close(self) -> None:
+        """End the connection."""
+        self.transport.close()
+
+    def _sign(self, typ: Typ, claims: dict[str, Json]) -> str:
+        if self.identity is None:
+            raise ValueError("signing without an identity")
+        data = signing_input(typ, self.identity.public.algorithm, self.identity.kid, claims)
+        return assemble(data, self.identity.sign(data))

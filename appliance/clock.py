@@ -1,0 +1,35 @@
+"""The clock of the appliance: wall time in whole Unix seconds, held against the newest entry of the log."""
+
+import time
+from typing import Protocol
+
+from appliance.errors import HomeError, HomeFault
+
+LARGEST_STEP_BACK = 2
+
+
+class Clock(Protocol):
+    """Where the appliance gets the time from."""
+
+    def now(self) -> int:
+        """Give Unix seconds UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> int:
+        """Give the machine's time."""
+        return int(time.time())
+
+
+def guarded(now: int, newest: int) -> int:
+    """Give the time to write: never before `newest`, the log's last time, and not far behind it either.
+
+    A clock that went back by more than two seconds is a `HomeError` (clock-behind-log): nothing is decided with it.
+    """
+    if now < newest - LARGEST_STEP_BACK:
+        detail = f"the clock is {newest - now} s behind the newest entry of the log"
+        raise HomeError(HomeFault.CLOCK, detail)
+    return max(now, newest)

@@ -1,0 +1,135 @@
+"""From a command to a decision: who signed, is it new, is it in time, may they, are they enough; then the act itself.
+
+Everything here is pure: it reads the standing state and gives events or a refusal.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from appliance import policy
+from appliance.authority import Operator
+from appliance.decision import Ask, Decision, Event
+from appliance.errors import Refusal, Refused
+from appliance.exporting import decide_export
+from appliance.nouns import bundles, credentials, profiles, sites, trust, workloads
+from appliance.standing import Standing
+from coldcred.acts import Act
+from coldcred.command import Approval, Command, parse_approval, parse_command
+from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
+
+CLOCK_TOLERANCE = 120
+
+Random: TypeAlias = Callable[[int], bytes]
+
+
+def read_command(standing: Standing, token: str) -> Command:
+    """Read and verify a command meant for this appliance and epoch; raises `Refused`."""
+    try:
+        command = parse_command(token, standing.authority.operator_key)
+    except ColdcredError as error:
+        raise _unread(error) from error
+    _check_addressee(standing, command)
+    return command
+
+
+def read_approval(standing: Standing, token: str) -> Approval:
+    """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
+    try:
+        approval = parse_approval(token, standing.authority.operator_key)
+    except ColdcredError as error:
+        raise _unread(error) from error
+    _check_addressee(standing, approval)
+    return approval
+
+
+def _unread(error: ColdcredError) -> Refused:
+    reasons: dict[type[ColdcredError], Refusal] = {
+        Malformed: Refusal.MALFORMED,
+        UnknownSigner: Refusal.UNKNOWN_SIGNER,
+        BadSignature: Refusal.BAD_SIGNATURE,
+    }
+    return Refused(reasons.get(type(error), Refusal.MALFORMED), str(error))
+
+
+def _check_addressee(standing: Standing, document: Command | Approval) -> None:
+    authority = standing.authority
+    if document.appliance != authority.founding.appliance_id:
+        raise Refused(Refusal.WRONG_APPLIANCE, f"it names appliance {document.appliance[:16]}")
+    if document.epoch != authority.epoch:
+        raise Refused(Refusal.WRONG_EPOCH, f"it names epoch {document.epoch}, this is epoch {authority.epoch}")
+
+
+def check_time(document: Command | Approval, now: int) -> None:
+    """Hold a command or approval to its own times: at most 120 s from the future, not at or after its end."""
+    if document.issued_at > now + CLOCK_TOLERANCE:
+        raise Refused(Refusal.NOT_YET_VALID, f"it was signed {document.issued_at - now} s in the future")
+    if now >= document.expires_at:
+        raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
+
+
+def signer(standing: Standing, document: Command | Approval) -> Operator:
+    """Give the person whose enrolled key signed a document that was read."""
+    return standing.authority.operators[document.signer]
+
+
+def waiting_event(ask: Ask, need: int) -> Event:
+    """Give the event of a command that waits for more people."""
+    return ask.event(
+        "command.waiting",
+        {"need": need, "expires": ask.command.expires_at, "attachments": [*sorted(ask.attachments)]},
+    )
+
+
+def refused_event(ask: Ask, refused: Refused) -> Event:
+    """Give the event of an authenticated command that is not carried out."""
+    return ask.event("command.refused", {"reason": refused.reason.value, "detail": refused.detail[:1024]})
+
+
+def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
+    """Give the event of an approval that counts; raises `Refused`."""
+    check_time(approval, now)
+    request = standing.lookups.requests.get(approval.command)
+    if request is None:
+        raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
+    operator = signer(standing, approval)
+    policy.check_may_approve(operator, request.person)
+    if now >= request.expires_at:
+        raise Refused(Refusal.EXPIRED, "the request it is about has ended")
+    return {
+        "type": "approval.given",
+        "approval": approval.id,
+        "request": request.command,
+        "verdict": approval.verdict.value,
+        "by": operator.person,
+        "people": [*sorted(request.people | {operator.person})],
+        "need": request.need,
+    }
+
+
+def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
+    """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
+    authority, lookups = standing.authority, standing.lookups
+    try:
+        match ask.command.act:
+            case Act.CREDENTIAL_ISSUE:
+                return credentials.decide_issue(authority, lookups, ask, now, random)
+            case Act.CREDENTIAL_REVOKE:
+                return credentials.decide_revoke(lookups, ask)
+            case Act.WORKLOAD_ENROL:
+                return workloads.decide_enrol(authority, ask, now)
+            case Act.PROFILE_SET:
+                return profiles.decide_set(authority, ask)
+            case Act.SITE_ADD:
+                return sites.decide_add(authority, ask)
+            case Act.TRUST_SUBMIT:
+                return trust.decide_submit(authority, ask, now)
+            case Act.BUNDLE_CREATE:
+                return bundles.decide_create(
+                    authority, lookups, lambda: standing.frontier, standing.archive.blob, ask, now
+                )
+            case Act.LOG_EXPORT:
+                return decide_export(standing, ask)
+            case Act.READ_OPEN:
+                return Decision((ask.event("reading.opened", {}, {}),))
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error

@@ -1,0 +1,78 @@
+"""What a decision is made of: events to append, inputs to sign, and what to do with the signatures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from coldcred.canonical import Json, sha256_hex
+from coldcred.command import Command
+
+Event: TypeAlias = dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A command whose signature, time and role were found good, with the people who signed for it so far."""
+
+    command: Command
+    person: str
+    people: frozenset[str]
+    approvals: tuple[str, ...]
+    attachments: Mapping[str, bytes]
+
+    def event(self, kind: str, members: dict[str, Json], result: dict[str, Json] | None = None) -> Event:
+        """Give an event of type `kind` that names this command and everyone who stands behind it.
+
+        The event with a `result` is the one that ends the command; the result is told again when it is sent again.
+        """
+        event: Event = {
+            "type": kind,
+            "command": self.command.id,
+            "document": sha256_hex(self.command.token.encode()),
+            "act": self.command.act.value,
+            "by": self.person,
+            "people": [*sorted(self.people)],
+            "approvals": [*sorted(self.approvals)],
+            **members,
+        }
+        if result is not None:
+            event["result"] = result
+        return event
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """One input for the HSM; its SHA-256 stands in the event at `place` of the same decision."""
+
+    place: int
+    key_id: str
+    input: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of a command: files that are released once, to whoever sent it, and signed checkpoints to keep."""
+
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    notes: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Events to append and inputs to sign; `finish` takes the verified signatures.
+
+    `notes` are signed checkpoints (size, note) to keep in the same transaction.
+    """
+
+    events: tuple[Event, ...]
+    signings: tuple[Signing, ...] = ()
+    blobs: dict[str, bytes] = field(default_factory=dict, repr=False)
+    notes: tuple[tuple[int, bytes], ...] = ()
+    finish: "Callable[[Sequence[bytes]], Finished | Decision]" = field(
+        default=lambda _signatures: Finished(), repr=False
+    )
+
+
+def signs(*inputs: tuple[str, bytes]) -> Json:
+    """Give the `signs` member of an event: for each (kid, signing input) the key and the SHA-256 of the input."""
+    return [{"kid": kid, "sha256": sha256_hex(data)} for kid, data in inputs]

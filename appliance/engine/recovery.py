@@ -1,0 +1,145 @@
+"""What happens between opening a home and serving (rules R14, R31).
+
+The verified log is folded, what a crash left open is closed, and the HSM is held to what the log says of it.
+"""
+
+from collections.abc import Callable, Mapping
+
+from appliance.authority import Authority, SigningKey
+from appliance.decision import Event
+from appliance.errors import HomeError, HomeFault, Refused
+from appliance.home import Home
+from appliance.log import Log
+from appliance.nouns import checkpoints, keys
+from appliance.standing import Standing
+from coldcred import charter
+from coldcred.canonical import Json
+from coldcred.charter import Purpose
+from coldcred.errors import ColdcredError
+from coldcred.log.entry import Entry
+from coldcred.log.note import Checkpoint, open_checkpoint
+from hsm.errors import KeyExposed, KeyMissing
+from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
+
+
+class Recovery:
+    """One start of an appliance, before its loop runs; each step is committed before the next begins."""
+
+    def __init__(self, home: Home, log: Log, now: Callable[[], int]) -> None:
+        """Work on a log that is open and locked; `now` gives guarded Unix seconds."""
+        self._home = home
+        self._log = log
+        self._now = now
+        self._newest_checkpoint: Checkpoint | None = None
+        self.standing = Standing(Authority.founded(home.founding), log)
+
+    def fold(self) -> None:
+        """Fold the whole log, verified link by link, and hold it to the checkpoints that were kept."""
+        roots = dict(self._log.checkpoints())
+        found: dict[int, bytes] = {}
+        for entry in self._log.load():
+            if entry.seq in roots:
+                found[entry.seq] = self.standing.frontier.root()
+            if entry.seq == 0:
+                self._check_founded(entry)
+            self.standing.take(entry)
+        if self.standing.head.size == 0:
+            raise HomeError(HomeFault.LOG_DAMAGED, "the log is empty; a home begins with its founding entry")
+        found[self.standing.head.size] = self.standing.frontier.root()
+        self._check_checkpoints(roots, found)
+
+    def _check_founded(self, entry: Entry) -> None:
+        if entry.event != {**entry.event, "type": "founded", "founding": self._home.founding.appliance_id}:
+            raise HomeError(HomeFault.LOG_DAMAGED, "the first entry does not found the appliance of this home")
+
+    def _check_checkpoints(self, notes: Mapping[int, bytes], found: Mapping[int, bytes]) -> None:
+        """Hold every kept checkpoint to the log: a log that was cut short or rewritten cannot match them."""
+        for size, note in notes.items():
+            try:
+                checkpoint = open_checkpoint(note, checkpoints.verifier_key(self.standing.authority))
+            except (ColdcredError, Refused) as error:
+                raise HomeError(HomeFault.LOG_DAMAGED, f"the checkpoint of size {size}: {error}") from error
+            if checkpoint.size != size or found.get(size) != checkpoint.root:
+                detail = f"a signed checkpoint says {size} entries with another root than the log has"
+                raise HomeError(HomeFault.LOG_DAMAGED, detail)
+            self._newest_checkpoint = checkpoint
+
+    def settle(self) -> None:
+        """Close intents that no outcome followed: their signatures may exist, so their status bits are set (R31)."""
+        unknown: list[Json] = [*sorted(self.standing.lookups.open_intents)]
+        if unknown:
+            self._commit({"type": "outcomes", "signed": [], "failed": [], "unknown": unknown})
+
+    def begin(self, version: str) -> None:
+        """Record the start."""
+        self._commit({"type": "started", "version": version})
+
+    def reconcile(self, keystores: Mapping[str, KeyStore], random: Callable[[int], bytes]) -> None:
+        """Order the founding's keys, finish what was ordered, and refuse a token whose content is not what we left.
+
+        Raises `HsmError` or `HomeError` (hsm-content).
+        """
+        for plan in self._home.founding.keys:
+            if plan.name not in self.standing.authority.keys:
+                key_id = random(keys.KEY_ID_BYTES).hex()
+                self._commit(keys.ordered(self.standing.authority, plan.name, key_id))
+        for label, keystore in keystores.items():
+            inventory = keystore.inventory()
+            for key in self._on(label):
+                if key.public is None:
+                    self._make(keystore, inventory, key)
+                else:
+                    _check_stored(inventory, key)
+            self._check_foreign(label, keystore.inventory())
+            for key in self._on(label):
+                if key.public is not None:
+                    keystore.admit(bytes.fromhex(key.key_id), key.charter, key.public, self._memory(key))
+
+    def _memory(self, key: SigningKey) -> CharterMemory:
+        """Give what the log says a key has signed, so that a new worker lets it sign nothing older."""
+        if key.charter.purpose is Purpose.LOG and self._newest_checkpoint is not None:
+            checkpoint = self._newest_checkpoint
+            return CharterMemory(log_size=checkpoint.size, log_root=checkpoint.root)
+        return CharterMemory()
+
+    def _on(self, label: str) -> tuple[SigningKey, ...]:
+        return tuple(key for key in self.standing.authority.keys.values() if key.token == label)
+
+    def _make(self, keystore: KeyStore, inventory: Inventory, key: SigningKey) -> None:
+        """Finish an open order: adopt the object that answers to it, or make it (R14)."""
+        key_id = bytes.fromhex(key.key_id)
+        standing = [stored for stored in inventory.keys if stored.key_id == key_id]
+        public = standing[0].public if len(standing) == 1 and _answers(standing[0], key) else None
+        if public is None:
+            if standing:
+                keystore.destroy(key_id)
+            public = keystore.generate(KeyOrder(key_id, key.charter))
+        self._commit(keys.done(self.standing.authority, key.name, public, self._now()))
+
+    def _check_foreign(self, label: str, inventory: Inventory) -> None:
+        """Refuse a start on an exclusive token that holds an object no entry ordered."""
+        exclusive = {token.label: token.exclusive for token in self._home.founding.tokens}
+        known = {bytes.fromhex(key.key_id) for key in self._on(label)}
+        strange = [f"key {stored.label}" for stored in inventory.keys if stored.key_id not in known]
+        strange += inventory.foreign
+        if exclusive.get(label) and strange:
+            raise HomeError(HomeFault.HSM_CONTENT, f"token {label} holds what no entry ordered: {', '.join(strange)}")
+
+    def _commit(self, event: Event) -> None:
+        entry = self.standing.stage(event, self._now())
+        self._log.append([entry], {})
+
+
+def _answers(stored: StoredKey, key: SigningKey) -> bool:
+    return not stored.faults and stored.label == charter.label(key.charter)
+
+
+def _check_stored(inventory: Inventory, key: SigningKey) -> None:
+    """Hold a key in the token to what the log pinned: present once, same public half, same charter, not exposed."""
+    found = [stored for stored in inventory.keys if stored.key_id == bytes.fromhex(key.key_id)]
+    if len(found) != 1:
+        raise KeyMissing(f"{len(found)} keys with the id of {key.name} where there is one")
+    if found[0].faults:
+        raise KeyExposed(f"key {key.name}: {', '.join(found[0].faults)}")
+    if found[0].public != key.public or found[0].label != charter.label(key.charter):
+        raise KeyMissing(f"the key with the id of {key.name} is not the one that the log pinned")

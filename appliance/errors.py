@@ -1,0 +1,90 @@
+"""What the appliance refuses, and what can be wrong with a home: types with stable ids, no prose for people."""
+
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """Why a command is not carried out: closed, documented in docs/format.md."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_SIGNER = "unknown-signer"
+    BAD_SIGNATURE = "bad-signature"
+    WRONG_APPLIANCE = "wrong-appliance"
+    WRONG_EPOCH = "wrong-epoch"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not-yet-valid"
+    NOT_ALLOWED = "not-allowed"
+    DENIED = "denied"
+    UNKNOWN_REQUEST = "unknown-request"
+    UNKNOWN_WORKLOAD = "unknown-workload"
+    UNKNOWN_PROFILE = "unknown-profile"
+    UNKNOWN_SITE = "unknown-site"
+    UNKNOWN_PERSON = "unknown-person"
+    UNKNOWN_CREDENTIAL = "unknown-credential"
+    ALREADY_EXISTS = "already-exists"
+    KEY_IN_USE = "key-in-use"
+    REVIEW_OVERDUE = "review-overdue"
+    OUTSIDE_PROFILE = "outside-profile"
+    CHARTER_EXCEEDED = "charter-exceeded"
+    NO_TRUST = "no-trust"
+    TRUST_REFUSED = "trust-refused"
+    NO_WINDOW = "no-window"
+    NO_BUNDLE = "no-bundle"
+    LIST_FULL = "list-full"
+    KEY_NOT_READY = "key-not-ready"
+    HSM_FAULT = "hsm-fault"
+    STORAGE_FAULT = "storage-fault"
+    CLOCK_FAULT = "clock-fault"
+    BUSY = "busy"
+    STOPPING = "stopping"
+
+
+class Refused(Exception):
+    """A command is not carried out; nothing but the record of the refusal changed."""
+
+    def __init__(self, reason: Refusal, detail: str) -> None:
+        """Name the rule and say what was found."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    @property
+    def id(self) -> str:
+        """The reason's id."""
+        return self.reason.value
+
+
+class HomeFault(StrEnum):
+    """What can be wrong with an appliance's home or its storage: closed."""
+
+    MISSING = "home-missing"
+    EXISTS = "home-exists"
+    VERSION = "home-version"
+    IN_USE = "home-in-use"
+    UNREADABLE = "home-unreadable"
+    READ_ONLY = "home-read-only"
+    SETTINGS = "settings-invalid"
+    FOUNDING = "founding-invalid"
+    OTHER_HOME = "other-home"
+    LOG_DAMAGED = "log-damaged"
+    DISK_FULL = "disk-full"
+    STORAGE = "storage-fault"
+    CLOCK = "clock-behind-log"
+    HSM_CONTENT = "hsm-content"
+    DEFECT = "defect"
+    SOCKET_IN_USE = "socket-in-use"
+
+
+class HomeError(Exception):
+    """The appliance cannot start, or cannot go on; nothing was half-done."""
+
+    def __init__(self, fault: HomeFault, detail: str) -> None:
+        """Name the fault and say what was found."""
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+    @property
+    def id(self) -> str:
+        """The fault's id."""
+        return self.fault.value

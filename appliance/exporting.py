@@ -1,0 +1,37 @@
+"""Exports: the whole log, what it refers to, and a checkpoint over it, in one file an auditor can carry away."""
+
+from appliance.decision import Ask, Decision, Finished
+from appliance.nouns import checkpoints
+from appliance.standing import Standing
+from coldcred import framing
+from coldcred.canonical import b64u_encode, dumps
+from coldcred.record import Record
+
+
+def decide_export(standing: Standing, ask: Ask) -> Decision:
+    """Export the log up to and with the entry that records the export: no arguments."""
+    Record(ask.command.args, "log.export").done()
+    size = standing.head.size + 1
+    event = ask.event("log.exported", {}, {"size": size})
+
+    def checkpoint(_signatures: object) -> Decision:
+        covered = standing.frontier
+        return checkpoints.decide(standing.authority, covered, lambda note: _file(standing, covered.size, note))
+
+    return Decision((event,), finish=checkpoint)
+
+
+def _file(standing: Standing, size: int, note: bytes) -> Finished:
+    founding = standing.authority.founding
+    vkey = checkpoints.verifier_key(standing.authority).format()
+    entries = b"".join(body + b"\n" for body in standing.archive.bodies(0, size))
+    blobs = b"".join(dumps({"body": b64u_encode(body)}) + b"\n" for body in standing.archive.blobs())
+    about = dumps({"v": 1, "appliance": founding.appliance_id, "size": size, "vkey": vkey})
+    files = {
+        "about.json": about,
+        "blobs.jsonl": blobs,
+        "checkpoint": note,
+        "entries.jsonl": entries,
+        "founding.json": founding.body,
+    }
+    return Finished({"export": framing.write(framing.EXPORT, files)})

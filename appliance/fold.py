@@ -1,0 +1,167 @@
+"""Fold entries into authority and lookups: the only way either of them ever changes."""
+
+from appliance.authority import Authority
+from appliance.errors import Refusal
+from appliance.lookups import Issued, Lookups, Request
+from appliance.nouns import bundles, keys, profiles, sites, trust, workloads
+from appliance.outcome import Outcome, State
+from coldcred.canonical import Json
+from coldcred.log.entry import Entry
+from coldcred.record import Record
+
+_SILENT = frozenset({"checkpoint", "outcomes"})
+
+
+def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
+    """Give the authority after `entry` and bring `lookups` up to date in place."""
+    event = entry.event
+    lookups.size, lookups.last_time = entry.seq + 1, entry.time
+    if entry.type not in _SILENT:
+        lookups.worth_checkpoint += 1
+    if "signs" in event:
+        lookups.open_intents[entry.seq] = event
+    _fold_lookups(lookups, entry)
+    if isinstance(result := event.get("result"), dict):
+        _remember_done(lookups, entry, result)
+    return _fold_authority(authority, entry)
+
+
+def _fold_authority(authority: Authority, entry: Entry) -> Authority:
+    event = entry.event
+    match entry.type:
+        case "key.ordered":
+            return keys.evolve_ordered(authority, event, entry.time)
+        case "key.done":
+            return keys.evolve_done(authority, event)
+        case "workload.enrolled":
+            return workloads.evolve_enrolled(authority, event)
+        case "profile.set":
+            return profiles.evolve_set(authority, event)
+        case "site.added":
+            return sites.evolve_added(authority, event)
+        case "trust.submitted":
+            return trust.evolve_submitted(authority, event)
+        case "bundle.begun":
+            return bundles.evolve(authority, event)
+        case _:
+            return authority
+
+
+def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
+    event = entry.event
+    match entry.type:
+        case "credential.issued":
+            _fold_issued(lookups, entry)
+        case "credential.revoked":
+            lookups.revoke(str(event["credential"]))
+        case "outcomes":
+            _fold_outcomes(lookups, entry)
+        case "checkpoint":
+            lookups.checkpoint_size = Record(event, "checkpoint").integer("size")
+            lookups.worth_checkpoint = 0
+        case "command.waiting":
+            _fold_waiting(lookups, entry)
+        case "command.refused":
+            record = Record(event, "command.refused")
+            refusal = Refusal(record.text("reason"))
+            _remember_refused(lookups, entry.time, event, refusal, record.text("detail"))
+        case "approval.given":
+            _fold_approval(lookups, entry)
+        case _:
+            pass
+
+
+def _fold_issued(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "credential.issued")
+    result = record.record("result")
+    status = result.record("status")
+    issued = Issued(
+        seq=entry.seq,
+        list_uri=status.text("uri"),
+        index=status.integer("idx"),
+        expires_at=result.integer("exp"),
+        workload=record.text("workload"),
+        profile=record.text("profile"),
+    )
+    lookups.issued[result.text("jti")] = issued
+    lookups.used.setdefault(issued.list_uri, set()).add(issued.index)
+
+
+def _fold_outcomes(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "outcomes")
+    for member in ("signed", "failed", "unknown"):
+        for seq in record.array(member, most=100_000):
+            if not isinstance(seq, int):
+                continue
+            intent = lookups.open_intents.pop(seq, None)
+            if intent is None:
+                continue
+            if member != "signed":
+                _fold_unsigned(lookups, entry.time, intent, member)
+            elif intent["type"] == "bundle.created":
+                # Only a bundle whose signatures were seen can have left; from now on its lists may be issued into.
+                created = Record(intent, "bundle.created")
+                lookups.shipped[created.text("site")] = created.texts("lists")
+
+
+def _fold_unsigned(lookups: Lookups, time: int, intent: dict[str, Json], member: str) -> None:
+    """Revoke a credential whose signature failed or may exist unseen, and end its command as refused."""
+    if intent["type"] == "credential.issued":
+        result = intent["result"]
+        if isinstance(result, dict):
+            lookups.revoke(str(result["jti"]))
+    if "command" in intent:
+        detail = "the HSM did not sign" if member == "failed" else "the appliance stopped before it saw the signature"
+        _remember_refused(lookups, time, intent, Refusal.HSM_FAULT, detail)
+
+
+def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "command.waiting")
+    request = Request(
+        command=record.digest("command"),
+        document=record.digest("document"),
+        attachments=record.texts("attachments"),
+        act=record.text("act"),
+        person=record.text("by"),
+        need=record.integer("need"),
+        expires_at=record.integer("expires"),
+    )
+    lookups.requests[request.command] = request
+    _remember_request(lookups, entry.time, request)
+
+
+def _fold_approval(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "approval.given")
+    request = lookups.requests[record.digest("request")]
+    approval, person = record.digest("approval"), record.text("by")
+    lookups.seen_approvals[approval] = request.command
+    if record.text("verdict") == "deny":
+        request.denied_by = person
+        event: dict[str, Json] = {"command": request.command, "act": request.act}
+        _remember_refused(lookups, entry.time, event, Refusal.DENIED, f"denied by {person}")
+        return
+    request.approvals[approval] = person
+    _remember_request(lookups, entry.time, request)
+
+
+def _remember_request(lookups: Lookups, time: int, request: Request) -> None:
+    people = tuple(sorted(request.people))
+    state = State.READY if len(people) >= request.need else State.WAITING
+    outcome = Outcome(request.command, request.act, state, need=request.need, have=people)
+    lookups.remember(outcome, time)
+
+
+def _remember_done(lookups: Lookups, entry: Entry, result: dict[str, Json]) -> None:
+    record = Record(entry.event, entry.type)
+    people = record.texts("people")
+    command = record.digest("command")
+    lookups.requests.pop(command, None)
+    outcome = Outcome(command, record.text("act"), State.DONE, need=len(people), have=people, result=result)
+    lookups.remember(outcome, entry.time)
+
+
+def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], reason: Refusal, detail: str) -> None:
+    command = str(event["command"])
+    lookups.requests.pop(command, None)
+    outcome = Outcome(command, str(event["act"]), State.REFUSED, reason=reason.value, detail=detail)
+    lookups.remember(outcome, time)

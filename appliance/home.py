@@ -1,0 +1,201 @@
+"""An appliance's home: one folder with its settings, founding and log, and one writer at a time.
+
+Settings are names and paths; nothing in them can loosen a rule or name code other than the PKCS#11 module.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from appliance import database
+from appliance.errors import HomeError, HomeFault
+from appliance.log import Log
+from coldcred import founding as foundings
+from coldcred.canonical import Json, sha256_hex
+from coldcred.errors import ColdcredError
+from coldcred.founding import MAX_FOUNDING, Founding
+from coldcred.log import entry as entries
+from coldcred.log.entry import NO_PREV
+
+VERSION = 1
+MAX_SETTINGS = 16 * 1024
+SETTINGS, FOUNDING, LOG, LOCK, SOCKET = "settings.toml", "founding.json", "log.sqlite", "lock", "operator.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the HSM is: the module's path, a PKCS#11 URI per token label, and variables the module needs."""
+
+    module: str
+    tokens: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    def text(self) -> str:
+        """Give the settings as TOML."""
+        lines = [f"version = {VERSION}", "", "[hsm]", f"module = {_quoted(self.module)}", "", "[hsm.tokens]"]
+        lines += [f"{label} = {_quoted(uri)}" for label, uri in sorted(self.tokens.items())]
+        lines += ["", "[hsm.environment]"]
+        lines += [f"{name} = {_quoted(value)}" for name, value in sorted(self.environment.items())]
+        return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    if not text.isprintable() or '"' in text or "\\" in text:
+        raise HomeError(HomeFault.SETTINGS, f"a setting that cannot be written plainly: {text!a}")
+    return f'"{text}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A home that was opened: its folder, settings and founding."""
+
+    path: Path
+    settings: Settings
+    founding: Founding
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing home; `HomeError` says what is missing or wrong."""
+        if not path.is_dir():
+            raise HomeError(HomeFault.MISSING, f"{path} is not a folder with a home in it")
+        settings = _read_settings(_read(path / SETTINGS, MAX_SETTINGS))
+        body = _read(path / FOUNDING, MAX_FOUNDING)
+        try:
+            founding = foundings.parse(body)
+        except ColdcredError as error:
+            raise HomeError(HomeFault.FOUNDING, str(error)) from error
+        return cls(path, settings, founding)
+
+    @property
+    def log_path(self) -> Path:
+        """The log database."""
+        return self.path / LOG
+
+    @property
+    def socket_path(self) -> Path:
+        """The operators' socket, there while something serves."""
+        return self.path / SOCKET
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home's lock; `HomeError` (home-in-use) when another process has it."""
+        try:
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HomeError(HomeFault.READ_ONLY, f"{self.path}: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise HomeError(HomeFault.IN_USE, f"another process has {self.path} open") from error
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError as error:
+        raise HomeError(HomeFault.MISSING, f"{path} is missing") from error
+    except OSError as error:
+        raise HomeError(HomeFault.UNREADABLE, f"{path}: {error.strerror}") from error
+    if len(data) > max_bytes:
+        raise HomeError(HomeFault.UNREADABLE, f"{path} is larger than {max_bytes} bytes")
+    return data
+
+
+def _read_settings(data: bytes) -> Settings:
+    try:
+        found = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {error}") from error
+    if (version := found.pop("version", None)) != VERSION:
+        raise HomeError(HomeFault.VERSION, f"the home is of version {version!a}, this program of version {VERSION}")
+    hsm = found.pop("hsm", {})
+    module, tokens = hsm.pop("module", ""), hsm.pop("tokens", {})
+    environment = hsm.pop("environment", {})
+    texts = [module, *tokens.values(), *environment.values()]
+    if found or hsm or not module or not tokens or not all(isinstance(text, str) for text in texts):
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS} holds version and [hsm] module, tokens, environment only")
+    return Settings(module, tokens, environment)
+
+
+def create(path: Path, founding: Founding, signatures: Sequence[str], settings: Settings, now: int) -> Home:
+    """Create a home around a founding that every founder signed; it appears whole or not at all.
+
+    A home of the same founding that is there already is opened, so a founding that stopped half-way is gone on with;
+    any other file or folder at `path` is refused.
+    """
+    foundings.verify_signatures(founding, signatures)
+    if missing := sorted({token.label for token in founding.tokens} - set(settings.tokens)):
+        raise HomeError(HomeFault.SETTINGS, f"the founding names token {missing[0]}, the settings do not")
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        return _resume(path, founding)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise HomeError(HomeFault.READ_ONLY, f"{path.parent}: {error.strerror}") from error
+    try:
+        _fill(draft, founding, signatures, settings, now)
+        draft.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise HomeError(HomeFault.STORAGE, f"{path}: {error.strerror}") from error
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft)
+    return Home.open(path)
+
+
+def _resume(path: Path, founding: Founding) -> Home:
+    try:
+        home = Home.open(path)
+    except HomeError as error:
+        raise HomeError(HomeFault.EXISTS, f"{path} exists and is not a home: {error.detail}") from error
+    if home.founding.appliance_id != founding.appliance_id:
+        raise HomeError(HomeFault.EXISTS, f"{path} is the home of another appliance")
+    return home
+
+
+def _fill(draft: Path, founding: Founding, signatures: Sequence[str], settings: Settings, now: int) -> None:
+    _write(draft / SETTINGS, settings.text().encode())
+    _write(draft / FOUNDING, founding.body)
+    database.create(draft / LOG)
+    blobs = {sha256_hex(body): body for body in (founding.body, *(token.encode() for token in signatures))}
+    event: dict[str, Json] = {
+        "type": "founded",
+        "founding": founding.appliance_id,
+        "signatures": [sha256_hex(token.encode()) for token in signatures],
+    }
+    log = Log.open(draft / LOG)
+    try:
+        log.append([entries.write(0, now, NO_PREV, event)], blobs)
+    finally:
+        log.close()
+    _sync(draft)
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,114 @@
+"""Taking a submission in: replays answered from the record, people counted, requests that wait, approvals that fill.
+
+Each step hands its events to `stage`, which folds them at once, so the next step sees them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from appliance import deciding, policy
+from appliance.decision import Ask, Event
+from appliance.errors import Refusal, Refused
+from appliance.lookups import Request
+from appliance.outcome import State
+from appliance.standing import Standing
+from coldcred.acts import Act
+from coldcred.canonical import sha256_hex
+from coldcred.command import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a submission leads to: the outcome recorded for `command`, or first a decision over `ask`."""
+
+    command: str
+    ask: Ask | None = None
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Where submissions are taken in: `stage` writes and folds an event, `keep` stores a blob beside it."""
+
+    standing: Standing
+    stage: Callable[[Event], object]
+    keep: Callable[[bytes], object]
+
+    def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], now: int) -> Answer:
+        """Take a command; raises `Refused` only for what cannot be laid at an enrolled person's door."""
+        command = deciding.read_command(self.standing, token)
+        recorded = self.standing.lookups.outcomes.get(command.id)
+        if recorded is not None and recorded.state in {State.DONE, State.REFUSED}:
+            return Answer(command.id)
+        operator = deciding.signer(self.standing, command)
+        ask = Ask(command, operator.person, frozenset({operator.person}), (), attachments)
+        try:
+            deciding.check_time(command, now)
+            policy.check_may_ask(operator, command.act)
+        except Refused as refused:
+            return self._refuse(ask, refused)
+        need = policy.people_for(self.standing.authority, command)
+        request = self.standing.lookups.requests.get(command.id)
+        if request is None and need > 1:
+            self._keep(ask)
+            self.stage(deciding.waiting_event(ask, need))
+        for approval in approvals:
+            self._approve(approval, now, about=command)
+        return self._go_on(ask, need)
+
+    def approval(self, token: str, now: int) -> Answer:
+        """Take an approval; the one that fills the quorum leads to the decision, except for an issue.
+
+        A credential is issued when its requester sends the command again, so that it reaches the one who asked.
+        """
+        request_id = self._approve(token, now, about=None)
+        request = self.standing.lookups.requests.get(request_id)
+        if request is None or request.act == Act.CREDENTIAL_ISSUE or len(request.people) < request.need:
+            return Answer(request_id)
+        command = deciding.read_command(self.standing, self.standing.archive.blob(request.document).decode("ascii"))
+        attachments = {digest: self.standing.archive.blob(digest) for digest in request.attachments}
+        ask = Ask(command, request.person, frozenset({request.person}), (), attachments)
+        return self._go_on(ask, request.need)
+
+    def _approve(self, token: str, now: int, about: Command | None) -> str:
+        """Count one approval, unless it was counted before; gives the id of the request it is about."""
+        approval = deciding.read_approval(self.standing, token)
+        if about is not None and approval.command != about.id:
+            raise Refused(Refusal.UNKNOWN_REQUEST, "an approval that came with the command is about another one")
+        if approval.id in self.standing.lookups.seen_approvals:
+            return self.standing.lookups.seen_approvals[approval.id]
+        if (
+            approval.command in self.standing.lookups.outcomes
+            and approval.command not in self.standing.lookups.requests
+        ):
+            return approval.command
+        event = deciding.approval_event(self.standing, approval, now)
+        self.keep(token.encode())
+        self.stage(event | {"document": sha256_hex(token.encode())})
+        return approval.command
+
+    def _go_on(self, ask: Ask, need: int) -> Answer:
+        """Lead to the decision once enough distinct people have signed, and not before."""
+        request = self.standing.lookups.requests.get(ask.command.id)
+        if request is not None:
+            ask = _with_people(ask, request)
+        elif ask.command.id in self.standing.lookups.outcomes:
+            return Answer(ask.command.id)
+        if len(ask.people) < need:
+            return Answer(ask.command.id)
+        self._keep(ask)
+        return Answer(ask.command.id, ask)
+
+    def _refuse(self, ask: Ask, refused: Refused) -> Answer:
+        self._keep(ask)
+        self.stage(deciding.refused_event(ask, refused))
+        return Answer(ask.command.id)
+
+    def _keep(self, ask: Ask) -> None:
+        """Keep the command's own bytes and what travels with it, so that an auditor can check both."""
+        self.keep(ask.command.token.encode())
+        for body in ask.attachments.values():
+            self.keep(body)
+
+
+def _with_people(ask: Ask, request: Request) -> Ask:
+    return Ask(ask.command, ask.person, request.people, tuple(sorted(request.approvals)), ask.attachments)

@@ -1,0 +1,136 @@
+"""The log on disk: append with compare-and-swap on the head, one durable transaction for a group of entries.
+
+An append that returned is on the disk. One that failed leaves the file as it was, and the process must stop: what the
+disk holds after a failed sync is unknown until it is read again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from appliance import registry
+from appliance.database import SCHEMA, Store
+from appliance.errors import HomeError, HomeFault
+from coldcred.canonical import Json, sha256
+from coldcred.errors import LogRejected
+from coldcred.log.chain import Head, verify_chain
+from coldcred.log.entry import Entry
+from coldcred.log.tree import Frontier
+
+
+class Log:
+    """The one writer of a home's log; `head` and `frontier` are what the next append builds on."""
+
+    def __init__(self, store: Store) -> None:
+        """Take over an open store; call `load` before anything else."""
+        self._store = store
+        self.head = Head()
+        self.frontier = Frontier()
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing log (`HomeError` when it cannot be used)."""
+        return cls(Store.open(path))
+
+    def close(self) -> None:
+        """Close the file; what was appended stays."""
+        self._store.close()
+
+    def load(self) -> Iterator[Entry]:
+        """Yield every entry, checked against the one before it, and bring `head` and `frontier` to the end.
+
+        Raises `HomeError` (log-damaged) naming the first bad entry.
+        """
+        self.head, self.frontier = Head(), Frontier()
+        try:
+            for entry in verify_chain(self.bodies()):
+                self.head = Head.of(entry)
+                self.frontier = self.frontier.append(entry.leaf)
+                yield entry
+        except LogRejected as error:
+            raise HomeError(HomeFault.LOG_DAMAGED, str(error)) from error
+
+    def bodies(self, first: int = 0, limit: int = -1) -> Iterator[bytes]:
+        """Yield stored entries from `first` on, verbatim and in order, at most `limit` (-1: all)."""
+        sql = "SELECT body FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
+        for (body,) in self._store.rows(sql, first, limit):
+            yield body if isinstance(body, bytes) else str(body).encode()
+
+    def append(
+        self, entries: Sequence[Entry], blobs: Mapping[str, bytes], notes: Sequence[tuple[int, bytes]] = ()
+    ) -> None:
+        """Append `entries`, store `blobs` (by SHA-256 hex) and keep `notes` (size, checkpoint) in one transaction.
+
+        Raises `HomeError`; `LogRejected` and `ValueError` are the caller's mistakes, found before anything is written.
+        """
+        head, frontier = self.head, self.frontier.extend(entry.leaf for entry in entries)
+        for entry in entries:
+            head.check(entry)
+            head = Head.of(entry)
+        with self._store.transaction() as database:
+            self._compare()
+            for digest, body in blobs.items():
+                if sha256(body).hex() != digest:
+                    message = "a blob that is not what its digest says"
+                    raise ValueError(message)
+                database.conn.execute("INSERT OR IGNORE INTO blob VALUES (?, ?)", (bytes.fromhex(digest), body))
+            database.conn.executemany("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", notes)
+            rows = [(entry.seq, entry.digest, entry.body) for entry in entries]
+            database.conn.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
+            for entry in entries:
+                for sql, arguments in registry.project(entry):
+                    database.conn.execute(sql, arguments)
+        self.head, self.frontier = head, frontier
+
+    def _compare(self) -> None:
+        """Refuse to write when the file does not end where this process left it."""
+        row = self._store.row("SELECT seq, digest FROM entry ORDER BY seq DESC LIMIT 1")
+        if (row or (-1, Head().digest)) != (self.head.size - 1, self.head.digest):
+            detail = f"the file does not end with entry {self.head.size - 1} as this process wrote it"
+            raise HomeError(HomeFault.LOG_DAMAGED, detail)
+
+    def blob(self, digest: str) -> bytes:
+        """Give a stored blob by its SHA-256 (hex), checked; `HomeError` when it is missing or altered."""
+        row = self._store.row("SELECT body FROM blob WHERE sha256 = ?", bytes.fromhex(digest))
+        body = row[0] if row else None
+        if not isinstance(body, bytes) or sha256(body).hex() != digest:
+            raise HomeError(HomeFault.LOG_DAMAGED, f"blob {digest} is missing or is not what its digest says")
+        return body
+
+    def blobs(self) -> Iterator[bytes]:
+        """Yield all stored blobs."""
+        for (body,) in self._store.rows("SELECT body FROM blob ORDER BY sha256"):
+            yield body if isinstance(body, bytes) else str(body).encode()
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (size, signed note) of all kept checkpoints, smallest first."""
+        for size, note in self._store.rows("SELECT size, note FROM checkpoint ORDER BY size"):
+            if isinstance(size, int) and isinstance(note, bytes):
+                yield size, note
+
+    def table(self, name: str, limit: int) -> list[Json]:
+        """Give the newest `limit` rows of a reading table as objects."""
+        columns = registry.TABLES[name]
+        sql = f"SELECT {', '.join(columns)} FROM {name} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - our own names
+        found: list[Json] = []
+        for row in self._store.rows(sql, limit):
+            cells = {column: cell for column, cell in zip(columns, row, strict=True) if isinstance(cell, int | str)}
+            found.append({**cells})
+        return found
+
+    def table_differences(self) -> list[str]:
+        """Compare the reading tables with the log; one sentence per row that differs."""
+        found = [(table, row) for table in registry.TABLES for row in self._store.rows(registry.query(table))]
+        return registry.differences(SCHEMA, verify_chain(self.bodies()), found)
+
+    def rebuild_tables(self) -> None:
+        """Write the reading tables anew from the log, in one transaction."""
+        try:
+            with self._store.transaction() as database:
+                for table in registry.TABLES:
+                    database.execute(f"DELETE FROM {table}")  # noqa: S608 - the table's name is one of ours
+                for entry in verify_chain(self.bodies()):
+                    for sql, arguments in registry.project(entry):
+                        database.execute(sql, list(arguments))
+        except LogRejected as error:
+            raise HomeError(HomeFault.LOG_DAMAGED, str(error)) from error

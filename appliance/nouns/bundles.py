@@ -1,0 +1,161 @@
+"""Rotation bundles: for one site, numbered, made of what custodians signed and what the appliance signs now.
+
+Made in steps, each logged before it is signed: the site's status lists, a checkpoint, and then the roles site,
+snapshot and timestamp, of which each names the one before.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from appliance.authority import Authority, SigningKey, Trust
+from appliance.bundling import documents, metadata
+from appliance.bundling.metadata import Unsigned
+from appliance.decision import Ask, Decision, Event, Finished, Signing, signs
+from appliance.errors import Refusal, Refused
+from appliance.lookups import Lookups
+from appliance.nouns import checkpoints
+from coldcred import layout, names
+from coldcred.canonical import Json
+from coldcred.charter import Purpose, StatusCharter
+from coldcred.documents import BundleTimes
+from coldcred.jose import Typ, assemble, signing_input
+from coldcred.keys import PublicKey
+from coldcred.log.tree import Frontier
+from coldcred.record import Record
+from coldcred.status import StatusList, bits_with
+
+Blob = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class _Making:
+    """A bundle under way: what is fixed from its first step on."""
+
+    authority: Authority
+    ask: Ask
+    trust: Trust
+    times: BundleTimes
+    key: SigningKey
+    public: PublicKey
+    lists: tuple[str, ...]
+    files: dict[str, bytes]
+
+    def facts(self) -> dict[str, Json]:
+        """Give the members that the first and the last event share."""
+        return {
+            "site": self.times.site,
+            "sequence": self.times.sequence,
+            "lists": [*self.lists],
+            "issued_at": self.times.issued_at,
+            "end": self.times.end,
+        }
+
+
+def decide_create(
+    authority: Authority, lookups: Lookups, frontier: Callable[[], Frontier], blob: Blob, ask: Ask, now: int
+) -> Decision:
+    """Make the next bundle for a site: args `site`. `frontier` is asked when the checkpoint's turn comes."""
+    args = Record(ask.command.args, "bundle.create")
+    site = names.label(args.text("site"), "site name")
+    args.done()
+    making = _begin(authority, blob, ask, site, now)
+    status_key, status_public = _key(authority, Purpose.STATUS)
+    inputs = [_status_input(making, lookups, status_public, uri) for uri in making.lists]
+    signed = signs(*((status_public.thumbprint, data) for data in inputs))
+    event = ask.event("bundle.begun", {**making.facts(), "signs": signed})
+
+    def checkpoint(signatures: Sequence[bytes]) -> Finished | Decision:
+        tokens = [assemble(data, signature) for data, signature in zip(inputs, signatures, strict=True)]
+        return checkpoints.decide(authority, frontier(), lambda note: _site(making, tokens, note))
+
+    return Decision((event,), tuple(Signing(0, status_key.key_id, data) for data in inputs), finish=checkpoint)
+
+
+def _begin(authority: Authority, blob: Blob, ask: Ask, site: str, now: int) -> _Making:
+    trust, founding = authority.trust, authority.founding
+    if site not in authority.sites:
+        raise Refused(Refusal.UNKNOWN_SITE, f"no site {site}")
+    if trust is None:
+        raise Refused(Refusal.NO_TRUST, "the custodians have not signed any trust yet")
+    if now >= trust.windows[-1].expires_at:
+        raise Refused(Refusal.NO_WINDOW, "the last window that the custodians signed is over")
+    files = {name: blob(digest) for name, digest in trust.files.items()}
+    if f'"{site}"'.encode() not in files[layout.SITES]:
+        raise Refused(Refusal.NO_TRUST, f"the trust that custodians signed does not know site {site} yet")
+    key, public = _key(authority, Purpose.BUNDLE)
+    status_key, _ = _key(authority, Purpose.STATUS)
+    prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
+    end = trust.windows[-1].expires_at + founding.horizons.grace
+    sequence = authority.bundles.get(site, 0) + 1
+    times = documents.bundle_times(founding.appliance_id, site, sequence, issued_at=now, end=end)
+    return _Making(authority, ask, trust, times, key, public, (f"{prefix}{site}/1",), files)
+
+
+def _key(authority: Authority, purpose: Purpose) -> tuple[SigningKey, PublicKey]:
+    key = authority.key_for(purpose)
+    if key is None or key.public is None:
+        raise Refused(Refusal.KEY_NOT_READY, f"the {purpose} key is not made yet")
+    return key, key.public
+
+
+def _status_input(making: _Making, lookups: Lookups, public: PublicKey, uri: str) -> bytes:
+    times = making.times
+    bits = bits_with(lookups.revoked.get(uri, set()))
+    status = StatusList(uri, bits, times.issued_at, times.end, times.end - times.issued_at)
+    return signing_input(Typ.STATUS_LIST, public.algorithm, public.thumbprint, status.claims())
+
+
+def _site(making: _Making, tokens: list[str], note: bytes) -> Decision:
+    times = making.times
+    own = documents.appliance_documents(status_lists=tokens, taints=(), checkpoint=note, times=times)
+    unsigned = metadata.site(sequence=times.sequence, documents=own, expires=times.end)
+    return _sign(making, unsigned, lambda site: _snapshot(making, own, site))
+
+
+def _snapshot(making: _Making, own: dict[str, bytes], site: bytes) -> Decision:
+    times = making.times
+    targets = making.files[layout.TARGETS]
+    unsigned = metadata.snapshot(sequence=times.sequence, targets=targets, site=site, expires=times.end)
+    return _sign(making, unsigned, lambda snapshot: _timestamp(making, own, site, snapshot))
+
+
+def _timestamp(making: _Making, own: dict[str, bytes], site: bytes, snapshot: bytes) -> Decision:
+    times = making.times
+    unsigned = metadata.timestamp(sequence=times.sequence, snapshot=snapshot, expires=times.end)
+    result: dict[str, Json] = {"site": times.site, "sequence": times.sequence, "end": times.end}
+    signed = signs((making.public.thumbprint, unsigned.signing_input))
+    event = making.ask.event("bundle.created", {**making.facts(), "signs": signed}, result)
+
+    def finish(signatures: Sequence[bytes]) -> Finished:
+        bundle = metadata.assemble(
+            roots=[making.files[name] for name in layout.ROOTS if name in making.files],
+            timestamp=unsigned.signed((making.public, signatures[0])),
+            snapshot=snapshot,
+            targets=making.files[layout.TARGETS],
+            site=site,
+            documents={**{name: making.files[name] for name in layout.BY_CUSTODIANS}, **own},
+        )
+        return Finished({"bundle": bundle})
+
+    return Decision((event,), (Signing(0, making.key.key_id, unsigned.signing_input),), finish=finish)
+
+
+def _sign(making: _Making, unsigned: Unsigned, then: Callable[[bytes], Decision]) -> Decision:
+    """Sign one role and go on with the file it becomes."""
+    members: dict[str, Json] = {
+        "site": making.times.site,
+        "sequence": making.times.sequence,
+        "role": unsigned.role,
+        "signs": signs((making.public.thumbprint, unsigned.signing_input)),
+    }
+    return Decision(
+        (making.ask.event("bundle.signed", members),),
+        (Signing(0, making.key.key_id, unsigned.signing_input),),
+        finish=lambda signatures: then(unsigned.signed((making.public, signatures[0]))),
+    )
+
+
+def evolve(authority: Authority, event: Event) -> Authority:
+    """Fold `bundle.begun`: a number that was begun is never used again."""
+    record = Record(event, "bundle")
+    return authority.with_member("bundles", record.text("site"), record.integer("sequence", least=1))

@@ -1,0 +1,33 @@
+"""May this person ask for that, and how many people does it take (rule R2): a closed table, no settings."""
+
+from appliance.authority import Authority, Operator
+from appliance.errors import Refusal, Refused
+from coldcred.acts import MAY_APPROVE, RULES, Act, people_needed
+from coldcred.command import Command
+
+
+def check_may_ask(operator: Operator, act: Act) -> None:
+    """Return when one of the person's roles may ask for `act`, else refuse, naming the roles that may."""
+    allowed = RULES[act].may_ask
+    if not operator.roles & allowed:
+        roles = ", ".join(sorted(allowed))
+        raise Refused(Refusal.NOT_ALLOWED, f"{act} takes one of the roles {roles}; {operator.person} has none of them")
+
+
+def check_may_approve(operator: Operator, requester: str) -> None:
+    """Return when the person may approve what `requester` asked for."""
+    if not operator.roles & MAY_APPROVE:
+        roles = ", ".join(sorted(MAY_APPROVE))
+        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
+    if operator.person == requester:
+        raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
+
+
+def people_for(authority: Authority, command: Command) -> int:
+    """How many people the command takes: the table, raised by the founding and by the profile it names."""
+    raised = authority.founding.quorums.acts.get(command.act, 0)
+    if command.act is Act.CREDENTIAL_ISSUE:
+        name = command.args.get("profile")
+        profile = authority.profiles.get(name) if isinstance(name, str) else None
+        raised = max(raised, profile.approvals if profile else 0)
+    return people_needed(command.act, founders=len(authority.founding.people), raised=raised)

@@ -1,0 +1,163 @@
+"""Reading: what a signed `read.open` lets its connection see. Reads only, and only what the log already says."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+
+from appliance.authority import Authority, SigningKey
+from appliance.errors import Refusal, Refused
+from appliance.log import Log
+from appliance.nouns import trust
+from appliance.standing import Standing
+from coldcred import layout
+from coldcred.canonical import Json, b64u_encode, loads_canonical
+from coldcred.log.entry import MAX_BODY
+
+LONGEST_PAGE = 1000
+
+
+class Reader:
+    """A reading that is open; dies with the connection that holds it."""
+
+    def __init__(self, standing: Standing, log: Log, disk: Executor, now: Callable[[], int]) -> None:
+        """Read from `standing` in memory and from `log` in the executor that owns the file; `now` is Unix seconds."""
+        self._now = now
+        self._standing = standing
+        self._log = log
+        self._disk = disk
+
+    async def read(self, name: str, arguments: Mapping[str, str]) -> Json:
+        """Give a view by name; `Refused` (malformed) when there is no such view or an argument is wrong."""
+        if name == "entries":
+            first, limit = _number(arguments, "from", 0), _number(arguments, "limit", 100)
+            return await self._from_disk(lambda: self._entries(first, min(limit, LONGEST_PAGE)))
+        if name == "credentials":
+            limit = min(_number(arguments, "limit", 100), LONGEST_PAGE)
+            return await self._from_disk(lambda: self._log.table("credential", limit))
+        if name == "trust":
+            return await self._from_disk(self._trust)
+        view = _VIEWS.get(name)
+        if view is None:
+            raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
+        return view(self._standing)
+
+    async def _from_disk(self, read: Callable[[], Json]) -> Json:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, read)
+
+    def _trust(self) -> Json:
+        """Give what custodians are to sign next: documents, the roots that sites hold, and the version that follows."""
+        authority = self._standing.authority
+        held = authority.trust
+        roots = {name: digest for name, digest in held.files.items() if name in layout.ROOTS} if held else {}
+        return {
+            "documents": {name: b64u_encode(body) for name, body in trust.draft(authority, self._now()).items()},
+            "roots": {name: b64u_encode(self._log.blob(digest)) for name, digest in roots.items()},
+            "targets_version": held.targets_version + 1 if held else 1,
+            "bundle_key": {**trust.bundle_key(authority).jwk()},
+        }
+
+    def _entries(self, first: int, limit: int) -> Json:
+        return [loads_canonical(body, max_bytes=MAX_BODY) for body in self._log.bodies(first, limit)]
+
+
+def _number(arguments: Mapping[str, str], name: str, default: int) -> int:
+    text = arguments.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or len(text) > len("9007199254740991"):
+        raise Refused(Refusal.MALFORMED, f"{name} is not a number")
+    return int(text)
+
+
+def status(standing: Standing) -> Json:
+    """Give the appliance's state in a few facts."""
+    lookups, authority = standing.lookups, standing.authority
+    now_alive = sum(1 for issued in lookups.issued.values() if issued.expires_at > lookups.last_time)
+    return {
+        **authority.summary(),
+        "entries": standing.head.size,
+        "root": standing.frontier.root().hex(),
+        "newest_entry": lookups.last_time,
+        "checkpoint": lookups.checkpoint_size,
+        "requests": len(lookups.requests),
+        "live_credentials": now_alive,
+        "keys": len(authority.keys),
+        "trust": None if authority.trust is None else authority.trust.targets_version,
+        "bundles": {**authority.bundles},
+    }
+
+
+def _requests(standing: Standing) -> Json:
+    return [
+        {
+            "command": request.command,
+            "act": request.act,
+            "by": request.person,
+            "need": request.need,
+            "have": [*sorted(request.people)],
+            "expires": request.expires_at,
+        }
+        for request in standing.lookups.requests.values()
+    ]
+
+
+def _keys(standing: Standing) -> Json:
+    return [_key(key) for key in standing.authority.keys.values()]
+
+
+def _key(key: SigningKey) -> Json:
+    return {
+        "name": key.name,
+        "id": key.key_id,
+        "token": key.token,
+        "purpose": key.charter.purpose.value,
+        "algorithm": key.charter.algorithm.value,
+        "kid": key.public.thumbprint if key.public else None,
+        "not_before": key.not_before,
+        "not_after": key.not_after,
+        "charter": key.charter.as_json(),
+    }
+
+
+def _workloads(standing: Standing) -> Json:
+    return [
+        {
+            "id": workload.id,
+            "owner": workload.owner,
+            "review_by": workload.review_by,
+            "kid": workload.key.thumbprint if workload.key else None,
+        }
+        for workload in standing.authority.workloads.values()
+    ]
+
+
+def _profiles(standing: Standing) -> Json:
+    return [profile.as_json() for profile in standing.authority.profiles.values()]
+
+
+def _sites(standing: Standing) -> Json:
+    authority: Authority = standing.authority
+    return [
+        {
+            "name": site.name,
+            "audiences": [*site.audiences],
+            "bundle": authority.bundles.get(site.name),
+        }
+        for site in authority.sites.values()
+    ]
+
+
+def _people(standing: Standing) -> Json:
+    return [
+        {"person": operator.person, "roles": [*sorted(operator.roles)], "kid": operator.key.thumbprint}
+        for operator in standing.authority.operators.values()
+    ]
+
+
+_VIEWS: Mapping[str, Callable[[Standing], Json]] = {
+    "status": status,
+    "requests": _requests,
+    "keys": _keys,
+    "workloads": _workloads,
+    "profiles": _profiles,
+    "sites": _sites,
+    "people": _people,
+}

@@ -1,0 +1,152 @@
+"""The closed list of what can be asked over the socket, and how each answer looks.
+
+Whatever became of a command is an answer of status 200; a status of 400 and above says that nothing was taken up.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from appliance.engine import Engine
+from appliance.errors import Refusal, Refused
+from appliance.service.connection import Connection
+from coldcred.canonical import Json, b64u_decode, dumps, loads, sha256_hex
+from coldcred.errors import Malformed
+from coldcred.jose import MAX_TOKEN
+from coldcred.record import Record
+
+MAX_BODY = 8 * 1024 * 1024
+MAX_APPROVALS = 32
+MAX_ATTACHMENTS = 64
+
+Answer: TypeAlias = Callable[[Request], Awaitable[Json]]
+
+_STATUS: Mapping[Refusal, int] = {Refusal.BUSY: 503, Refusal.STOPPING: 503}
+
+
+class TooLarge(Exception):
+    """A request's body is larger than anything we read."""
+
+
+def application(engine: Engine, complain: Callable[[Exception], None]) -> Starlette:
+    """Give the ASGI application for `engine`; `complain` is told of a defect, whose cause the client never sees."""
+
+    async def about(_: Request) -> Json:
+        return engine.standing.authority.summary()
+
+    async def commands(request: Request) -> Json:
+        body = Record.of(await _body(request), "request")
+        token = body.text("command", max_chars=MAX_TOKEN)
+        attachments = _attachments(body.optional_record("attachments"))
+        approvals = _approvals(body)
+        body.done()
+        outcome = await engine.submit_command(token, attachments, approvals)
+        return outcome.as_json()
+
+    async def approvals(request: Request) -> Json:
+        body = Record.of(await _body(request), "request")
+        token = body.text("approval", max_chars=MAX_TOKEN)
+        body.done()
+        return (await engine.submit_approval(token)).as_json()
+
+    async def open_reading(request: Request) -> Json:
+        body = Record.of(await _body(request), "request")
+        token = body.text("command", max_chars=MAX_TOKEN)
+        body.done()
+        _connection(request).reader = await engine.open_reading(token)
+        return {"reading": True}
+
+    async def read(request: Request) -> Json:
+        reader = _connection(request).reader
+        if reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading")
+        answer: Json = await reader.read(request.path_params["name"], dict(request.query_params))
+        return answer
+
+    def route(path: str, method: str, answer: Answer) -> Route:
+        return Route(path, _answering(answer, complain), methods=[method])
+
+    return Starlette(
+        routes=[
+            route("/v1/appliance", "GET", about),
+            route("/v1/commands", "POST", commands),
+            route("/v1/approvals", "POST", approvals),
+            route("/v1/read", "POST", open_reading),
+            route("/v1/read/{name}", "GET", read),
+        ],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+
+
+def _answering(answer: Answer, complain: Callable[[Exception], None]) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        try:
+            return _json(200, await answer(request))
+        except Refused as refused:
+            return _error(_STATUS.get(refused.reason, 403), refused.id, refused.detail)
+        except Malformed as malformed:
+            return _error(400, malformed.id, str(malformed))
+        except TooLarge as large:
+            return _error(413, "too-large", str(large))
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:  # noqa: BLE001  # the guard: a defect is one line in our log and no text to a client
+            complain(error)
+            return _error(500, "internal", "the appliance could not answer; its own log says why")
+
+    return respond
+
+
+async def _body(request: Request) -> Json:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise TooLarge(f"a request of over {MAX_BODY} bytes")
+    return loads(bytes(body), max_bytes=MAX_BODY)
+
+
+def _attachments(record: Record | None) -> dict[str, bytes]:
+    """Read attachments by their SHA-256, which each must have."""
+    if record is None:
+        return {}
+    members = record.members()
+    if len(members) > MAX_ATTACHMENTS:
+        raise Malformed(f"{len(members)} attachments where at most {MAX_ATTACHMENTS} are read")
+    attachments: dict[str, bytes] = {}
+    for name, value in members.items():
+        data = b64u_decode(value) if isinstance(value, str) else None
+        if data is None or sha256_hex(data) != name:
+            raise Malformed("an attachment that is not base64url with the SHA-256 it is named by")
+        attachments[name] = data
+    return attachments
+
+
+def _approvals(body: Record) -> tuple[str, ...]:
+    if not body.has("approvals"):
+        return ()
+    items = body.array("approvals", most=MAX_APPROVALS)
+    return tuple(item for item in items if isinstance(item, str) and len(item) <= MAX_TOKEN)
+
+
+def _connection(request: Request) -> Connection:
+    connection = request.state.connection
+    if not isinstance(connection, Connection):
+        raise TypeError("the server gave no connection")
+    return connection
+
+
+def _json(status: int, value: Json) -> Response:
+    return Response(dumps(value), status_code=status, media_type="application/json")
+
+
+def _error(status: int, name: str, detail: str) -> Response:
+    return _json(status, {"error": name, "detail": detail})
+
+
+async def _not_found(_request: Request, _error_found: Exception) -> Response:
+    return _error(404, "unknown-question", "nothing is answered under this name")

@@ -1,0 +1,128 @@
+"""One connection: who is at the other end, what it was allowed to read, and how long it may take.
+
+uvicorn gives a request state of its server, not of its connection. Ours adds the connection, because a reading handle
+lives and dies with it (rule R12), and the deadlines that uvicorn lacks: for a request to arrive whole, and for its
+answer to be taken.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from appliance.reading import Reader
+
+REQUEST_SECONDS = 10  # for all bytes of a request, from the first one or from the opening of the connection
+ANSWER_SECONDS = 30  # for a full buffer to drain
+IDLE_SECONDS = 10  # between requests
+READING_SECONDS = 900  # between requests of a connection that reads
+MAX_HEAD = 16 * 1024
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+@dataclass(slots=True)
+class Connection:
+    """What one connection is: its peer's user id, told by the kernel, and the reading it opened, if any."""
+
+    uid: int
+    reader: Reader | None = None
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """Give the user id of the process that connected, as the kernel noted it at that moment."""
+    _pid, uid, _gid = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
+
+
+class LocalProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol for one peer of our own socket."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.connection = Connection(-1)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._drain: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._head = 0
+        self._answered = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
+        """Take the peer's user id; anyone but the owner of this process and root is cut off."""
+        super().connection_made(transport)
+        self.connection.uid = peer_uid(transport.get_extra_info("socket"))
+        if self.connection.uid not in {0, os.geteuid()}:
+            transport.abort()
+            return
+        self.app_state = {**self.app_state, "connection": self.connection}
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the reading and the deadlines with the connection."""
+        self._cancel()
+        if self._drain is not None:
+            self._drain.cancel()
+        self.connection.reader = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, within the time and the size a request may take."""
+        if self._deadline is None and self._answered:
+            self._expect_request()
+        if self._in_head:
+            self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head > MAX_HEAD:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Count the head of the next request."""
+        self._in_head, self._answered = True, False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Stop counting the head."""
+        self._in_head, self._head = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: the request is here, and how long its answer takes is up to us."""
+        self._cancel()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait longer for the next request of a connection that reads."""
+        self._in_head, self._head, self._answered = True, 0, True
+        self.timeout_keep_alive = IDLE_SECONDS if self.connection.reader is None else READING_SECONDS
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Give the peer time to take its answer."""
+        super().pause_writing()
+        self._drain = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop that clock: the peer took it."""
+        if self._drain is not None:
+            self._drain.cancel()
+        super().resume_writing()
+
+    def _expect_request(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _cancel(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,71 @@
+"""The Unix socket of a home: made so that only its owner can use it, and found again by its path.
+
+A socket address holds 107 bytes and a home may lie deeper than that, so both sides reach the socket through a
+descriptor of its folder.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.errors import HomeError, HomeFault
+
+_BACKLOG = 128
+_NOBODY_THERE = {errno.ECONNREFUSED, errno.ENOENT}
+
+
+@contextlib.contextmanager
+def _address(path: Path) -> Iterator[str]:
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def connect(path: Path, timeout: float) -> socket.socket | None:
+    """Connect to the socket `path`, or give None where nothing listens; `timeout` is in seconds. Raises `OSError`."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    connection.settimeout(timeout)
+    try:
+        with _address(path) as address:
+            connection.connect(address)
+    except OSError as error:
+        connection.close()
+        if error.errno in _NOBODY_THERE:
+            return None
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def listen(path: Path) -> Iterator[socket.socket]:
+    """Listen on the socket `path`, mode 0600, and remove it in the end.
+
+    The caller holds the home's lock, so a socket that nobody answers is what a dead server left and is replaced. One
+    that is answered is `HomeError` (`socket-in-use`). Changes the process's umask while it binds.
+    """
+    try:
+        if (other := connect(path, timeout=1)) is not None:
+            other.close()
+            raise HomeError(HomeFault.SOCKET_IN_USE, f"something else answers on {path}")
+        path.unlink(missing_ok=True)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        before = os.umask(0o177)
+        try:
+            with _address(path) as address:
+                server.bind(address)
+        finally:
+            os.umask(before)
+    except OSError as error:
+        fault = HomeFault.READ_ONLY if error.errno in {errno.EROFS, errno.EACCES} else HomeFault.STORAGE
+        raise HomeError(fault, f"{path}: {error.strerror}") from error
+    try:
+        server.listen(_BACKLOG)
+        yield server
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)

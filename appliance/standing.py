@@ -1,0 +1,54 @@
+"""Where the appliance stands in memory: authority, lookups and the log's end, moved on together by each new entry."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from appliance.authority import Authority
+from appliance.decision import Event
+from appliance.fold import fold
+from appliance.lookups import Lookups
+from coldcred.log import entry as entries
+from coldcred.log.chain import Head
+from coldcred.log.entry import Entry
+from coldcred.log.tree import Frontier
+
+
+class Archive(Protocol):
+    """What was stored and can be read back by digest or in order; `appliance.log.Log` is one."""
+
+    def blob(self, digest: str) -> bytes:
+        """Give a blob by its SHA-256 (hex)."""
+        ...
+
+    def blobs(self) -> Iterator[bytes]:
+        """Give all blobs."""
+        ...
+
+    def bodies(self, first: int = 0, limit: int = -1) -> Iterator[bytes]:
+        """Give entries verbatim, in order."""
+        ...
+
+
+@dataclass
+class Standing:
+    """The folded state and the end of the log it was folded from; `archive` holds what was committed."""
+
+    authority: Authority
+    archive: Archive
+    lookups: Lookups = field(default_factory=Lookups)
+    head: Head = field(default_factory=Head)
+    frontier: Frontier = field(default_factory=Frontier)
+
+    def take(self, entry: Entry) -> None:
+        """Fold an entry that follows the head."""
+        self.head.check(entry)
+        self.authority = fold(self.authority, self.lookups, entry)
+        self.head = Head.of(entry)
+        self.frontier = self.frontier.append(entry.leaf)
+
+    def stage(self, event: Event, time: int) -> Entry:
+        """Write `event` as the next entry and fold it; the caller commits it or stops the process."""
+        entry = entries.write(self.head.size, time, self.head.digest, event)
+        self.take(entry)
+        return entry

@@ -1,0 +1,108 @@
+"""The only place that constructs: a home, its log, the HSM worker and the engine over them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+from appliance import __version__
+from appliance.clock import SystemClock, guarded
+from appliance.engine import Engine
+from appliance.engine.recovery import Recovery
+from appliance.errors import HomeError, HomeFault
+from appliance.home import SETTINGS, Home, Settings
+from appliance.log import Log
+from coldcred.canonical import Json
+from coldcred.errors import ColdcredError
+from hsm import tokens
+from hsm.keystore import KeyStore, TokenInfo
+from hsm.supervisor import WorkerKeyStore
+from hsm.uri import TokenUri
+
+PinCallback = Callable[[], bytearray]
+
+
+@asynccontextmanager
+async def open_engine(path: Path, pin: PinCallback | None) -> AsyncIterator[Engine]:
+    """Open a home and serve it until the block ends; the lock is held meanwhile.
+
+    Without a `pin` nothing can be signed: the appliance then serves reading and what needs no signature. Raises
+    `HomeError` or `HsmError`; a fault while serving is in `Engine.failure` and is raised when the block ends.
+    """
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        engine = await loop.run_in_executor(None, _build, stack, path, pin)
+        engine.start()
+        try:
+            yield engine
+        finally:
+            await engine.stop()
+        if engine.failure is not None:
+            raise engine.failure
+
+
+def _build(stack: ExitStack, path: Path, pin: PinCallback | None) -> Engine:
+    home = Home.open(path)
+    log = stack.enter_context(open_log(home))
+    clock = SystemClock()
+    recovery = Recovery(home, log, lambda: guarded(clock.now(), recovery.standing.lookups.last_time))
+    recovery.fold()
+    keystores = {} if pin is None else _keystores(stack, home, pin)
+    recovery.settle()
+    recovery.begin(__version__)
+    if keystores:
+        recovery.reconcile(keystores, os.urandom)
+    return Engine(recovery.standing, log, keystores, clock, os.urandom)
+
+
+@contextmanager
+def open_log(home: Home) -> Iterator[Log]:
+    """Hold a home's lock and its log, without an engine: for verifying and rebuilding tables."""
+    with home.locked():
+        log = Log.open(home.log_path)
+        try:
+            yield log
+        finally:
+            log.close()
+
+
+def _keystores(stack: ExitStack, home: Home, pin: PinCallback) -> dict[str, KeyStore]:
+    keystores: dict[str, KeyStore] = {}
+    for token in home.founding.tokens:
+        keystores[token.label] = stack.enter_context(_keystore(home.settings, token.label, pin))
+    return keystores
+
+
+@contextmanager
+def _keystore(settings: Settings, label: str, pin: PinCallback) -> Iterator[KeyStore]:
+    try:
+        uri = TokenUri.parse(settings.tokens[label])
+        keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment)
+    except (ValueError, ColdcredError) as error:
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {error}") from error
+    try:
+        yield keystore
+    finally:
+        keystore.close()
+
+
+def list_tokens(module: str, environment: Mapping[str, str]) -> list[dict[str, Json]]:
+    """Give the tokens that a PKCS#11 module offers: label, serial, manufacturer, model; raises `HsmError`."""
+    return [_token(found) for found in tokens.list_tokens(module, environment)]
+
+
+def initialise_token(
+    module: str, label: str, so_pin: bytearray, pin: bytearray, environment: Mapping[str, str]
+) -> dict[str, Json]:
+    """Make a new token with its two PINs, whose buffers are wiped; raises `HsmError`."""
+    return _token(tokens.initialise_token(module, label, so_pin, pin, environment))
+
+
+def _token(found: TokenInfo) -> dict[str, Json]:
+    return {
+        "label": found.label,
+        "serial": found.serial,
+        "manufacturer": found.manufacturer,
+        "model": found.model,
+    }

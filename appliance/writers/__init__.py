@@ -1,0 +1,1 @@
+"""One module per credential format: from a decided credential to the bytes the HSM signs."""

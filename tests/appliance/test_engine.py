@@ -1,0 +1,471 @@
+"""The engine over a real home and log: what it decides, in which order it writes and signs, and what it forgets never."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.engine import Engine
+from appliance.errors import HomeError, HomeFault, Refusal, Refused
+from appliance.log import Log
+from appliance.outcome import Outcome, State
+from coldcred.acts import Act
+from coldcred.canonical import Json, sha256_hex
+from coldcred.command import Verdict
+from coldcred.credential import Kind, parse_claims
+from coldcred.jose import assemble, parse_unverified
+from coldcred.keys import PublicKey
+from coldcred.log import entry as entries
+from hsm.errors import HsmError, WorkerLost
+from tests.support import plant
+from tests.support.fake_keystore import FakeKeyStore, MemoryToken
+from tests.support.running import LABEL, SITE, RunningPlant, run, settled
+from tests.support.signers import twin
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> RunningPlant:
+    """The worked example's appliance, not started yet."""
+    return RunningPlant(tmp_path / "home")
+
+
+def events(path: Path) -> list[dict[str, Json]]:
+    """Read all events of a home that is not running."""
+    log = Log.open(path / "log.sqlite")
+    found = [entries.parse(body).event for body in log.bodies()]
+    log.close()
+    return found
+
+
+def types(path: Path) -> list[Json]:
+    """Read the types of all events of a home that is not running."""
+    return [event["type"] for event in events(path)]
+
+
+def test_one_person_does_not_finish_an_act_for_two(running: RunningPlant) -> None:
+    """The requester waits, whatever keys and approvals of their own they bring."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
+            outcome = await engine.submit_command(command)
+            assert (outcome.state, outcome.need, outcome.have) == (State.WAITING, 2, ("alice",))
+            with pytest.raises(Refused, match="not approved by the person who made it"):
+                await engine.submit_approval(running.approval("alice", command))
+            with pytest.raises(Refused, match="takes one of the roles"):
+                await engine.submit_approval(running.approval("carol", command))
+            assert (await engine.submit_command(command)).state is State.WAITING
+            assert plant.WORKLOAD not in engine.standing.authority.workloads
+
+    run(story())
+
+
+def test_a_second_person_finishes_it(running: RunningPlant) -> None:
+    """The approval that fills the quorum decides, and the log names both people."""
+
+    async def story() -> Outcome:
+        async with running.engine() as engine:
+            return await running.enrol(engine)
+
+    outcome = run(story())
+    assert (outcome.state, outcome.have) == (State.DONE, ("alice", "bob"))
+    (enrolled,) = (event for event in events(running.path) if event["type"] == "workload.enrolled")
+    assert (enrolled["by"], enrolled["people"]) == ("alice", ["alice", "bob"])
+
+
+def test_an_approval_can_travel_with_its_command(running: RunningPlant) -> None:
+    """Command and approval carried in as files finish in one submission."""
+
+    async def story() -> Outcome:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
+            return await engine.submit_command(command, approvals=[running.approval("bob", command)])
+
+    assert run(story()).state is State.DONE
+
+
+def test_a_denial_ends_a_request(running: RunningPlant) -> None:
+    """One deny refuses it, and no later approval revives it."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
+            await engine.submit_command(command)
+            denied = await engine.submit_approval(running.approval("bob", command, Verdict.DENY))
+            assert (denied.state, denied.reason) == (State.REFUSED, Refusal.DENIED)
+            again = await engine.submit_approval(running.approval("bob", command))
+            assert again.reason == Refusal.DENIED
+            assert not engine.standing.authority.workloads
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("person", "act"),
+    [
+        ("carol", Act.CREDENTIAL_ISSUE),
+        ("bob", Act.CREDENTIAL_ISSUE),
+        ("carol", Act.WORKLOAD_ENROL),
+        ("carol", Act.CREDENTIAL_REVOKE),
+        ("carol", Act.BUNDLE_CREATE),
+        ("carol", Act.TRUST_SUBMIT),
+    ],
+)
+def test_a_role_that_may_not_ask_is_refused_and_logged(running: RunningPlant, person: str, act: Act) -> None:
+    """The role table is kept, and an authenticated refusal stands in the log."""
+
+    async def story() -> Outcome:
+        async with running.engine() as engine:
+            return await engine.submit_command(running.command(person, act, {}))
+
+    outcome = run(story())
+    assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.NOT_ALLOWED)
+    (refused,) = (event for event in events(running.path) if event["type"] == "command.refused")
+    assert (refused["by"], refused["reason"]) == (person, "not-allowed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"appliance": "0" * 64}, Refusal.WRONG_APPLIANCE),
+        ({"epoch": 2}, Refusal.WRONG_EPOCH),
+    ],
+)
+def test_a_command_for_elsewhere_is_refused(
+    running: RunningPlant, changes: dict[str, object], reason: Refusal
+) -> None:
+    """A command names this appliance and this epoch, or nothing happens."""
+
+    async def story() -> Refusal:
+        async with running.engine() as engine:
+            with pytest.raises(Refused) as caught:
+                await engine.submit_command(running.command("alice", Act.READ_OPEN, **changes))
+            return caught.value.reason
+
+    assert run(story()) is reason
+
+
+@pytest.mark.parametrize(("issued", "expires", "reason"), [(121, 600, "not-yet-valid"), (-600, 0, "expired")])
+def test_a_command_out_of_its_time_is_refused(
+    running: RunningPlant, issued: int, expires: int, reason: str
+) -> None:
+    """`iat` lies at most 120 s ahead and `exp` after now, to the second."""
+
+    async def story() -> Outcome:
+        async with running.engine() as engine:
+            now = running.clock.now()
+            command = running.command("alice", Act.READ_OPEN, issued_at=now + issued, expires_at=now + expires)
+            return await engine.submit_command(command)
+
+    assert run(story()).reason == reason
+
+
+def test_a_stranger_is_refused_and_not_logged(running: RunningPlant) -> None:
+    """A key that nobody enrolled, and a custodian's key, sign no commands."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.READ_OPEN)
+            data = parse_unverified(command).signing_input
+            forged = assemble(data, plant.operator("bob").sign(data))
+            with pytest.raises(Refused) as caught:
+                await engine.submit_command(forged)
+            assert caught.value.reason is Refusal.BAD_SIGNATURE
+
+    run(story())
+    assert "command.refused" not in types(running.path)
+
+
+def test_an_issue_gives_a_token_that_verifies_and_is_in_the_log(running: RunningPlant) -> None:
+    """The token is the credential that was decided, signed by the pinned key, and names its own entry."""
+
+    async def story() -> tuple[Outcome, PublicKey]:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            outcome = await engine.submit_command(running.issue())
+            key = engine.standing.authority.key_for("tokens", Kind.ACCESS)
+            assert key is not None
+            assert key.public is not None
+            return outcome, key.public
+
+    outcome, public = run(story())
+    assert outcome.state is State.DONE, outcome
+    jws = parse_unverified(outcome.files["token"])
+    public.verify(jws.signature, jws.signing_input)
+    credential = parse_claims(jws.payload, Kind.ACCESS)
+    assert credential.expires_at - credential.not_before == 900
+    event = events(running.path)[credential.log_index]
+    assert event["type"] == "credential.issued"
+    assert event["result"] == outcome.result
+    assert event["signs"] == [{"kid": public.thumbprint, "sha256": sha256_hex(jws.signing_input)}]
+
+
+def test_a_command_sent_again_gives_its_outcome_and_no_token(running: RunningPlant) -> None:
+    """A replay is answered from the record, also with the mauled twin of its signature, and signs nothing (R6, R7)."""
+
+    async def story() -> None:
+        keystore = running.keystore
+        assert isinstance(keystore, FakeKeyStore)
+        async with running.engine() as engine:
+            await running.ready(engine)
+            command = running.issue()
+            first = await engine.submit_command(command)
+            await settled(engine)
+            signed = len(keystore.signed)
+            again = await engine.submit_command(command)
+            jws = parse_unverified(command)
+            mauled = await engine.submit_command(assemble(jws.signing_input, twin(jws.signature)))
+            assert (again.result, again.files) == (first.result, {})
+            assert mauled == again
+            assert first.files
+            assert len(engine.standing.lookups.issued) == 1
+            tokens = [data for _, data in keystore.signed[signed:] if data.count(b".") == 1]
+            assert tokens == []
+        async with running.engine() as engine:
+            assert (await engine.submit_command(command)).result == first.result
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"workload": "spiffe://plant-a.example/line-1/other"}, Refusal.UNKNOWN_WORKLOAD),
+        ({"profile": "none"}, Refusal.UNKNOWN_PROFILE),
+        ({"audience": "https://elsewhere.example"}, Refusal.OUTSIDE_PROFILE),
+        ({"scopes": ["orders.delete"]}, Refusal.OUTSIDE_PROFILE),
+        ({"ttl": 8 * 3600 + 1}, Refusal.OUTSIDE_PROFILE),
+        ({"ttl": 0}, Refusal.MALFORMED),
+        ({"extra": 1}, Refusal.MALFORMED),
+    ],
+)
+def test_a_request_never_widens_its_profile(
+    running: RunningPlant, changes: dict[str, Json], reason: Refusal
+) -> None:
+    """What the profile does not grant is refused, by its own reason, and nothing is signed."""
+
+    async def story() -> Outcome:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            return await engine.submit_command(running.issue(**changes))
+
+    outcome = run(story())
+    assert (outcome.state, outcome.reason) == (State.REFUSED, reason)
+    assert "credential.issued" not in types(running.path)
+
+
+def test_nothing_is_issued_before_trust_and_a_bundle(running: RunningPlant) -> None:
+    """Published before it signs, and never into a list that no bundle of the site holds (R23)."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.enrol(engine)
+            assert (await engine.submit_command(running.issue())).reason == Refusal.NO_BUNDLE
+            bundle = running.command("alice", Act.BUNDLE_CREATE, {"site": SITE})
+            assert (await engine.submit_command(bundle)).reason == Refusal.NO_TRUST
+            await running.trust(engine)
+            assert (await engine.submit_command(running.issue())).reason == Refusal.NO_BUNDLE
+
+    run(story())
+
+
+def test_nothing_outlives_the_published_window(running: RunningPlant) -> None:
+    """A lifetime that reaches beyond the last window is refused to the second."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            assert engine.standing.authority.trust is not None
+            end = engine.standing.authority.trust.windows[-1].expires_at
+            running.clock.time = end - 900
+            assert (await engine.submit_command(running.issue())).state is State.DONE
+            running.clock.time += 1
+            assert (await engine.submit_command(running.issue())).reason == Refusal.NO_WINDOW
+
+    run(story())
+
+
+def test_the_entry_is_durable_before_the_key_signs(running: RunningPlant) -> None:
+    """When the HSM is asked, the entry with the SHA-256 of exactly that input is on the disk already (R31)."""
+    missing: list[bytes] = []
+
+    class Spy(FakeKeyStore):
+        def sign(self, key_id: bytes, inputs: "list[bytes] | tuple[bytes, ...]") -> list[bytes | HsmError]:  # type: ignore[override]
+            # The write-ahead log holds what a crash now would leave.
+            stored = (running.path / "log.sqlite-wal").read_bytes() + (running.path / "log.sqlite").read_bytes()
+            missing.extend(data for data in inputs if sha256_hex(data).encode() not in stored)
+            return super().sign(key_id, inputs)
+
+    spy = Spy(MemoryToken(label=LABEL))
+    running.keystore = spy
+
+    async def story() -> Outcome:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            return await engine.submit_command(running.issue())
+
+    assert run(story()).state is State.DONE
+    assert spy.signed
+    assert missing == []
+
+
+def test_a_signature_that_fails_is_refused_logged_and_its_credential_revoked(running: RunningPlant) -> None:
+    """A fault of the HSM costs that command; the log says so and the status bit is set."""
+
+    async def story() -> tuple[Outcome, Engine]:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            keystore = running.keystore
+            assert isinstance(keystore, FakeKeyStore)
+            keystore.fail_next(WorkerLost("gone"))
+            outcome = await engine.submit_command(running.issue())
+            await settled(engine)
+            return outcome, engine
+
+    outcome, engine = run(story())
+    assert (outcome.state, outcome.reason, outcome.files) == (State.REFUSED, Refusal.HSM_FAULT, {})
+    (issued,) = engine.standing.lookups.issued.values()
+    assert issued.index in engine.standing.lookups.revoked[issued.list_uri]
+    assert any(event["failed"] == [issued.seq] for event in events(running.path) if event["type"] == "outcomes")
+
+
+def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(running: RunningPlant) -> None:
+    """After a crash between signing and its outcome, the bit is set and the command told as refused (R31)."""
+
+    class Crash(BaseException):
+        """The process ends here, as kill -9 would end it."""
+
+    class Dying(FakeKeyStore):
+        def sign(self, key_id: bytes, inputs: "list[bytes] | tuple[bytes, ...]") -> list[bytes | HsmError]:  # type: ignore[override]
+            if any(b"." in data and len(data) > 200 and not data.startswith(b"{") for data in inputs) and self.armed:
+                raise Crash
+            return super().sign(key_id, inputs)
+
+        armed = False
+
+    keystore = Dying(MemoryToken(label=LABEL))
+    running.keystore = keystore
+    commands: list[str] = []
+
+    async def crash() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            keystore.armed = True
+            commands.append(running.issue())
+            await engine.submit_command(commands[0])
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever the crash surfaces as
+        run(crash())
+    keystore.armed = False
+
+    async def after() -> None:
+        async with running.engine() as engine:
+            (issued,) = engine.standing.lookups.issued.values()
+            assert issued.index in engine.standing.lookups.revoked[issued.list_uri]
+            outcome = await engine.submit_command(commands[0])
+            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.HSM_FAULT)
+            assert not engine.standing.lookups.open_intents or await settled(engine) is None
+
+    run(after())
+    assert any(event["unknown"] for event in events(running.path) if event["type"] == "outcomes")
+
+
+def test_when_the_log_cannot_be_written_nothing_is_signed_and_the_engine_ends(
+    running: RunningPlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed commit refuses what waited, asks the HSM for nothing more, and stops the appliance (I2)."""
+
+    async def story() -> None:
+        keystore = running.keystore
+        assert isinstance(keystore, FakeKeyStore)
+        async with running.engine() as engine:
+            await running.ready(engine)
+            signed = len(keystore.signed)
+
+            def full(*_arguments: object) -> None:
+                raise HomeError(HomeFault.DISK_FULL, "no space")
+
+            monkeypatch.setattr(Log, "append", full)
+            with pytest.raises(Refused) as caught:
+                await engine.submit_command(running.issue())
+            assert caught.value.reason is Refusal.STORAGE_FAULT
+            with pytest.raises(Refused):
+                await engine.submit_command(running.issue())
+            assert len(keystore.signed) == signed
+            failure = await engine.wait_failed()
+            assert failure is not None
+            assert failure.fault is HomeFault.DISK_FULL
+
+    run(story())
+
+
+def test_reading_is_opened_once_by_each_command(running: RunningPlant) -> None:
+    """A `read.open` that was seen opens nothing again, so a copied one is worth nothing (R12)."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("carol", Act.READ_OPEN)
+            reader = await engine.open_reading(command)
+            status = await reader.read("status", {})
+            assert isinstance(status, dict)
+            assert status["name"] == "plant-a"
+            with pytest.raises(Refused, match="before"):
+                await engine.open_reading(command)
+            with pytest.raises(Refused, match="not by"):
+                await engine.open_reading(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
+
+    run(story())
+
+
+def test_a_clock_that_went_back_stops_decisions(running: RunningPlant) -> None:
+    """More than two seconds behind the newest entry, nothing is decided (C1)."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            running.clock.time -= 2
+            assert (await engine.submit_command(running.command("alice", Act.READ_OPEN))).state is State.DONE
+            running.clock.time -= 1
+            with pytest.raises(Refused) as caught:
+                await engine.submit_command(running.command("alice", Act.READ_OPEN))
+            assert caught.value.reason is Refusal.CLOCK_FAULT
+            running.clock.time += 3
+
+    run(story())
+
+
+def test_in_a_home_founded_by_one_person_every_number_is_one(tmp_path: Path) -> None:
+    """A single founder finishes alone, and the appliance says what it is."""
+    running = RunningPlant(tmp_path / "home", roles=plant.ALONE)
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            assert (await running.enrol(engine)).state is State.DONE
+            assert engine.standing.authority.summary()["single_operator"] is True
+
+    run(story())
+
+
+def test_a_revocation_is_in_the_next_bundle(running: RunningPlant) -> None:
+    """The bit of a revoked credential is set in the list of the bundle that is made next."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            issued = await engine.submit_command(running.issue())
+            args: dict[str, Json] = {"credential": issued.result["jti"], "reason": "robot retired"}
+            assert (await engine.submit_command(running.command("bob", Act.CREDENTIAL_REVOKE, args))).state == "done"
+            bundle = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
+            assert bundle.result["sequence"] == 2
+            assert bundle.files["bundle"].startswith(b"coldcred-bundle 1\n")
+
+    run(story())
+
+
+def test_clean_stop_ends_with_every_outcome_and_a_checkpoint(running: RunningPlant) -> None:
+    """After a clean stop no intent is open and the newest checkpoint covers all but its own end."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+
+    run(story())
+    assert types(running.path)[-3:] == ["stopped", "checkpoint", "outcomes"]
