@@ -76,6 +76,8 @@ class Identity:
         """
         data = _read(path)
         secret = passphrase()
+        if not secret:
+            raise IdentityError(IdentityFault.NOT_OPENED, f"an empty passphrase does not open {path}")
         try:
             private = load_ssh_private_key(data, bytes(secret))
         except TypeError as error:

@@ -48,24 +48,32 @@ def listen(path: Path) -> Iterator[socket.socket]:
     The caller holds the home's lock, so a socket that nobody answers is what a dead server left and is replaced. One
     that is answered is `HomeError` (`socket-in-use`). Changes the process's umask while it binds.
     """
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        if (other := connect(path, timeout=1)) is not None:
-            other.close()
-            raise HomeError(HomeFault.SOCKET_IN_USE, f"something else answers on {path}")
-        path.unlink(missing_ok=True)
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        before = os.umask(0o177)
-        try:
-            with _address(path) as address:
-                server.bind(address)
-        finally:
-            os.umask(before)
+        _bind(server, path)
     except OSError as error:
+        server.close()
         fault = HomeFault.READ_ONLY if error.errno in {errno.EROFS, errno.EACCES} else HomeFault.STORAGE
         raise HomeError(fault, f"{path}: {error.strerror}") from error
+    except HomeError:
+        server.close()
+        raise
     try:
         server.listen(_BACKLOG)
         yield server
     finally:
         server.close()
         path.unlink(missing_ok=True)
+
+
+def _bind(server: socket.socket, path: Path) -> None:
+    if (other := connect(path, timeout=1)) is not None:
+        other.close()
+        raise HomeError(HomeFault.SOCKET_IN_USE, f"something else answers on {path}")
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        with _address(path) as address:
+            server.bind(address)
+    finally:
+        os.umask(before)

@@ -15,7 +15,7 @@ from tests.support.entries import chain
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A log of three entries, closed."""
+    """Return a log of three entries, closed."""
     path = tmp_path / "log.sqlite"
     database.create(path)
     log = Log.open(path)
@@ -83,8 +83,9 @@ def test_a_kept_checkpoint_cannot_be_replaced_or_followed_by_a_smaller_one(path:
 def test_a_second_process_is_refused(path: Path) -> None:
     """While one process has the log open, another cannot even read it."""
     log = Log.open(path)
-    script = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('SELECT * FROM entry').fetchall()"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM entry').fetchall()"
+    command = [sys.executable, "-c", script, str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     log.close()
     assert "locked" in found.stderr
 

@@ -1,6 +1,8 @@
-"""The engine over a real home and log: what it decides, in which order it writes and signs, and what it forgets never."""
+"""The engine over a real home and log: what it decides, in which order it writes and signs, what it never forgets."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from appliance.engine import Engine
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.log import Log
 from appliance.outcome import Outcome, State
+from coldcred import framing, layout, status
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.command import Verdict
@@ -24,7 +27,7 @@ from tests.support.signers import twin
 
 @pytest.fixture
 def running(tmp_path: Path) -> RunningPlant:
-    """The worked example's appliance, not started yet."""
+    """Return the worked example's appliance, not started yet."""
     return RunningPlant(tmp_path / "home")
 
 
@@ -130,9 +133,7 @@ def test_a_role_that_may_not_ask_is_refused_and_logged(running: RunningPlant, pe
         ({"epoch": 2}, Refusal.WRONG_EPOCH),
     ],
 )
-def test_a_command_for_elsewhere_is_refused(
-    running: RunningPlant, changes: dict[str, object], reason: Refusal
-) -> None:
+def test_a_command_for_elsewhere_is_refused(running: RunningPlant, changes: dict[str, Any], reason: Refusal) -> None:
     """A command names this appliance and this epoch, or nothing happens."""
 
     async def story() -> Refusal:
@@ -145,9 +146,7 @@ def test_a_command_for_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize(("issued", "expires", "reason"), [(121, 600, "not-yet-valid"), (-600, 0, "expired")])
-def test_a_command_out_of_its_time_is_refused(
-    running: RunningPlant, issued: int, expires: int, reason: str
-) -> None:
+def test_a_command_out_of_its_time_is_refused(running: RunningPlant, issued: int, expires: int, reason: str) -> None:
     """`iat` lies at most 120 s ahead and `exp` after now, to the second."""
 
     async def story() -> Outcome:
@@ -238,9 +237,7 @@ def test_a_command_sent_again_gives_its_outcome_and_no_token(running: RunningPla
         ({"extra": 1}, Refusal.MALFORMED),
     ],
 )
-def test_a_request_never_widens_its_profile(
-    running: RunningPlant, changes: dict[str, Json], reason: Refusal
-) -> None:
+def test_a_request_never_widens_its_profile(running: RunningPlant, changes: dict[str, Json], reason: Refusal) -> None:
     """What the profile does not grant is refused, by its own reason, and nothing is signed."""
 
     async def story() -> Outcome:
@@ -289,7 +286,7 @@ def test_the_entry_is_durable_before_the_key_signs(running: RunningPlant) -> Non
     missing: list[bytes] = []
 
     class Spy(FakeKeyStore):
-        def sign(self, key_id: bytes, inputs: "list[bytes] | tuple[bytes, ...]") -> list[bytes | HsmError]:  # type: ignore[override]
+        def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
             # The write-ahead log holds what a crash now would leave.
             stored = (running.path / "log.sqlite-wal").read_bytes() + (running.path / "log.sqlite").read_bytes()
             missing.extend(data for data in inputs if sha256_hex(data).encode() not in stored)
@@ -335,7 +332,7 @@ def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(run
         """The process ends here, as kill -9 would end it."""
 
     class Dying(FakeKeyStore):
-        def sign(self, key_id: bytes, inputs: "list[bytes] | tuple[bytes, ...]") -> list[bytes | HsmError]:  # type: ignore[override]
+        def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
             if any(b"." in data and len(data) > 200 and not data.startswith(b"{") for data in inputs) and self.armed:
                 raise Crash
             return super().sign(key_id, inputs)
@@ -363,7 +360,7 @@ def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(run
             assert issued.index in engine.standing.lookups.revoked[issued.list_uri]
             outcome = await engine.submit_command(commands[0])
             assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.HSM_FAULT)
-            assert not engine.standing.lookups.open_intents or await settled(engine) is None
+            await settled(engine)
 
     run(after())
     assert any(event["unknown"] for event in events(running.path) if event["type"] == "outcomes")
@@ -455,7 +452,10 @@ def test_a_revocation_is_in_the_next_bundle(running: RunningPlant) -> None:
             assert (await engine.submit_command(running.command("bob", Act.CREDENTIAL_REVOKE, args))).state == "done"
             bundle = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
             assert bundle.result["sequence"] == 2
-            assert bundle.files["bundle"].startswith(b"coldcred-bundle 1\n")
+            files = framing.read(bundle.files["bundle"], framing.BUNDLE)
+            listed = status.parse(parse_unverified(files[layout.STATUS_LISTS[0]], max_bytes=status.MAX_TOKEN).payload)
+            (record,) = engine.standing.lookups.issued.values()
+            assert [index for index in range(status.SIZE) if listed.is_set(index)] == [record.index]
 
     run(story())
 

@@ -1,8 +1,10 @@
 """A person's key file: made once, opened by its passphrase only, refused when others could have read it."""
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,11 +36,20 @@ def fault(path: Path, ask: Callable[[], bytearray] = never) -> IdentityFault:
     return refused.value.fault
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a key that was made; each costs a quarter of a second, so tests copy one."""
+    folder = tmp_path_factory.mktemp("made") / "people"
+    folder.mkdir()
+    keygen(folder / "alice.operator", asking())
+    return folder
+
+
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    """Return a key file that was just made."""
-    keygen(tmp_path / "alice.operator", asking())
-    return tmp_path / "alice.operator"
+def key(made: Path, tmp_path: Path) -> Path:
+    """Return a key file of the test's own."""
+    shutil.copytree(made, tmp_path / "people")
+    return tmp_path / "people" / "alice.operator"
 
 
 def test_a_made_key_opens_and_signs(key: Path) -> None:
@@ -90,7 +101,7 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 def test_a_wrong_passphrase_is_said_to_be_wrong(key: Path) -> None:
     """Another passphrase, or none, does not open the key, and the error is about the passphrase."""
     assert fault(key, asking(b"four random words 89")) is IdentityFault.NOT_OPENED
-    assert fault(key, asking(b"")) in {IdentityFault.NOT_OPENED, IdentityFault.NOT_A_KEY}
+    assert fault(key, asking(b"")) is IdentityFault.NOT_OPENED
 
 
 def test_the_passphrase_is_wiped(key: Path, tmp_path: Path) -> None:
@@ -102,10 +113,8 @@ def test_the_passphrase_is_wiped(key: Path, tmp_path: Path) -> None:
         (b"weak", lambda ask: keygen(tmp_path / "third", ask)),
     ):
         held = bytearray(secret)
-        try:
+        with suppress(IdentityError):
             use(lambda held=held: held)  # type: ignore[misc]
-        except IdentityError:
-            pass
         assert held == bytes(len(secret))
 
 
@@ -134,20 +143,11 @@ def test_another_algorithm_is_refused(tmp_path: Path) -> None:
     assert fault(path, asking()) is IdentityFault.NOT_A_KEY
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda data: b"",
-        lambda data: data[:100],
-        lambda data: data[:60] + b"!" + data[61:],
-        lambda data: b"not a key\n",
-        lambda data: bytes(20_000),
-    ],
-    ids=["empty", "cut", "changed", "text", "huge"],
-)
-def test_damaged_files_are_refused(key: Path, change: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(("kept", "more"), [(0, b""), (100, b""), (60, b"!"), (0, b"not a key\n"), (0, bytes(20_000))])
+def test_damaged_files_are_refused(key: Path, kept: int, more: bytes) -> None:
     """A file that is not a whole key is refused as such."""
-    key.write_bytes(change(key.read_bytes()))
+    data = key.read_bytes()
+    key.write_bytes(data[:kept] + more + (data[kept + 1 :] if more == b"!" else b""))
     assert fault(key, asking()) is IdentityFault.NOT_A_KEY
 
 

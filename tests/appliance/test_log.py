@@ -35,7 +35,7 @@ for _ in range(300):
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """An empty log."""
+    """Return an empty log."""
     path = tmp_path / "log.sqlite"
     database.create(path)
     return path
@@ -178,12 +178,12 @@ def _kill_at_syscall(path: Path, number: int) -> None:
 
 
 def test_no_acknowledged_entry_is_lost_to_kills_at_random_points(path: Path) -> None:
-    """kill -9 while appending: each acknowledged group is there, whole, and no repair is needed."""
+    """After kill -9 while appending, each acknowledged group is there, whole, and no repair is needed."""
     _kill_at_random(path, 12)
 
 
 def test_no_acknowledged_entry_is_lost_to_kills_at_counted_syscalls(path: Path) -> None:
-    """kill -9 at the n-th write or sync: as above, for n over the first appends."""
+    """After kill -9 at the n-th write or sync, as above, for n over the first appends."""
     for number in range(1, 40, 3):
         _kill_at_syscall(path, number)
 

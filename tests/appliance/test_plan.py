@@ -145,12 +145,13 @@ def test_malformed_profiles_are_refused(old: str, new: str) -> None:
         write(files={"orders-reader.toml": changed})
 
 
-@pytest.fixture
-def founders(tmp_path: Path) -> tuple[Founding, dict[str, Identity]]:
+@pytest.fixture(scope="module")
+def founders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Founding, dict[str, Identity]]:
     """Return a founding by people with key files of their own, and the opened keys by `alice.operator` and so on."""
     ask: Callable[[], bytearray] = lambda: bytearray(b"four random words 88")  # noqa: E731
     names = [f"{person}.{register}" for person in ("alice", "bob", "carol") for register in ("operator", "custodian")]
-    keys = {name: keygen(tmp_path / name, ask) for name in names}
+    folder = tmp_path_factory.mktemp("people")
+    keys = {name: keygen(folder / name, ask) for name in names}
     body = Plan.parse(PLAN).document(
         key_of=lambda person, register: keys[f"{person}.{register}"].public,
         read_file={"orders-reader.toml": PROFILE}.__getitem__,

@@ -24,6 +24,7 @@ from coldcred.bundle.metadata import VerifiedMetadata, check_root, verify
 from coldcred.canonical import sha256_hex
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.keys import Algorithm
+from tests.support.folders import tree
 from tests.support.forge import ROOT, SITE, SNAPSHOT, TARGETS, TIMESTAMP, Edit, forged, list_file, reforge
 from tests.support.oracle import Oracle
 from tests.support.signers import Signer
@@ -352,15 +353,6 @@ def refusal(files: Files, trust: Path, at: int) -> BundleReason | None:
     assert tree(trust) == before
     assert refused.detail.isprintable()
     return refused.reason
-
-
-def tree(folder: Path) -> dict[str, bytes | str]:
-    """Return everything below a folder: files with their bytes, links with their targets."""
-    found: dict[str, bytes | str] = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        found[name] = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
-    return found
 
 
 @pytest.mark.parametrize("case", ATTACKS)

@@ -53,6 +53,8 @@ RFC_7517_JWK: dict[str, Json] = {
     "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
 }
 
+KEY_7517 = PublicKey.from_jwk(RFC_7517_JWK)
+
 FIELD = 2**255 - 19
 
 
@@ -296,6 +298,8 @@ def test_a_jwk_with_the_other_curves_members_is_refused() -> None:
         edited(RFC_7517_JWK, ["y"], MISSING),
         {**RFC_7517_JWK, "x": RFC_7517_JWK["y"], "y": RFC_7517_JWK["x"]},
         {**RFC_7517_JWK, "crv": "Ed25519"},
+        {**RFC_7517_JWK, "x": b64u_encode(KEY_7517.raw[1:34]), "y": b64u_encode(KEY_7517.raw[34:])},
+        {**RFC_7517_JWK, "x": b64u_encode(b"\x00" + KEY_7517.raw[1:33])},
         {**RFC_8037_JWK, "alg": "ES256"},
         {**RFC_7517_JWK, "alg": "Ed25519"},
         {**RFC_7517_JWK, "alg": "A" * 4000 + "\u202e"},
@@ -352,7 +356,18 @@ def test_signatures_of_another_form_are_refused(algorithm: Algorithm) -> None:
     good = signer.sign(message)
     signer.public.verify(good, message)
     der = ec.derive_private_key(7, ec.SECP256R1()).sign(message, ec.ECDSA(hashes.SHA256()))
-    bad = [b"", good[:-1], good + b"\x00", b"\x00" + good, bytes(64), b"\xff" * 64, good[32:] + good[:32], der]
+    bad = [
+        b"",
+        good[:32] + b"\x00" + good[32:],
+        b"\x00" + good[:-1],
+        good[:-1],
+        good + b"\x00",
+        b"\x00" + good,
+        bytes(64),
+        b"\xff" * 64,
+        good[32:] + good[:32],
+        der,
+    ]
     for signature in bad:
         with pytest.raises(BadSignature):
             signer.public.verify(signature, message)

@@ -74,7 +74,7 @@ def test_every_member_is_required_and_no_other_is_read() -> None:
         ("subjects", ["spiffe://plant-a.example.evil/*"]),
         ("subjects", ["spiffe://plant-a.example/line-*"]),
         ("lifetime", 0),
-        ("lifetime", LONGEST_LIFETIME + 1),
+        ("lifetime", LONGEST_LIFETIME + 1),  # longer than the horizon too; see below
         ("lifetime", "8h"),
         ("lifetime", True),
         ("horizon", 0),
@@ -98,6 +98,8 @@ def test_members_of_another_form_are_refused(name: str, value: object) -> None:
 def test_bounds_may_be_used_up() -> None:
     """A day of lifetime, a horizon as short as the lifetime and no scopes at all are fine."""
     longest = edited(plant.profile(), ["lifetime"], LONGEST_LIFETIME)
+    with pytest.raises(Malformed, match="lifetime is at most 86400 seconds"):
+        read(edited(edited(longest, ["lifetime"], LONGEST_LIFETIME + 1), ["horizon"], 7 * LONGEST_LIFETIME))
     assert read(longest).lifetime == read(longest).horizon == LONGEST_LIFETIME
     assert read(edited(plant.profile(), ["scopes"], [])).scopes == ()
     assert read(edited(plant.profile(), ["kind"], "svid")).kind is Kind.SVID

@@ -137,7 +137,7 @@ def test_strangers_are_listed(softhsm: SoftHsm) -> None:
     assert len(inventory.foreign) == 3
     text = "\n".join(sorted(inventory.foreign))
     assert text.startswith("data labelled 'left \\x1b[31mbehind', CKA_ID none")
-    assert "private key labelled \"somebody's key\", CKA_ID " + "77" * 8 in text
+    assert 'private key labelled "somebody\'s key", CKA_ID ' + "77" * 8 in text
     assert text.isascii()
 
 

@@ -25,9 +25,9 @@ from hsm.errors import (
     WorkerLost,
     WorkerTimeout,
 )
-from hsm.supervisor import WorkerEvent, WorkerKeyStore
+from hsm.supervisor import WorkerEvent
 from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
-from tests.support.softhsm import SoftHsm
+from tests.support.softhsm import SoftHsm, is_dead, kill_worker
 
 KEY = b"0123456789abcdef"
 RESPAWN = 3.0
@@ -47,22 +47,6 @@ def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
             return False
         threading.Event().wait(0.02)
     return True
-
-
-def kill(store: WorkerKeyStore) -> None:
-    """Kill the store's worker and see it dead."""
-    pid = store.worker_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: zombie(pid))
-
-
-def zombie(pid: int) -> bool:
-    """Whether a process is dead, waited for or not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def notes_of(path: Path) -> Counter[str]:
@@ -140,7 +124,7 @@ def test_a_worker_that_died_idle_is_replaced_unseen(softhsm: SoftHsm) -> None:
     events: list[WorkerEvent] = []
     store = softhsm.store(observer=lambda event, _: events.append(event))
     public = admitted(store)
-    kill(store)
+    kill_worker(store)
     began = time.monotonic()
     signatures(store.sign(KEY, CASES[Purpose.TOKENS].inputs(1, public.thumbprint)))
     assert time.monotonic() - began < RESPAWN
@@ -193,7 +177,9 @@ def test_a_fault_is_answered_by_what_its_class_says(softhsm: SoftHsm, exception:
     pid = store.worker_pid
     inputs = CASES[Purpose.TOKENS].inputs(6, public.thumbprint)
     answers = store.sign(KEY, inputs[:4])
-    assert [isinstance(answer, bytes) for answer in answers] == ([True, False, True, True] if stays else [True] + [False] * 3)
+    assert [isinstance(answer, bytes) for answer in answers] == (
+        [True, False, True, True] if stays else [True] + [False] * 3
+    )
     assert notes_of(notes).total() == (4 if stays else 2)
     signatures(store.sign(KEY, inputs[4:]))
     assert (store.worker_pid == pid) is stays
@@ -270,7 +256,7 @@ def test_a_key_that_comes_back_is_found_again(softhsm: SoftHsm) -> None:
     store.admit(log_key, CASES[Purpose.LOG].charter, log_public)
     for path in removed:
         path.unlink()
-    kill(store)
+    kill_worker(store)
     inputs = CASES[Purpose.TOKENS].inputs(3, public.thumbprint)
     assert isinstance(store.sign(KEY, inputs[:1])[0], KeyMissing)
     signatures(store.sign(log_key, [log_input(1)]))
@@ -332,7 +318,7 @@ def test_a_worker_does_not_outlive_its_engine(softhsm: SoftHsm, orders: tuple[st
         assert not gone(worker)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert eventually(lambda: zombie(worker))
+        assert eventually(lambda: is_dead(worker))
 
 
 def test_signals_for_the_service_leave_the_worker_alone(softhsm: SoftHsm) -> None:

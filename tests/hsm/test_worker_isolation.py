@@ -38,9 +38,7 @@ def proc(store: WorkerKeyStore) -> Path:
     return Path("/proc") / str(store.worker_pid)
 
 
-def test_the_worker_is_given_nothing_but_its_variables(
-    softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_worker_is_given_nothing_but_its_variables(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the engine's environment nothing reaches the worker; what it has is what the settings name."""
     for name in ("PYTHONPATH", "HOME", "COLDCRED_SECRET", "LC_ALL"):
         monkeypatch.setenv(name, "leak")

@@ -1,10 +1,10 @@
 """A key store in memory: real keys, the product's own charter checks, and faults on request. For tests only.
 
-    store = FakeKeyStore()
-    public = store.generate(KeyOrder(key_id, charter))
-    store.admit(key_id, charter, public)
-    store.fail_next(WorkerLost("the worker went away"))         # every input of the next batch is answered so
-    store.signed                                                # (CKA_ID, input) of each signature really made
+store = FakeKeyStore()
+public = store.generate(KeyOrder(key_id, charter))
+store.admit(key_id, charter, public)
+store.fail_next(WorkerLost("the worker went away"))         # every input of the next batch is answered so
+store.signed                                                # (CKA_ID, input) of each signature really made
 """
 
 from collections.abc import Sequence

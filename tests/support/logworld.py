@@ -156,7 +156,7 @@ class LogWorld:
         return Asking(token, person, act, args, expires)
 
     def asked(
-        self, kind: str, asking: Asking, members: Mapping[str, Json], result: Json = None, **changes: Json
+        self, kind: str, asking: Asking, members: Mapping[str, Json], result: Json = None, /, **changes: Json
     ) -> int:
         """Append an event that carries out a command, with all approvals given so far."""
         given = self.approvals.get(asking.id, {})
@@ -197,11 +197,14 @@ class LogWorld:
         self.keep(token.encode())
         return token
 
-    def approve(
-        self, person: str, asking: Asking, verdict: Verdict = Verdict.APPROVE, *, token: str = "", **changes: Json
+    def approve(self, person: str, asking: Asking, verdict: Verdict = Verdict.APPROVE, /, **changes: Json) -> str:
+        """Let a person approve or deny, and write it; gives the approval's id."""
+        return self.count(person, asking, self.approval(person, asking, verdict), verdict, **changes)
+
+    def count(
+        self, person: str, asking: Asking, token: str, verdict: Verdict = Verdict.APPROVE, /, **changes: Json
     ) -> str:
-        """Write that a person approved, or denied; gives the approval's id."""
-        token = token or self.approval(person, asking, verdict)
+        """Write that a person approved or denied with this token; gives the approval's id."""
         approval = sha256_hex(parse_unverified(token).signing_input)
         given = self.approvals.setdefault(asking.id, {})
         event: Event = {
@@ -333,7 +336,8 @@ class LogWorld:
 
     def exported(self) -> Self:
         """Write that the log is exported."""
-        asking = self.command("carol", Act.LOG_EXPORT, {})
+        person = "carol" if len(self.founded.people) > 1 else "alice"
+        asking = self.command(person, Act.LOG_EXPORT, {})
         self.asked("log.exported", asking, {}, {"size": self.head.size + 1})
         return self
 

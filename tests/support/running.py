@@ -124,7 +124,7 @@ class RunningPlant:
         review_by = self.clock.now() + 90 * plant.DAY
         return {"id": plant.WORKLOAD, "owner": "alice", "review_by": review_by, **changes}
 
-    def issue(self, person: str = "alice", **changes: Json) -> str:
+    def issue(self, /, **changes: Json) -> str:
         """Give a command that issues the worked example's credential."""
         args: dict[str, Json] = {
             "profile": "orders-reader",
@@ -133,7 +133,7 @@ class RunningPlant:
             "scopes": ["orders.read"],
             "ttl": 900,
         }
-        return self.command(person, Act.CREDENTIAL_ISSUE, {**args, **changes})
+        return self.command("alice", Act.CREDENTIAL_ISSUE, {**args, **changes})
 
     async def enrol(self, engine: Engine) -> Outcome:
         """Enrol the workload, by two people where there are."""

@@ -11,9 +11,13 @@ copied. Nothing here loads the PKCS#11 module into the test process.
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,6 +123,25 @@ class SoftHsm:
         """Add a copy of a prepared token under a directory name of its own: one more token of that label."""
         (source,) = (path for path in prepared.tokens.iterdir() if path.is_dir())
         shutil.copytree(source, self.tokens / name)
+
+
+def kill_worker(store: WorkerKeyStore) -> None:
+    """Kill a store's worker and see it dead: a signal is sent at once and received a moment later."""
+    pid = store.worker_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + 5.0
+    while not is_dead(pid):
+        assert time.monotonic() < end
+        threading.Event().wait(0.005)
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has waited for it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 @pytest.fixture(scope="session")

@@ -78,14 +78,7 @@ def loads(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
     if data.count(b"[") + data.count(b"{") > max_depth:
         _check_depth(data, max_depth)
     try:
-        text = data.decode()
-        value: Json = json.loads(
-            text,
-            object_pairs_hook=_unique_members,
-            parse_int=_integer,
-            parse_float=_no_float,
-            parse_constant=_no_float,
-        )
+        value: Json = _DECODER.decode(data.decode())
     except UnicodeDecodeError as error:
         message = "JSON that is not UTF-8"
         raise Malformed(message) from error
@@ -148,6 +141,12 @@ def _integer(text: str) -> int:
 def _no_float(text: str) -> NoReturn:
     message = f"a number that is not an integer: {text[:32]}"
     raise Malformed(message)
+
+
+# Made once: `json.loads` with hooks builds a decoder for each call, which takes as long as reading a header.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_members, parse_int=_integer, parse_float=_no_float, parse_constant=_no_float
+)
 
 
 def _check_text(value: Json) -> None:

@@ -1,0 +1,163 @@
+"""Frames: what goes in comes out, and what is no frame ends the channel."""
+
+import socket
+import threading
+import time
+from collections.abc import Generator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coldcred.canonical import Json
+from hsm.frames import MAX_BODY, MAX_SECRET, Channel, ChannelClosed, ChannelTimeout, FrameInvalid
+from tests.support.values import JSON_VALUES
+
+Pair = tuple[Channel, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Generator[Pair]:
+    """Return a channel and the bare socket at its other end."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Channel(ours), theirs
+
+
+@given(
+    values=st.lists(JSON_VALUES, max_size=5), secrets=st.lists(st.binary(min_size=1, max_size=MAX_SECRET), max_size=2)
+)
+def test_frames_arrive_as_they_were_sent(values: list[Json], secrets: list[bytes]) -> None:
+    """Any values and secrets, in order, each as it was."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        one, other = Channel(ours), Channel(theirs)
+        for value in values:
+            one.send(value)
+        for secret in secrets:
+            one.send_secret(bytearray(secret))
+        assert [other.receive() for _ in values] == values
+        assert [other.receive_secret() for _ in secrets] == secrets
+
+
+def test_a_large_frame_passes_in_pieces(pair: Pair) -> None:
+    """A frame beyond any socket buffer arrives whole."""
+    channel, theirs = pair
+    value: Json = ["x" * 1000] * 9000
+    other = Channel(theirs)
+    sender = threading.Thread(target=channel.send, args=(value,))
+    sender.start()
+    assert other.receive(timeout=20) == value
+    sender.join()
+
+
+def test_a_frame_too_large_is_not_sent(pair: Pair) -> None:
+    """Beyond 16 MiB, or for a secret 1 KiB or nothing, it is the caller's mistake and nothing goes out."""
+    channel, theirs = pair
+    with pytest.raises(ValueError, match="bytes"):
+        channel.send("x" * MAX_BODY)
+    for secret in (bytearray(), bytearray(MAX_SECRET + 1)):
+        with pytest.raises(ValueError, match="secret"):
+            channel.send_secret(secret)
+    theirs.setblocking(False)  # noqa: FBT003
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"J\x00\x00\x00\x01[",
+        b"J\x00\x00\x00\x00",
+        b'J\x00\x00\x00\x0e{"a":1,"a":1.5}',
+        b"J\x01\x00\x00\x01",
+        b"S\x00\x00\x00\x01x",
+        b"j\x00\x00\x00\x02{}",
+        b"\x00\x00\x00\x00\x00",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_no_json_frame_is_invalid(pair: Pair, data: bytes) -> None:
+    """Another kind, a length beyond the limit, or a body that is not strict JSON."""
+    channel, theirs = pair
+    theirs.sendall(data)
+    with pytest.raises(FrameInvalid):
+        channel.receive(timeout=5)
+
+
+def test_a_secret_is_not_read_from_a_json_frame(pair: Pair) -> None:
+    """Where a secret belongs, nothing else is taken, and no secret longer than 1 KiB."""
+    for data in (b"J\x00\x00\x00\x02{}", b"S\x00\x00\x04\x01" + b"x" * 1025):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.sendall(data)
+            with pytest.raises(FrameInvalid):
+                Channel(ours).receive_secret(timeout=5)
+
+
+@given(cut=st.integers(0, 11))
+def test_a_frame_cut_short_is_the_end(cut: int) -> None:
+    """A stream that ends before a frame, or inside one at any byte, is `ChannelClosed`."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b'J\x00\x00\x00\x07{"a":1}'[:cut])
+        theirs.close()
+        with pytest.raises(ChannelClosed):
+            Channel(ours).receive(timeout=5)
+
+
+def test_silence_is_a_timeout(pair: Pair) -> None:
+    """No frame, half a frame, or one that drips byte by byte, ends at the deadline, which is for the whole frame."""
+    channel, theirs = pair
+    theirs.sendall(b"J\x00\x00")
+    began = time.monotonic()
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.05):
+            theirs.sendall(b"\x00")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    with pytest.raises((ChannelTimeout, FrameInvalid)):
+        channel.receive(timeout=0.3)
+    with pytest.raises((ChannelTimeout, FrameInvalid)):
+        channel.receive(timeout=0)
+    stop.set()
+    dripping.join()
+    assert time.monotonic() - began < 2
+
+
+def test_the_deadline_is_for_the_whole_frame(pair: Pair) -> None:
+    """A body that arrives in drops that each come in time still ends at the deadline."""
+    channel, theirs = pair
+    theirs.sendall(b"J\x00\x00\x10\x00")
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.05):
+            theirs.sendall(b" ")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    began = time.monotonic()
+    with pytest.raises(ChannelTimeout):
+        channel.receive(timeout=0.4)
+    assert 0.3 < time.monotonic() - began < 2
+    stop.set()
+    dripping.join()
+
+
+def test_a_side_that_does_not_read_is_a_timeout(pair: Pair) -> None:
+    """Sending more than the buffers take to somebody who does not read ends in time."""
+    channel, _ = pair
+    with pytest.raises(ChannelTimeout):
+        channel.send("x" * 8_000_000, timeout=0.2)
+
+
+def test_sending_to_nobody_is_the_end(pair: Pair) -> None:
+    """The other side is gone: `ChannelClosed`, not a signal."""
+    channel, theirs = pair
+    theirs.close()
+    with pytest.raises(ChannelClosed):
+        channel.send({})
