@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from appliance import deciding
 from appliance.clock import Clock, guarded
-from appliance.decision import Decision, Event, Finished
+from appliance.decision import Ask, Decision, Event, Finished
 from appliance.engine import signing
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake
@@ -22,8 +22,8 @@ from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.canonical import Json, sha256_hex
-from coldcred.log.entry import Entry
+from coldcred.canonical import Json, dumps, sha256_hex
+from coldcred.log.entry import MAX_BODY, Entry
 from hsm.keystore import KeyStore
 
 SLICE = 64
@@ -31,6 +31,7 @@ QUEUE = 1024
 OUTCOME_DELAY = 0.05
 CHECKPOINT_DELAY = 1.0
 CHECKPOINT_ENTRIES = 4096
+LARGEST_EVENT = MAX_BODY - 1024
 
 
 @dataclass(slots=True)
@@ -226,10 +227,16 @@ class Engine:
         if answer.ask is None:
             return _Work(Decision(()), (), answer.command, job)
         try:
-            decision = deciding.decide(self._standing, answer.ask, self._now(), self._random)
+            return self._stage(self._decide(answer.ask), answer.command, job)
         except Refused as refused:
-            decision = Decision((deciding.refused_event(answer.ask, refused),))
-        return self._stage(decision, answer.command, job)
+            return self._stage(Decision((deciding.refused_event(answer.ask, refused),)), answer.command, job)
+
+    def _decide(self, ask: Ask) -> Decision:
+        decision = deciding.decide(self._standing, ask, self._now(), self._random)
+        for event in decision.events:
+            if len(dumps(event)) > LARGEST_EVENT:
+                raise Refused(Refusal.MALFORMED, f"it would take an entry of more than {LARGEST_EVENT} bytes")
+        return decision
 
     def _stage(self, decision: Decision, command: str | None, job: _Job | None) -> _Work:
         seqs = tuple(self._append(event) for event in decision.events)

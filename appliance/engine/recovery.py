@@ -13,8 +13,9 @@ from appliance.log import Log
 from appliance.nouns import checkpoints, keys
 from appliance.standing import Standing
 from coldcred import charter
+from coldcred.bundle.targets import VERSIONS_EACH
 from coldcred.canonical import Json
-from coldcred.charter import Purpose
+from coldcred.charter import BundleCharter, Purpose
 from coldcred.errors import ColdcredError
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
@@ -100,6 +101,9 @@ class Recovery:
         if key.charter.purpose is Purpose.LOG and self._newest_checkpoint is not None:
             checkpoint = self._newest_checkpoint
             return CharterMemory(log_size=checkpoint.size, log_root=checkpoint.root)
+        newest = max(self.standing.authority.bundles.values(), default=0)
+        if isinstance(key.charter, BundleCharter) and newest:
+            return CharterMemory(versions=tuple((role, newest * VERSIONS_EACH) for role in key.charter.roles))
         return CharterMemory()
 
     def _on(self, label: str) -> tuple[SigningKey, ...]:

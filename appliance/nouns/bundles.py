@@ -1,4 +1,4 @@
-"""Rotation bundles: for one site, numbered, made of what custodians signed and what the appliance signs now.
+"""Rotation bundles: each for one site, all in one series, of what custodians signed and what is signed now.
 
 Made in steps, each logged before it is signed: the site's status lists, a checkpoint, and then the roles site,
 snapshot and timestamp, of which each names the one before.
@@ -16,7 +16,7 @@ from appliance.lookups import Lookups
 from appliance.nouns import checkpoints
 from coldcred import layout, names
 from coldcred.canonical import Json
-from coldcred.charter import Purpose, StatusCharter
+from coldcred.charter import BundleCharter, Purpose, StatusCharter
 from coldcred.documents import BundleTimes
 from coldcred.jose import Typ, assemble, signing_input
 from coldcred.keys import PublicKey
@@ -86,7 +86,10 @@ def _begin(authority: Authority, blob: Blob, ask: Ask, site: str, now: int) -> _
     status_key, _ = _key(authority, Purpose.STATUS)
     prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
     end = trust.windows[-1].expires_at + founding.horizons.grace
-    sequence = authority.bundles.get(site, 0) + 1
+    if not isinstance(key.charter, BundleCharter) or end > key.charter.until:
+        raise Refused(Refusal.CHARTER_EXCEEDED, f"the charter of {key.name} does not reach to the bundle's end")
+    # One series for all sites: the worker holds the bundle key to versions that only rise.
+    sequence = max(authority.bundles.values(), default=0) + 1
     times = documents.bundle_times(founding.appliance_id, site, sequence, issued_at=now, end=end)
     return _Making(authority, ask, trust, times, key, public, (f"{prefix}{site}/1",), files)
 

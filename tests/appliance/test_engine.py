@@ -1,11 +1,13 @@
 """The engine over a real home and log: what it decides, in which order it writes and signs, what it never forgets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.custodians import Draft
 from appliance.engine import Engine
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.log import Log
@@ -18,6 +20,7 @@ from coldcred.credential import Kind, parse_claims
 from coldcred.jose import assemble, parse_unverified
 from coldcred.keys import PublicKey
 from coldcred.log import entry as entries
+from coldcred.plan import Plan
 from hsm.errors import HsmError, WorkerLost
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
@@ -456,6 +459,52 @@ def test_a_revocation_is_in_the_next_bundle(running: RunningPlant) -> None:
             listed = status.parse(parse_unverified(files[layout.STATUS_LISTS[0]], max_bytes=status.MAX_TOKEN).payload)
             (record,) = engine.standing.lookups.issued.values()
             assert [index for index in range(status.SIZE) if listed.is_set(index)] == [record.index]
+
+    run(story())
+
+
+def test_bundles_of_all_sites_are_one_series(running: RunningPlant) -> None:
+    """A second site's first bundle has the next number, so the key's versions only ever rise, restarts included."""
+
+    async def add(engine: Engine) -> None:
+        site = running.command("alice", Act.SITE_ADD, {"name": "line-2", "audiences": ["https://line-2.example"]})
+        await engine.submit_command(site, approvals=[running.approval("bob", site)])
+        await running.trust(engine)
+
+    async def bundle(engine: Engine, site: str) -> Json:
+        outcome = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": site}))
+        assert outcome.state is State.DONE, outcome
+        return outcome.result["sequence"]
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            await add(engine)
+            assert await bundle(engine, "line-2") == 2
+            assert await bundle(engine, SITE) == 3
+        async with running.engine() as engine:
+            assert await bundle(engine, "line-2") == 4
+
+    run(story())
+
+
+def test_an_event_too_large_for_the_log_is_refused(running: RunningPlant) -> None:
+    """What would not fit into an entry is refused like any other input, and the appliance goes on."""
+
+    def many_windows(draft: Draft) -> Draft:
+        (window,) = Plan.parse(draft.documents[layout.PLAN]).windows
+        spans = [(window.not_before + 2400 * place, 3600) for place in range(400)]
+        windows = tuple(
+            replace(window, number=number, not_before=begin, expires_at=begin + length)
+            for number, (begin, length) in enumerate(spans, start=1)
+        )
+        return replace(draft, documents={**draft.documents, layout.PLAN: Plan(windows).write()})
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            outcome = await running.trust(engine, many_windows)
+            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
+            assert (await running.trust(engine)).state is State.DONE
 
     run(story())
 

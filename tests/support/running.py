@@ -143,10 +143,10 @@ class RunningPlant:
             return outcome
         return await engine.submit_approval(self.approval("bob", command))
 
-    async def trust(self, engine: Engine) -> Outcome:
-        """Have custodians sign what the appliance prepares, and submit it."""
+    async def trust(self, engine: Engine, change: Callable[[Draft], Draft] = lambda draft: draft) -> Outcome:
+        """Have custodians sign what the appliance prepares, or what `change` makes of it, and submit it."""
         reader = await engine.open_reading(self.command("alice", Act.READ_OPEN))
-        draft = Draft.from_json(await reader.read("trust", {}))
+        draft = change(Draft.from_json(await reader.read("trust", {})))
         files = prepare(self.founding, draft, self.clock.now())
         signed = assemble(self.founding, files, [self._custodian(name, files) for name in ("alice", "bob")])
         return await engine.submit_command(*self.submission(signed))
