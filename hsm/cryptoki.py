@@ -36,6 +36,8 @@ from hsm.errors import (
     KeyRemains,
     MechanismMissing,
     ModuleMissing,
+    PinIncorrect,
+    PinUnusable,
     Reaction,
     TokenAmbiguous,
     TokenExists,
@@ -167,14 +169,18 @@ def _info(token: types.Token) -> TokenInfo:
 def initialise_token(path: str, label: str, so_pin: bytearray, pin: bytearray) -> TokenInfo:
     """Make a new token in the first free slot, with its two PINs; both buffers are wiped.
 
-    Raises `TokenExists` when a token has that label, `TokenMissing` when no slot is free, or another `HsmError`.
+    A token of that label which never got its user PIN is one that was made by half; it is finished. Raises
+    `TokenExists` when a token has that label, `TokenMissing` when no slot is free, `PinUnusable`, `PinIncorrect` (of
+    the security officer, for a token made by half), or another `HsmError`.
     """
     officer, user = Pin(so_pin), Pin(pin)
     try:
         with _loaded(path) as module:
-            if any(info.label == label for _, info in _tokens(module)):
+            begun = [token for token, info in _tokens(module) if info.label == label]
+            if any(token.flags & TokenFlag.USER_PIN_INITIALIZED for token in begun):
                 raise TokenExists(f"a token labelled {label!a} exists; it is left as it is")
-            native.initialise_token(path, _free_slot(module), label, so_pin)
+            if not begun:
+                _make(module, label, so_pin)
             token, info = _one(module, TokenUri(token=label))
             with _translated("setting the user PIN"), token.open(rw=True, so_pin=officer) as session:
                 session.init_pin(user)  # type: ignore[arg-type] # encode() is all the binding asks of a PIN
@@ -182,6 +188,14 @@ def initialise_token(path: str, label: str, so_pin: bytearray, pin: bytearray) -
     finally:
         officer.wipe()
         user.wipe()
+
+
+def _make(module: Module, label: str, so_pin: bytearray) -> None:
+    try:
+        native.initialise_token(module.so, _free_slot(module), label, so_pin)
+    except PinIncorrect as error:
+        # A free slot has no PIN that could be wrong: SoftHSM says so of one it does not take.
+        raise PinUnusable("the token takes no such PIN of the security officer", ckr=error.ckr) from error
 
 
 def _free_slot(module: Module) -> int:

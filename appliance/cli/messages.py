@@ -65,6 +65,8 @@ _BY_STATE = {
         "identity-not-encrypted": ("the key has no passphrase", "give it one: ssh-keygen -p -f KEYFILE"),
         "identity-wrong-passphrase": ("the passphrase is wrong", "try again"),
         "identity-weak-passphrase": ("the passphrase is too weak", "take a longer one: four random words"),
+        "not-a-custodian": ("somebody else signed", "use signatures by custodian keys of this appliance"),
+        "too-few-custodians": ("too few custodians signed", "have more of them run `coldcredctl trust sign`"),
         "not-a-founder": ("this key has no place in the founding", "sign with a key that the founding names"),
         "no-terminal": ("there is no terminal to ask at", "use --passphrase-fd N or --pin-fd N before the verb"),
         "secret-descriptor": ("a secret's descriptor cannot be read", "open it for reading: N<FILE"),
@@ -196,6 +198,7 @@ _BY_STATE = {
         "interrupted": ("interrupted", "run `coldcredctl status`"),
     },
     "what was acknowledged is in the log; nothing else is": {
+        "defect": ("a defect in the appliance stopped it", "run `coldcredctl log verify`, then start it again"),
         "unexpected": (
             "a defect in this program stopped it",
             "run `coldcredctl log verify`, then report what is said above",

@@ -1,29 +1,27 @@
 """The loop: signed commands in, logged events out.
 
-One task takes submissions in slices of at most 64, decides them, appends and commits, asks the HSM, verifies what it
-gives, and only then releases. Commits and the HSM wait in executors, so the loop answers meanwhile. The outcome of a
-batch rides on the next commit, at most 50 ms later (rule R31).
+One task takes submissions in slices of at most 64, decides them and carries them through log and HSM. Commits and the
+HSM wait in executors, so the loop answers meanwhile. The outcome of a batch rides on the next commit, at most 50 ms
+later (rule R31).
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from appliance import deciding
 from appliance.clock import Clock, guarded
-from appliance.decision import Ask, Decision, Event, Finished
-from appliance.engine import signing
+from appliance.decision import Ask, Decision
+from appliance.engine.carrying import Carrier, Work
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake
 from appliance.log import Log
-from appliance.nouns import checkpoints
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.canonical import Json, dumps, sha256_hex
-from coldcred.log.entry import MAX_BODY, Entry
+from coldcred.canonical import dumps, sha256_hex
+from coldcred.log.entry import MAX_BODY
 from hsm.keystore import KeyStore
 
 SLICE = 64
@@ -34,35 +32,25 @@ CHECKPOINT_ENTRIES = 4096
 LARGEST_EVENT = MAX_BODY - 1024
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
     """A submission and the future its sender waits on."""
 
     take: Callable[[], Answer]
     done: "asyncio.Future[Outcome]"
 
-
-@dataclass(slots=True)
-class _Work:
-    """What is under way for one sender: a decision whose events stand at `seqs`."""
-
-    decision: Decision
-    seqs: tuple[int, ...]
-    command: str | None
-    job: _Job | None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Entries, blobs and checkpoints of the next commit."""
-
-    entries: list[Entry] = field(default_factory=list)
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    notes: list[tuple[int, bytes]] = field(default_factory=list)
+    def answer(self, ended: Outcome | Refused) -> None:
+        """Answer once; a sender who went away hears nothing."""
+        if self.done.done():
+            return
+        if isinstance(ended, Refused):
+            self.done.set_exception(ended)
+        else:
+            self.done.set_result(ended)
 
 
 class Engine:
-    """One appliance in service; made by `appliance.wiring`, which also recovers what a crash left behind."""
+    """One appliance in service; made by `appliance.wiring`, after recovery closed what a crash left open."""
 
     def __init__(
         self,
@@ -75,18 +63,13 @@ class Engine:
         """Take over a standing that was folded from `log`; no keystores means that nothing can be signed."""
         self._standing = standing
         self._log = log
-        self._keystores = keystores
         self._clock = clock
         self._random = random
+        self._carrier = Carrier(standing, log, keystores, self._entry_time)
+        self._intake = Intake(standing, self._carrier.append, self._carrier.keep)
         self._queue: asyncio.Queue[_Job | None] = asyncio.Queue(QUEUE)
-        self._disk = ThreadPoolExecutor(1, "disk")
-        self._hsm = ThreadPoolExecutor(1, "hsm")
-        self._batch = _Batch()
-        self._intake = Intake(standing, self._append, self._keep)
         self._under_way: list[_Job] = []
         self._readings: set[str] = set()
-        self._signed: list[int] = []
-        self._failed: list[int] = []
         self._task: asyncio.Task[None] | None = None
         self.failure: HomeError | None = None
 
@@ -106,8 +89,7 @@ class Engine:
             return
         await self._queue.put(None)
         await task
-        self._disk.shutdown()
-        self._hsm.shutdown()
+        self._carrier.close()
 
     async def wait_failed(self) -> HomeError | None:
         """Wait until the engine ended; gives the fault that ended it, if any."""
@@ -139,10 +121,13 @@ class Engine:
         if command.id in self._readings or command.id in self._standing.lookups.outcomes:
             raise Refused(Refusal.NOT_ALLOWED, "this command opened a reading before; each opens one")
         self._readings.add(command.id)
-        outcome = await self.submit_command(token)
+        try:
+            outcome = await self.submit_command(token)
+        finally:
+            self._readings.discard(command.id)
         if outcome.state is not State.DONE:
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), outcome.detail or "reading was not opened")
-        return Reader(self._standing, self._log, self._disk, self._now)
+        return Reader(self._standing, self._log, self._carrier.disk, self._now)
 
     async def _submit(self, take: Callable[[], Answer]) -> Outcome:
         if self.failure is not None:
@@ -158,6 +143,10 @@ class Engine:
 
     def _now(self) -> int:
         return guarded(self._clock.now(), self._standing.lookups.last_time)
+
+    def _entry_time(self) -> int:
+        """Give the time to write: entries never go back, also while the clock is behind and nothing is decided."""
+        return max(self._clock.now(), self._standing.lookups.last_time)
 
     async def _run(self) -> None:
         """Serve until told to stop or until the log cannot be written."""
@@ -175,8 +164,7 @@ class Engine:
 
     async def _take(self) -> list[_Job] | None:
         """Wait for submissions, at most until outcomes or a checkpoint are due; None means stop."""
-        owed = bool(self._signed or self._failed or self._batch.notes)
-        delay = OUTCOME_DELAY if owed else CHECKPOINT_DELAY if self._checkpoint_due() else None
+        delay = OUTCOME_DELAY if self._carrier.owes else CHECKPOINT_DELAY if self._checkpoint_due() else None
         try:
             first = await asyncio.wait_for(self._queue.get(), delay)
         except TimeoutError:
@@ -193,43 +181,35 @@ class Engine:
         return None
 
     def _checkpoint_due(self) -> bool:
-        return self._can_sign_log() and self._standing.lookups.worth_checkpoint > 0
-
-    def _can_sign_log(self) -> bool:
-        key = self._standing.authority.key_for("log")
-        return key is not None and key.token in self._keystores
+        return self._carrier.signs_log and self._standing.lookups.worth_checkpoint > 0
 
     async def _slice(self, jobs: list[_Job]) -> None:
         """Decide, commit, sign, release; an empty slice settles outcomes, then makes a checkpoint that is due."""
-        idle = not jobs and not (self._signed or self._failed or self._batch.notes)
+        idle = not jobs and not self._carrier.owes
         self._under_way = jobs
         works = [work for job in jobs if (work := self._begin(job)) is not None]
         if self._checkpoint_due() and (idle or self._standing.lookups.worth_checkpoint >= CHECKPOINT_ENTRIES):
-            works.append(self._checkpoint())
-        await self._carry(works)
+            works.append(self._carrier.stage_checkpoint())
+        await self._carrier.carry(works)
         self._under_way = []
 
-    def _checkpoint(self) -> _Work:
-        standing = self._standing
-        decision = checkpoints.decide(standing.authority, standing.frontier, lambda _note: Finished())
-        return self._stage(decision, None, None)
-
-    def _begin(self, job: _Job) -> _Work | None:
+    def _begin(self, job: _Job) -> Work | None:
         """Decide one submission and stage its events; answers that need no signature wait for the commit too."""
         try:
             answer = job.take()
         except Refused as refused:
-            job.done.set_exception(refused)
+            job.answer(refused)
             return None
         except HomeError as error:
-            job.done.set_exception(Refused(Refusal.CLOCK_FAULT, error.detail))
+            job.answer(Refused(Refusal.CLOCK_FAULT, error.detail))
             return None
         if answer.ask is None:
-            return _Work(Decision(()), (), answer.command, job)
+            return Work(Decision(()), command=answer.command, answer=job.answer)
         try:
-            return self._stage(self._decide(answer.ask), answer.command, job)
+            decision = self._decide(answer.ask)
         except Refused as refused:
-            return self._stage(Decision((deciding.refused_event(answer.ask, refused),)), answer.command, job)
+            decision = Decision((deciding.refused_event(answer.ask, refused),))
+        return self._carrier.stage(decision, answer.command, job.answer)
 
     def _decide(self, ask: Ask) -> Decision:
         decision = deciding.decide(self._standing, ask, self._now(), self._random)
@@ -238,119 +218,22 @@ class Engine:
                 raise Refused(Refusal.MALFORMED, f"it would take an entry of more than {LARGEST_EVENT} bytes")
         return decision
 
-    def _stage(self, decision: Decision, command: str | None, job: _Job | None) -> _Work:
-        seqs = tuple(self._append(event) for event in decision.events)
-        self._batch.blobs |= decision.blobs
-        self._batch.notes.extend(decision.notes)
-        return _Work(decision, seqs, command, job)
-
-    def _append(self, event: Event) -> int:
-        entry = self._standing.stage(event, self._now())
-        self._batch.entries.append(entry)
-        return entry.seq
-
-    def _keep(self, body: bytes) -> None:
-        self._batch.blobs[sha256_hex(body)] = body
-
-    async def _carry(self, works: list[_Work]) -> None:
-        """Commit, sign and go on until nothing is left to do; each round is one commit and one batch for the HSM."""
-        await self._commit()
-        while works:
-            results = await self._sign(works)
-            following = []
-            for work, found in zip(works, results, strict=True):
-                if (next_work := self._conclude(work, found)) is not None:
-                    following.append(next_work)
-            works = following
-            if works:
-                await self._commit()
-
-    async def _commit(self) -> None:
-        """Make everything staged durable, with the outcomes that are owed; a failure ends the engine."""
-        if self._signed or self._failed:
-            self._append(self._outcomes())
-        batch, self._batch = self._batch, _Batch()
-        if batch.entries or batch.notes:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._disk, self._log.append, batch.entries, batch.blobs, batch.notes)
-
-    def _outcomes(self) -> Event:
-        signed: list[Json] = [*self._signed]
-        failed: list[Json] = [*self._failed]
-        self._signed, self._failed = [], []
-        return {"type": "outcomes", "signed": signed, "failed": failed, "unknown": []}
-
-    async def _sign(self, works: list[_Work]) -> list[list[bytes | signing.Failure]]:
-        wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
-        found: list[bytes | signing.Failure] = []
-        if wanted:
-            loop = asyncio.get_running_loop()
-            authority = self._standing.authority
-            found = await loop.run_in_executor(self._hsm, signing.sign, authority, self._keystores, wanted)
-        results, place = [], 0
-        for work in works:
-            count = len(work.decision.signings)
-            results.append(found[place : place + count])
-            place += count
-        return results
-
-    def _conclude(self, work: _Work, found: list[bytes | signing.Failure]) -> _Work | None:
-        """Record what became of one work's signatures; release it, refuse it, or stage its next step."""
-        signatures = [item for item in found if isinstance(item, bytes)]
-        intents = sorted({work.seqs[item.place] for item in work.decision.signings})
-        failures = [item for item in found if isinstance(item, signing.Failure)]
-        if failures:
-            self._failed.extend(intents)
-            self._fail(work, failures[0])
-            return None
-        self._signed.extend(intents)
-        try:
-            following = work.decision.finish(signatures)
-        except Refused as refused:
-            self._answer(work, Finished(), refused)
-            return None
-        if isinstance(following, Decision):
-            return self._stage(following, work.command, work.job)
-        self._batch.notes.extend(following.notes)
-        self._answer(work, following, None)
-        return None
-
-    def _fail(self, work: _Work, failure: signing.Failure) -> None:
-        if work.job is not None:
-            work.job.done.set_result(self._refused(work, f"{failure.id}: {failure.detail}"))
-
-    def _refused(self, work: _Work, detail: str) -> Outcome:
-        recorded = self._standing.lookups.outcomes.get(work.command or "")
-        act = recorded.act if recorded else ""
-        return Outcome(work.command or "", act, State.REFUSED, reason=Refusal.HSM_FAULT.value, detail=detail)
-
-    def _answer(self, work: _Work, finished: Finished, refused: Refused | None) -> None:
-        """Give the sender the recorded outcome, with the files that are released once."""
-        if work.job is None or work.command is None:
-            return
-        if refused is not None:
-            work.job.done.set_exception(refused)
-            return
-        recorded = self._standing.lookups.outcomes[work.command]
-        work.job.done.set_result(replace(recorded, files=finished.files))
-
     async def _finish(self) -> None:
         """End cleanly: outcomes, the stop entry, a last checkpoint, and its outcome."""
-        self._append({"type": "stopped"})
-        await self._commit()
-        if self._can_sign_log():
-            await self._carry([self._checkpoint()])
-            await self._commit()
+        self._carrier.append({"type": "stopped"})
+        await self._carrier.commit()
+        if self._carrier.signs_log:
+            await self._carrier.carry([self._carrier.stage_checkpoint()])
+            await self._carrier.commit()
 
     def _abandon(self) -> None:
         """Answer whoever still waits when the engine has ended."""
-        fault = Refusal.STORAGE_FAULT if self.failure else Refusal.STOPPING
-        detail = str(self.failure) if self.failure else "the appliance stopped"
+        ended = Refused(Refusal.STOPPING, "the appliance stopped")
+        if self.failure is not None:
+            ended = Refused(Refusal.STORAGE_FAULT, str(self.failure))
         waiting = list(self._under_way)
         while not self._queue.empty():
-            job = self._queue.get_nowait()
-            if job is not None:
+            if (job := self._queue.get_nowait()) is not None:
                 waiting.append(job)
         for job in waiting:
-            if not job.done.done():
-                job.done.set_exception(Refused(fault, detail))
+            job.answer(ended)

@@ -35,7 +35,7 @@ def typed(command: list[str], *lines: str) -> tuple[int, str]:
     """Run a command at a terminal of its own, type `lines` when asked, and give its code and what was on the screen."""
     child, terminal = pty.fork()
     if child == 0:
-        os.execve(command[0], command, ENVIRONMENT)
+        os.execve(command[0], command, ENVIRONMENT)  # noqa: S606 - the child of a terminal
     screen = b""
     waiting = list(lines)
     while True:
@@ -99,7 +99,7 @@ def test_a_key_is_never_overwritten(people: Plant) -> None:
     assert key.read_bytes() == before
 
 
-def test_no_secret_stands_in_the_process_list(people: Plant, tmp_path: Path) -> None:
+def test_no_secret_stands_in_the_process_list(tmp_path: Path) -> None:
     """While a verb waits for its secret and after it has it, neither arguments nor environment hold one."""
     read, write = os.pipe()
     command = [*CTL, "--passphrase-fd", str(read), "operator", "keygen", str(tmp_path / "key")]
@@ -127,36 +127,14 @@ def test_a_token_is_initialised_and_listed(tmp_path: Path) -> None:
     module = ("--module", MODULE, "--module-env", f"SOFTHSM2_CONF={tmp_path / 'softhsm2.conf'}", "--json")
 
     def init() -> Ended:
-        read, write = os.pipe()
-        os.write(write, b"87654321\n")
-        os.close(write)
-        command = ["sh", "-c", 'exec 8<&"$1"; shift; exec "$@"', "sh", str(read), *CTL]
-        ended = subprocess.run(
-            [*command, "--pin-fd", "9", "token", "init", "plant-a-daily", "--so-pin-fd", "8", *module],
-            env=ENVIRONMENT,
-            pass_fds=(read, _line(9, "12345678")),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        os.close(read)
-        os.close(9)
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        pins = {"--pin-fd": "12345678"}, {"--so-pin-fd": "87654321"}
+        return run([*CTL, "token", "init", "plant-a-daily", *module], secrets=pins[0], verb_secrets=pins[1])
 
     assert [token["label"] for token in init().json] == ["plant-a-daily"]
     listed = run([*CTL, "token", "list", *module])
     assert [token["label"] for token in listed.json] == ["plant-a-daily"]
     again = init()
     assert (again.code, again.json["error"]) == (4, "token-exists")
-
-
-def _line(descriptor: int, text: str) -> int:
-    read, write = os.pipe()
-    os.write(write, f"{text}\n".encode())
-    os.close(write)
-    os.dup2(read, descriptor)
-    os.close(read)
-    return descriptor
 
 
 def test_a_founding_goes_round_by_files(people: Plant, tmp_path: Path) -> None:
@@ -249,20 +227,11 @@ def test_what_is_no_founding_is_refused(people: Plant, tmp_path: Path, body: byt
     assert (ended.code, ended.json["error"]) == (1, "malformed")
 
 
-def test_a_missing_public_key_is_named(people: Plant, tmp_path: Path) -> None:
+def test_a_missing_public_key_is_named(tmp_path: Path) -> None:
     """A plan that names somebody without keys says whose file is missing."""
     (tmp_path / "people").mkdir()
-    ended = Plant(tmp_path, tmp_path / "home").ctl(
-        "init",
-        "draft",
-        "--plan",
-        EXAMPLE / "plan.toml",
-        "--people",
-        tmp_path / "people",
-        "--out",
-        tmp_path / "f",
-        "--json",
-    )
+    plan = ("--plan", EXAMPLE / "plan.toml", "--people", tmp_path / "people")
+    ended = Plant(tmp_path, tmp_path / "home").ctl("init", "draft", *plan, "--out", tmp_path / "f", "--json")
     assert (ended.code, "alice.operator.pub.json" in ended.json["detail"]) == (2, True)
 
 

@@ -1,6 +1,7 @@
-"""What holds for every verb of `coldcredctl`: help, JSON, words for everything that can go wrong, no secret anywhere."""
+"""What holds for every verb of `coldcredctl`: help, JSON, words for all that can go wrong, no secret anywhere."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from appliance.errors import HomeFault, Refusal
 from appliance.identity import IdentityFault
 from coldcred.errors import LogReason, LogRejected, Malformed
 from hsm.errors import CAUSES
-from tests.support.commandline import CTL, run
+from tests.support.commandline import CTL, ENVIRONMENT, run
 
 VERBS = {
     "init draft", "init sign", "init complete", "init all",
@@ -82,7 +83,7 @@ def test_every_noun_lists_its_verbs(name: str, capsys: pytest.CaptureFixture[str
 
 
 def test_no_option_takes_a_secret() -> None:
-    """A passphrase or PIN arrives by terminal or descriptor: every option named after one takes a number or a folder."""
+    """A passphrase or PIN arrives by terminal or descriptor: options named after one take a number or a folder."""
     secret = ("passphrase", "pin", "secret", "password", "puk")
     for name, command in [*FOUND.items(), ("", app.root)]:
         for parameter in command.params:
@@ -170,7 +171,7 @@ def test_no_text_moves_a_cursor(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_ordinary_text_stays_as_it_is() -> None:
     """What can be read is not escaped."""
-    assert output.clean("Grüße, 東京 – ok") == "Grüße, 東京 – ok"
+    assert output.clean("Grüße, 東京 ok") == "Grüße, 東京 ok"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_misuse_is_exit_2(arguments: list[str]) -> None:
 
 def test_a_closed_reader_is_no_disaster(tmp_path: Path) -> None:
     """Where nobody reads our output any more, we end without a traceback."""
-    ended = run(
-        ["sh", "-c", f"'{CTL[0]}' -P -m appliance --help 2>{tmp_path / 'talk'} | true; cat {tmp_path / 'talk'}", ""]
-    )
-    assert ended.out == ""
+    talk = tmp_path / "talk"
+    line = f"{' '.join(CTL)} --help 2>{talk} | true"
+    assert subprocess.run(["sh", "-c", line], env=ENVIRONMENT, check=False).returncode == 0
+    assert talk.read_text() == ""

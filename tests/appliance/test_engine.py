@@ -427,9 +427,12 @@ def test_a_clock_that_went_back_stops_decisions(running: RunningPlant) -> None:
             with pytest.raises(Refused) as caught:
                 await engine.submit_command(running.command("alice", Act.READ_OPEN))
             assert caught.value.reason is Refusal.CLOCK_FAULT
-            running.clock.time += 3
 
     run(story())
+    assert types(running.path)[-1] == "outcomes", "it could not stop cleanly"
+    with pytest.raises(HomeError) as caught:
+        run(story())
+    assert caught.value.fault is HomeFault.CLOCK
 
 
 def test_in_a_home_founded_by_one_person_every_number_is_one(tmp_path: Path) -> None:

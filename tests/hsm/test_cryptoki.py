@@ -130,6 +130,7 @@ def test_a_token_without_eddsa_makes_no_log_key() -> None:
 def test_a_vanished_token_is_not_an_empty_one() -> None:
     """A search that finds nothing is believed only while the token still answers."""
     token = failing(exceptions.TokenNotPresent)
+    token._token = type("Token", (), {"slot": Failing(exceptions.TokenNotPresent)})()  # type: ignore[assignment]
     token._sessions = [type("Session", (), {"get_objects": lambda *_: iter(())})()]
     with pytest.raises(TokenMissing):
         token.inventory()

@@ -97,7 +97,7 @@ def test_damage_under_a_running_worker_is_seen_at_the_next_start(softhsm: SoftHs
     store = softhsm.store()
     public = admitted(store)
     for path in softhsm.object_files():
-        path.write_bytes(path.read_bytes()[:-20])
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     signatures(store.sign(KEY, [CASE.make(1, public.thumbprint)]))
     try:
         inventory = store.inventory()

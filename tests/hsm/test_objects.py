@@ -86,7 +86,7 @@ def test_all_else_is_foreign() -> None:
         {"CLASS": "DATA", "LABEL": "x"},
         {"CLASS": "DATA", "LABEL": "x"},
         {},
-        private(LABEL="tokens-short"),
+        private(LABEL="tokens-short", ID=b"short"),
         public(ID=b"orphan"),
     ]
     keys, foreign = inventory(*strange, private(), public())
@@ -95,9 +95,16 @@ def test_all_else_is_foreign() -> None:
         "data labelled 'x', CKA_ID none",
         "data labelled 'x', CKA_ID none",
         "unknown object labelled '', CKA_ID none",
-        "private key labelled 'tokens-short', CKA_ID 6964",
+        "private key labelled 'tokens-short', CKA_ID " + b"short".hex(),
         f"public key labelled '{LABEL}', CKA_ID " + b"orphan".hex(),
     )
+
+
+def test_a_strangers_key_of_the_same_id_is_a_fault_of_ours() -> None:
+    """A private key under another label that shares the CKA_ID is foreign, and the key of ours is not sound."""
+    keys, foreign = inventory(private(), public(), private(LABEL="stranger"))
+    assert keys == [("shares its CKA_ID with another private key",)]
+    assert len(foreign) == 1
 
 
 @given(text=st.text(), key_id=st.binary())

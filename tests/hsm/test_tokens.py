@@ -69,12 +69,28 @@ def test_the_officers_pin_is_not_the_users(empty: SoftHsm) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("short", ["so", "user"])
-def test_a_pin_the_token_does_not_take_is_refused(empty: SoftHsm, short: str) -> None:
-    """SoftHSM wants four characters; the refusal says that the PIN is unusable."""
-    so_pin = bytearray(b"so" if short == "so" else b"officer-7351")
+def test_an_officers_pin_the_token_does_not_take_is_refused(empty: SoftHsm) -> None:
+    """SoftHSM wants four characters; the refusal says that the PIN is unusable, and no token was made."""
     with pytest.raises(PinUnusable):
-        initialise_token(MODULE, "coldcred-daily", so_pin, bytearray(b"us"), empty.environment)
+        initialise_token(MODULE, "coldcred-daily", bytearray(b"so"), bytearray(b"user-7351"), empty.environment)
+    assert list_tokens(MODULE, empty.environment) == ()
+
+
+def test_a_token_made_by_half_is_finished(empty: SoftHsm) -> None:
+    """When the user's PIN is refused after the token was made, doing it again with a better one finishes that token."""
+    label = "coldcred-daily"
+    with pytest.raises(PinUnusable):
+        initialise_token(MODULE, label, bytearray(b"officer-7351"), bytearray(b"us"), empty.environment)
+    with pytest.raises(PinIncorrect):
+        initialise_token(MODULE, label, bytearray(b"another-7351"), bytearray(b"user-7351"), empty.environment)
+    made = initialise_token(MODULE, label, bytearray(b"officer-7351"), bytearray(b"user-7351"), empty.environment)
+    assert list_tokens(MODULE, empty.environment) == (made,)
+    with pytest.raises(TokenExists):
+        initialise_token(MODULE, label, bytearray(b"officer-7351"), bytearray(b"user-7351"), empty.environment)
+    uri = TokenUri(token=label)
+    store = WorkerKeyStore(MODULE, uri, lambda: bytearray(b"user-7351"), environment=empty.environment)
+    assert store.inventory().token == made
+    store.close()
 
 
 @pytest.mark.parametrize("label", ["", "x" * 33, "é" * 17])

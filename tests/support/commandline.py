@@ -34,22 +34,32 @@ def run(
     command: Sequence[str | Path],
     *,
     secrets: Mapping[str, str] | None = None,
+    verb_secrets: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
 ) -> Ended:
-    """Run a command; `secrets` maps options such as `--pin-fd` to what their descriptor holds, one line."""
+    """Run a command; `secrets` maps options such as `--pin-fd` to what their descriptor holds, one line.
+
+    They stand before the verb, `verb_secrets` behind it.
+    """
     with ExitStack() as stack:
-        arguments, descriptors = [], []
-        for option, secret in (secrets or {}).items():
-            read, write = os.pipe()
-            stack.callback(os.close, read)
-            os.write(write, f"{secret}\n".encode())
-            os.close(write)
-            descriptors.append(read)
-            arguments += [option, str(read)]
+        descriptors: list[int] = []
+
+        def options(lines: Mapping[str, str]) -> list[str]:
+            words = []
+            for option, secret in lines.items():
+                read, write = os.pipe()
+                stack.callback(os.close, read)
+                os.write(write, f"{secret}\n".encode())
+                os.close(write)
+                descriptors.append(read)
+                words += [option, str(read)]
+            return words
+
         words = [str(word) for word in command]
+        start = len(CTL)
         ended = subprocess.run(
-            [*words[:4], *arguments, *words[4:]],
+            [*words[:start], *options(secrets or {}), *words[start:], *options(verb_secrets or {})],
             env=ENVIRONMENT,
             cwd=cwd,
             input=stdin,

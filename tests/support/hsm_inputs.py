@@ -7,11 +7,10 @@ from appliance import bundling
 from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, LogCharter, Purpose, StatusCharter
 from coldcred.credential import write_claims
 from coldcred.jose import Typ, signing_input
-from coldcred.keys import Algorithm
+from coldcred.keys import Algorithm, PublicKey
 from coldcred.log.note import Checkpoint
 from coldcred.status import StatusList, bits_with
 from hsm.keystore import KeyOrder, KeyStore
-from coldcred.keys import PublicKey
 from tests.support import world
 from tests.support.world import World
 

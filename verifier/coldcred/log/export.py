@@ -23,11 +23,10 @@ from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.framing import BUNDLE, EXPORT, FramedFile
 from coldcred.log.blobs import Blobs
-from coldcred.log.chain import verify_chain
+from coldcred.log.extent import Kept, walk
 from coldcred.log.history import History
 from coldcred.log.note import MAX_NOTE, Checkpoint, VerifierKey, open_checkpoint
 from coldcred.log.signing import LoggedKey
-from coldcred.log.tree import Frontier
 from coldcred.record import Record
 
 ABOUT, BLOBS, CHECKPOINT, ENTRIES, FOUNDING = FILES = (
@@ -84,14 +83,6 @@ class _About:
     key: VerifierKey
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A checkpoint from outside; `name` says to a person which one."""
-
-    name: str
-    checkpoint: Checkpoint
-
-
 def verify(stream: BinaryIO, anchor: Anchor | None = None, kept: Iterable[tuple[str, bytes]] = ()) -> Report:
     """Verify the export in a seekable stream against an outside `anchor` and checkpoints (name, note) `kept` outside.
 
@@ -116,7 +107,7 @@ def verify(stream: BinaryIO, anchor: Anchor | None = None, kept: Iterable[tuple[
             held = (*held, known)
         blobs = Blobs(framed, stream, BLOBS)
     history = History(founded, blobs)
-    times = _walk(framed, history, checkpoint, held)
+    times = walk(framed.lines(ENTRIES), history, checkpoint, held)
     if history.log_key() != key:
         raise LogRejected(LogReason.WRONG_KEY, "the checkpoint is signed by another key than the log's own log key")
     return Report(
@@ -154,60 +145,6 @@ def find_checkpoint(stream: BinaryIO) -> bytes:
     return note
 
 
-def _walk(framed: FramedFile, history: History, checkpoint: Checkpoint, held: tuple[_Kept, ...]) -> tuple[int, int]:
-    """Read all entries, in order, and give the times of the first and of the last one."""
-    frontier, first_time, last_time = Frontier(), 0, 0
-    faults: list[Malformed] = []
-    _check_kept(held, frontier)
-    for entry in verify_chain(_lines(framed, faults)):
-        if entry.seq == checkpoint.size:
-            detail = f"the checkpoint covers {checkpoint.size} entries and here is one more"
-            raise LogRejected(LogReason.WRONG_ROOT, detail, entry.seq)
-        history.take(entry, frontier)
-        frontier = frontier.append(entry.leaf)
-        first_time, last_time = first_time if entry.seq else entry.time, entry.time
-        _check_kept(held, frontier)
-    for fault in faults:
-        raise LogRejected(LogReason.MALFORMED, str(fault), _damaged(frontier, checkpoint)) from fault
-    if frontier.size < checkpoint.size:
-        detail = f"the checkpoint covers {checkpoint.size} entries, the file holds {frontier.size}"
-        raise LogRejected(LogReason.INCOMPLETE, detail, frontier.size)
-    if frontier.root() != checkpoint.root:
-        detail = f"these {frontier.size} entries are not those that the checkpoint was signed over"
-        raise LogRejected(LogReason.WRONG_ROOT, detail)
-    for one in held:
-        if one.checkpoint.size > frontier.size:
-            detail = f"{one.name} covers {one.checkpoint.size} entries, this log has only {frontier.size}"
-            raise LogRejected(LogReason.WRONG_ROOT, detail)
-    return first_time, last_time
-
-
-def _lines(framed: FramedFile, faults: list[Malformed]) -> Iterator[bytes]:
-    """Yield the lines of entries; what is wrong with the file as a whole is kept for when its links were checked."""
-    try:
-        yield from framed.lines(ENTRIES)
-    except Malformed as error:
-        faults.append(error)
-
-
-def _damaged(frontier: Frontier, checkpoint: Checkpoint) -> int | None:
-    """Name the entry to blame when the bytes of all entries are not those of the index but every link held.
-
-    A link binds an entry to the one after it. So what was changed is the entry that could not be read, or the last
-    one, which nothing follows; or the index itself, when even the root is right.
-    """
-    if frontier.size < checkpoint.size:
-        return frontier.size
-    return None if frontier.root() == checkpoint.root else checkpoint.size - 1
-
-
-def _check_kept(held: Iterable[_Kept], frontier: Frontier) -> None:
-    for one in held:
-        if one.checkpoint.size == frontier.size and one.checkpoint.root != frontier.root():
-            detail = f"{one.name} covers {frontier.size} entries, and the first {frontier.size} here are not those"
-            raise LogRejected(LogReason.WRONG_ROOT, detail)
-
-
 def _about(body: bytes) -> _About:
     record = Record.of(loads_canonical(body, max_bytes=_MAX_ABOUT), ABOUT)
     record.version()
@@ -230,10 +167,10 @@ def _check_same_log(about: _About, founded: Founding, checkpoint: Checkpoint, an
         raise LogRejected(LogReason.WRONG_KEY, f"{ABOUT} names another log key than the one that signed")
 
 
-def _open_kept(name: str, note: bytes, key: VerifierKey) -> _Kept:
+def _open_kept(name: str, note: bytes, key: VerifierKey) -> Kept:
     """Open a checkpoint that was kept outside; it counts only under the same log key."""
     try:
-        return _Kept(name, open_checkpoint(note, key))
+        return Kept(name, open_checkpoint(note, key))
     except Malformed as error:
         raise LogRejected(LogReason.BAD_CHECKPOINT, f"{name}: {error}") from error
     except LogRejected as error:

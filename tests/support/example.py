@@ -1,0 +1,242 @@
+"""The worked example as bytes: Plant A founded, run and stopped, with fixed keys, fixed times and fixed chance.
+
+    python -m tests.support.example        write docs/examples/plant-a and the examples in docs/format.md anew
+
+Everything is made by the product's own engine on a real log; only the token is in memory, so that its keys can be fixed.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from appliance import custodians
+from appliance import home as homes
+from appliance.clock import guarded
+from appliance.custodians import Draft
+from appliance.engine import Engine, loop
+from appliance.engine.recovery import Recovery
+from appliance.home import Settings
+from appliance.identity import Identity
+from appliance.outcome import Outcome
+from appliance.plan import Plan, read_profile
+from appliance.wiring import open_log
+from coldcred import founding as foundings
+from coldcred import framing, layout
+from coldcred.acts import Act
+from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
+from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.founding import Founding
+from coldcred.jose import Typ, parse_unverified
+from coldcred.keys import Algorithm, PublicKey
+from coldcred.log.export import BLOBS, ENTRIES
+from hsm.keystore import StoredKey
+from tests.support.fake_keystore import FakeKeyStore, MemoryToken, _Held
+from tests.support.running import SetClock, chance, settled
+from tests.support.signers import Signer
+from tests.support.tree import ROOT
+
+FOLDER = ROOT / "docs" / "examples" / "plant-a"
+DOCUMENT = ROOT / "docs" / "format.md"
+
+TIME = 1_795_000_000  # 2026-11-18T11:06:40Z: the founding
+STEP = 60  # seconds between two steps of the story
+DAY = 24 * 3600
+SITE, LABEL = "line-1", "plant-a-daily"
+WORKLOAD = "spiffe://plant-a.example/line-1/robot-7"
+AUDIENCE = "https://orders.plant-a.example"
+PROGRAM = "1.0"  # what the log says started: the example stays when the version rises
+
+_MARKED = re.compile(r"<!-- example: ([a-z-]+) -->\n```([a-z]*)\n.*?```\n", re.DOTALL)
+_WIDTH = 110
+
+
+def person_key(person: str, register: str) -> Signer:
+    """Give a founder's key; people's keys are Ed25519, as `coldcredctl operator keygen` makes them."""
+    return Signer.named(f"example {person} {register}", Algorithm.ED25519)
+
+
+class FixedToken(MemoryToken):
+    """A token whose keys follow from their labels, and which signs the same bytes the same way each time."""
+
+    def generate(self, key_id: bytes, label: str, algorithm: Algorithm) -> PublicKey:
+        """Make the key pair that this label stands for."""
+        made = Signer.named(f"example {label}", algorithm)
+        self.held.append(_Held(StoredKey(key_id, label, algorithm, made.public), made.private))
+        return made.public
+
+    def sign(self, key_id: bytes, data: bytes) -> bytes:
+        """Sign the whole data, ECDSA with the nonce of RFC 6979."""
+        held = self._one(key_id)
+        return Signer(held.private, PublicKey.from_cryptography(held.private.public_key())).sign(data)
+
+
+def founding() -> Founding:
+    """Give the founding that follows from the plan of the example and everyone's keys."""
+
+    def read_file(name: str) -> bytes:
+        return (FOLDER / name).read_bytes()
+
+    plan = Plan.parse(read_file("plan.toml"))
+    body = plan.document(key_of=lambda person, register: person_key(person, register).public, read_file=read_file, time=TIME)
+    return foundings.parse(body)
+
+
+def signatures(founded: Founding) -> list[str]:
+    """Give what every founder signs, with both keys."""
+    return [
+        person_key(person.id, register).token(
+            Typ.FOUNDING, foundings.signature_claims(founded.appliance_id, person.id, register, TIME + STEP)
+        )
+        for person in founded.people
+        for register in (foundings.OPERATOR, foundings.CUSTODIAN)
+    ]
+
+
+@dataclass
+class Story:
+    """One run of the appliance from its founding to its stop; `files` gathers what left it."""
+
+    home: Path
+    founded: Founding = field(default_factory=founding)
+    clock: SetClock = field(default_factory=lambda: SetClock(TIME + 10 * STEP))
+    files: dict[str, bytes] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def tell(self) -> dict[str, bytes]:
+        """Run the whole story and give the files of the example by name."""
+        settings = Settings("/usr/lib/softhsm/libsofthsm2.so", {LABEL: f"pkcs11:token={LABEL}"}, {})
+        home = homes.create(self.home, self.founded, signatures(self.founded), settings, self.clock.now())
+        self.files["founding.json"] = self.founded.body
+        with open_log(home) as log:
+            recovery = Recovery(home, log, lambda: guarded(self.clock.now(), recovery.standing.lookups.last_time))
+            recovery.fold()
+            recovery.settle()
+            recovery.begin(PROGRAM)
+            keystores = {LABEL: FakeKeyStore(FixedToken(label=LABEL))}
+            recovery.reconcile(keystores, chance())
+            engine = Engine(recovery.standing, log, keystores, self.clock, chance())
+            # Checkpoints where the story asks for one and nowhere else, however slow this machine is.
+            with mock.patch.object(loop, "CHECKPOINT_DELAY", 3600.0):
+                asyncio.run(asyncio.wait_for(self._serve(engine), 60))
+        return self.files
+
+    async def _serve(self, engine: Engine) -> None:
+        engine.start()
+        try:
+            await self._day(engine)
+        finally:
+            await engine.stop()
+
+    async def _day(self, engine: Engine) -> None:
+        await self._trust(engine)
+        self.files["site-0001.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files["bundle"]
+        await self._enrol(engine)
+        issued = await self._issue(engine)
+        self.files["credential.jwt"] = issued.files["token"]
+        refused = await self._issue(engine, scopes=["orders.delete"])
+        assert refused.reason == "outside-profile", refused
+        denied = await self._ask(
+            engine, "alice", Act.WORKLOAD_ENROL, id=f"{WORKLOAD}0", owner="alice", review_by=TIME + 30 * DAY
+        )
+        await self._approve(engine, denied.command, self._last, Verdict.DENY)
+        profile = read_profile((FOLDER / "orders-reader.toml").read_bytes(), self.founded.trust_domain).as_json()
+        await self._by_two(engine, Act.PROFILE_SET, profile={**profile, "name": "orders-strict", "refuse_stale": True})
+        await self._by_two(engine, Act.SITE_ADD, name="line-2", audiences=["https://line-2.plant-a.example"])
+        await self._ask(
+            engine, "bob", Act.CREDENTIAL_REVOKE, credential=issued.result["jti"], reason="robot 7 was taken apart"
+        )
+        self.files["site-0002.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files["bundle"]
+        self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
+
+    async def _trust(self, engine: Engine) -> None:
+        reader = await engine.open_reading(self._command("alice", Act.READ_OPEN, {}))
+        draft = Draft.from_json(await reader.read("trust", {}))
+        files = custodians.prepare(self.founded, draft, self.clock.now())
+        signed = custodians.assemble(self.founded, files, [_by_custodian(person, files) for person in ("alice", "bob")])
+        self.files["root.json"] = signed[layout.ROOTS[0]]
+        digests: dict[str, Json] = {name: sha256_hex(body) for name, body in signed.items()}
+        outcome = await engine.submit_command(
+            self._command("alice", Act.TRUST_SUBMIT, {"files": digests}),
+            {sha256_hex(body): body for body in signed.values()},
+        )
+        assert outcome.state == "done", outcome
+        await settled(engine)
+
+    async def _enrol(self, engine: Engine) -> None:
+        waiting = await self._ask(
+            engine, "alice", Act.WORKLOAD_ENROL, id=WORKLOAD, owner="bob", review_by=TIME + 90 * DAY
+        )
+        assert waiting.state == "waiting", waiting
+        self.files["request.jws"] = f"{self._last}\n".encode()
+        approval = await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
+        self.files["approval.jws"] = f"{approval}\n".encode()
+
+    async def _issue(self, engine: Engine, **changes: Json) -> Outcome:
+        asked: dict[str, Json] = {
+            "profile": "orders-reader",
+            "workload": WORKLOAD,
+            "audience": AUDIENCE,
+            "scopes": ["orders.read"],
+            "ttl": 900,
+        }
+        return await self._ask(engine, "alice", Act.CREDENTIAL_ISSUE, **{**asked, **changes})
+
+    async def _by_two(self, engine: Engine, act: Act, **args: Json) -> None:
+        waiting = await self._ask(engine, "alice", act, **args)
+        await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
+
+    async def _ask(self, engine: Engine, person: str, act: Act, /, **args: Json) -> Outcome:
+        self.clock.time += STEP
+        self._last = self._command(person, act, args)
+        outcome = await engine.submit_command(self._last)
+        await settled(engine)
+        return outcome
+
+    async def _approve(self, engine: Engine, command: str, token: str, verdict: Verdict) -> str:
+        self.clock.time += STEP
+        assert document_id(parse_unverified(token)) == command
+        claims = approval_claims(
+            appliance=self.founded.appliance_id,
+            epoch=1,
+            command=command,
+            verdict=verdict,
+            jti=self._jti(),
+            issued_at=self.clock.now(),
+            expires_at=self.clock.now() + DAY,
+        )
+        approval = person_key("bob", "operator").token(Typ.APPROVAL, claims)
+        outcome = await engine.submit_approval(approval)
+        assert (outcome.state == "done") == (verdict is Verdict.APPROVE), outcome
+        await settled(engine)
+        return approval
+
+    def _command(self, person: str, act: Act, args: dict[str, Json]) -> str:
+        claims = command_claims(
+            appliance=self.founded.appliance_id,
+            epoch=1,
+            act=act,
+            args=args,
+            jti=self._jti(),
+            issued_at=self.clock.now(),
+            expires_at=self.clock.now() + DAY,
+        )
+        return person_key(person, "operator").token(Typ.COMMAND, claims)
+
+    def _jti(self) -> str:
+        return b64u_encode(sha256(f"example {next(self._numbers)}".encode())[:16])
+
+
+def _by_custodian(person: str, files: Mapping[str, bytes]) -> bytes:
+    key = person_key(person, "custodian")
+    assert isinstance(key.private, Ed25519PrivateKey)
+    return custodians.sign(files, Identity(key.public, key.private))
