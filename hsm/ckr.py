@@ -1,4 +1,4 @@
-"""Every return code of PKCS#11 (v3.1 section 6.2 and its header): which cause it is and what it calls for.
+"""Every return code of PKCS#11 (its header, v3.2): which cause it is and what it calls for.
 
 The codes stand here as numbers and names so that nothing but `hsm.cryptoki` needs the binding. A test compares the
 table with the constants and exceptions of two bindings and fails on one that is missing.
@@ -141,6 +141,12 @@ ROWS: tuple[Row, ...] = (
     Row("CKR_TOKEN_RESOURCE_EXCEEDED", 0x201, _RETRY),
     Row("CKR_OPERATION_CANCEL_FAILED", 0x202, _AGAIN),
     Row("CKR_KEY_EXHAUSTED", 0x203, _REFUSE),
+    Row("CKR_PENDING", 0x204, _AGAIN),
+    Row("CKR_SESSION_ASYNC_NOT_SUPPORTED", 0x205, _REFUSE),
+    Row("CKR_SEED_RANDOM_REQUIRED", 0x206, _REFUSE),
+    Row("CKR_OPERATION_NOT_VALIDATED", 0x207, _REFUSE),
+    Row("CKR_TOKEN_NOT_INITIALIZED", 0x208, _AGAIN, TokenMissing),
+    Row("CKR_PARAMETER_SET_NOT_SUPPORTED", 0x209, _REFUSE, MechanismMissing),
 )
 """All codes but CKR_OK and the open range from CKR_VENDOR_DEFINED (0x80000000) on."""
 

@@ -6,10 +6,16 @@ The roles must be exactly those of the founding, so that no set of signatures br
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
-from tuf.api.metadata import Role, Root, Snapshot, Targets, Timestamp
-
 from coldcred import layout
+from coldcred.bundle.library import (
+    LengthOrHashMismatchError,
+    Role,
+    Root,
+    Snapshot,
+    Targets,
+    Timestamp,
+    UnsignedMetadataError,
+)
 from coldcred.bundle.metadata import check_root
 from coldcred.bundle.roles import SITE, read, tuf_key
 from coldcred.errors import BundleRefused, Malformed

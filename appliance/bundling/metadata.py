@@ -14,22 +14,23 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from securesystemslib.signer import Key, Signature
-from tuf.api.metadata import (
+
+from coldcred import framing, layout
+from coldcred.bundle.library import (
     DelegatedRole,
     Delegations,
+    Key,
     Metadata,
     MetaFile,
     Role,
     Root,
+    Signature,
     Signed,
     Snapshot,
     TargetFile,
     Targets,
     Timestamp,
 )
-
-from coldcred import framing, layout
 from coldcred.bundle.roles import OFFLINE, ONLINE, SITE, SITE_PATHS, read, tuf_key
 from coldcred.bundle.targets import VERSIONS_EACH
 from coldcred.canonical import sha256_hex

@@ -20,6 +20,7 @@ from coldcred.log.note import VerifierKey
 from coldcred.log.tree import Frontier
 from tests.support import independent_verifier as independent
 from tests.support import plant
+from tests.support.logrules import site_args
 from tests.support.logworld import ORIGIN, LogWorld, about, appliance_key, blob_lines, note_over, vkey, write_export
 from tests.support.signers import Signer
 
@@ -243,6 +244,17 @@ def test_two_blobs_whose_digests_begin_alike_are_told_apart(monkeypatch: pytest.
 # --- damage
 
 
+@pytest.fixture(scope="module")
+def small() -> LogWorld:
+    """Return a short log, for what is done a thousand times."""
+    world = LogWorld.begin().start()
+    asked, members = site_args()
+    asking = world.agreed(world.command("alice", Act.SITE_ADD, asked))
+    world.asked("site.added", asking, members, {"site": "line-9"})
+    world.issue()
+    return world.settle().exported()
+
+
 def _flipped(data: bytes, place: int, bit: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
 
@@ -255,8 +267,9 @@ def _flip(export: bytes, seed: int) -> None:
     assert refused_elsewhere(changed), f"bit {bit} of byte {place}"
 
 
-def test_any_flipped_bit_is_refused(export: bytes) -> None:
+def test_any_flipped_bit_is_refused(small: LogWorld) -> None:
     """2,000 random single bits: each is found, by both verifiers, and none ends in anything but a refusal."""
+    export = small.export()
     for seed in range(FLIPS):
         _flip(export, seed)
 
@@ -268,15 +281,16 @@ def test_any_of_many_flipped_bits_is_refused(export: bytes) -> None:
         _flip(export, seed)
 
 
-def test_a_flipped_bit_of_an_entry_is_located(logged: LogWorld, export: bytes) -> None:
+def test_a_flipped_bit_of_an_entry_is_located(small: LogWorld) -> None:
     """1,000 random bits of entries, of the last one and of line ends too: the entry is named each time."""
-    start = export.index(b"".join(body + b"\n" for body in logged.bodies))
+    export = small.export()
+    start = export.index(b"".join(body + b"\n" for body in small.bodies))
     bounds = [start]
-    for body in logged.bodies:
+    for body in small.bodies:
         bounds.append(bounds[-1] + len(body) + 1)
     places = random.Random(1)
     for number in range(1_000):
-        seq = len(logged.bodies) - 1 if number % 20 == 0 else places.randrange(len(logged.bodies))
+        seq = len(small.bodies) - 1 if number % 20 == 0 else places.randrange(len(small.bodies))
         place = bounds[seq + 1] - 1 if number % 50 == 0 else places.randrange(bounds[seq], bounds[seq + 1])
         found = refused(_flipped(export, place, places.randrange(8)))
         assert found is not None

@@ -1,16 +1,17 @@
 """What stays within a charter and what exceeds it, per purpose, on the whole bytes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tuf.api.metadata import MetaFile, Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from appliance import bundling
-from coldcred.canonical import dumps, loads
+from coldcred.canonical import Json, dumps, loads
 from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, Purpose
 from coldcred.credential import write_claims
 from coldcred.jose import Typ, signing_input
@@ -127,7 +128,7 @@ def test_status_lists_elsewhere_are_refused(uri: str) -> None:
 
 def test_a_status_list_must_be_one() -> None:
     """The payload is read as a list, its bits included: a bomb or a list of another size is refused."""
-    claims = {
+    claims: dict[str, Json] = {
         "sub": world.STATUS_URI,
         "iat": 1,
         "exp": 2,
@@ -187,7 +188,11 @@ def _site_file(sequence: int) -> bytes:
     return world.signed(unsigned, WORLD.bundle_key)
 
 
-ROLE_INPUTS = {"site": site_input, "snapshot": snapshot_input, "timestamp": timestamp_input}
+ROLE_INPUTS: dict[str, Callable[[int], bytes]] = {
+    "site": site_input,
+    "snapshot": snapshot_input,
+    "timestamp": timestamp_input,
+}
 
 
 @pytest.mark.parametrize("role", BUNDLE_ROLES)
@@ -246,6 +251,16 @@ def test_site_names_only_what_is_its_own(path: str) -> None:
     refused(BUNDLE, Metadata(signed).signed_bytes)
 
 
+_WORSE: tuple[dict[str, Json], ...] = (
+    {"x": 1},
+    {"version": 0},
+    {"version": "2"},
+    {"expires": "2030-1-1T0:0:0Z"},
+    {"spec_version": "2.0.0"},
+)
+"""Members that spoil any role."""
+
+
 def test_metadata_by_other_hands_is_read_too() -> None:
     """What python-tuf itself writes for the online roles is within; with anything more it is refused."""
     good = [
@@ -254,17 +269,11 @@ def test_metadata_by_other_hands_is_read_too() -> None:
         Targets(version=2, expires=_date(), targets={"log/checkpoint": TargetFile.from_data("log/checkpoint", b"x")}),
     ]
     for signed in good:
-        data = Metadata(signed).signed_bytes  # type: ignore[type-var, arg-type]
+        data = Metadata(signed).signed_bytes  # type: ignore[type-var]
         allowed(BUNDLE, data)
         value = loads(data)
         assert isinstance(value, dict)
-        for change in (
-            {"x": 1},
-            {"version": 0},
-            {"version": "2"},
-            {"expires": "2030-1-1T0:0:0Z"},
-            {"spec_version": "2.0.0"},
-        ):
+        for change in _WORSE:
             refused(BUNDLE, dumps(value | change))
         refused(BUNDLE, data + b"\n")
         refused(BUNDLE, data.replace(b":", b": ", 1))
@@ -289,10 +298,8 @@ def test_a_changed_byte_is_read_or_refused(data: st.DataObject, purpose: Purpose
     original = bytearray(CASES[purpose].make(1, KID))
     place = data.draw(st.integers(0, len(original) - 1))
     original[place] ^= data.draw(st.integers(1, 255))
-    try:
+    with suppress(CharterRefused):
         allowed(CASES[purpose].charter, bytes(original))
-    except CharterRefused as error:
-        assert str(error)
 
 
 MEMORIES = st.builds(

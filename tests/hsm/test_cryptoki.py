@@ -72,7 +72,7 @@ def test_no_exception_of_the_binding_escapes(error: type[Exception]) -> None:
 
 
 def _closing(token: cryptoki.TokenKeys) -> HsmError:
-    token._module = type("Module", (), {"finalize": staticmethod(lambda: None)})()  # type: ignore[assignment]
+    token._module = type("Module", (), {"finalize": staticmethod(lambda: None)})()
     token.close()
     try:
         token.holds(KEY)
@@ -122,7 +122,7 @@ class _Slot:
 def test_a_token_without_eddsa_makes_no_log_key() -> None:
     """The refusal names the mechanism that is missing, before anything is made."""
     token = failing(ValueError)
-    token._token = type("Token", (), {"slot": _Slot(0x1040, 0x1041, 0x1055)})()  # type: ignore[assignment]
+    token._token = type("Token", (), {"slot": _Slot(0x1040, 0x1041, 0x1055)})()
     with pytest.raises(MechanismMissing, match="no CKM_EDDSA, which Ed25519 keys need"):
         token.generate(KEY, "label", Algorithm.ED25519)
 
@@ -130,7 +130,7 @@ def test_a_token_without_eddsa_makes_no_log_key() -> None:
 def test_a_vanished_token_is_not_an_empty_one() -> None:
     """A search that finds nothing is believed only while the token still answers."""
     token = failing(exceptions.TokenNotPresent)
-    token._token = type("Token", (), {"slot": Failing(exceptions.TokenNotPresent)})()  # type: ignore[assignment]
+    token._token = type("Token", (), {"slot": Failing(exceptions.TokenNotPresent)})()
     token._sessions = [type("Session", (), {"get_objects": lambda *_: iter(())})()]
     with pytest.raises(TokenMissing):
         token.inventory()

@@ -59,7 +59,7 @@ def test_a_frame_too_large_is_not_sent(pair: Pair) -> None:
     for secret in (bytearray(), bytearray(MAX_SECRET + 1)):
         with pytest.raises(ValueError, match="secret"):
             channel.send_secret(secret)
-    theirs.setblocking(False)  # noqa: FBT003
+    theirs.setblocking(False)
     with pytest.raises(BlockingIOError):
         theirs.recv(1)
 
@@ -85,7 +85,7 @@ def test_what_is_no_json_frame_is_invalid(pair: Pair, data: bytes) -> None:
         channel.receive(timeout=5)
 
 
-def test_a_secret_is_not_read_from_a_json_frame(pair: Pair) -> None:
+def test_a_secret_is_not_read_from_a_json_frame() -> None:
     """Where a secret belongs, nothing else is taken, and no secret longer than 1 KiB."""
     for data in (b"J\x00\x00\x00\x02{}", b"S\x00\x00\x04\x01" + b"x" * 1025):
         ours, theirs = socket.socketpair()

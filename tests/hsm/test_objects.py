@@ -1,5 +1,6 @@
 """What the objects of a token amount to, from their attributes alone."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_key_of_another_type_is_reported() -> None:
 
 def test_all_else_is_foreign() -> None:
     """Each object that is no pair of ours is described, in the order found, and identical ones each for themselves."""
-    strange = [
+    strange: list[dict[str, object]] = [
         {"CLASS": "DATA", "LABEL": "x"},
         {"CLASS": "DATA", "LABEL": "x"},
         {},
@@ -127,7 +128,5 @@ def test_every_algorithm_has_its_row() -> None:
 def test_a_point_is_read_or_malformed(data: bytes) -> None:
     """Any bytes in CKA_EC_POINT are a point of the curve or `Malformed`."""
     for row in MECHANISMS.values():
-        try:
+        with suppress(Malformed):
             assert public_key(row, data).raw == data[2:]
-        except Malformed as error:
-            assert str(error)

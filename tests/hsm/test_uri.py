@@ -103,7 +103,7 @@ def test_what_is_not_ours_is_refused(text: str) -> None:
 )
 def test_secrets_are_refused_and_not_repeated(text: str) -> None:
     """A PIN in a URI is refused by name, with what to do instead, and the refusal does not show it."""
-    with pytest.raises(Malformed, match="pin-(value|source) is not taken.*prompt or file") as caught:
+    with pytest.raises(Malformed, match=r"pin-(value|source) is not taken.*prompt or file") as caught:
         TokenUri.parse(text)
     assert "hunter2" not in str(caught.value)
 

@@ -28,6 +28,7 @@ from hsm.errors import (
 from hsm.supervisor import WorkerEvent
 from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
 from tests.support.softhsm import SoftHsm, is_dead, kill_worker
+from tests.support.tree import ROOT
 
 KEY = b"0123456789abcdef"
 RESPAWN = 3.0
@@ -218,7 +219,7 @@ def test_a_token_taken_away_and_put_back_is_served_again(softhsm: SoftHsm) -> No
 
 
 def test_a_token_that_was_away_unnoticed_is_found_again(softhsm: SoftHsm) -> None:
-    """A token that left and came back between two calls costs at most one batch; an inventory is never wrongly empty."""
+    """A token that left and came back between two calls costs one batch at most; no inventory is wrongly empty."""
     store = softhsm.store()
     public = admitted(store)
     inputs = CASES[Purpose.TOKENS].inputs(9, public.thumbprint)
@@ -233,7 +234,7 @@ def test_a_token_that_was_away_unnoticed_is_found_again(softhsm: SoftHsm) -> Non
 
 
 def test_a_key_that_comes_back_is_found_again(softhsm: SoftHsm) -> None:
-    """A key whose file is gone when the worker starts is `KeyMissing`, alone; restored, it signs without a restart."""
+    """A key whose file is gone when the worker starts is `KeyMissing`, alone; restored, it signs again."""
     store = softhsm.store()
     public = admitted(store)
     log_key = b"the log key's id"
@@ -289,7 +290,7 @@ def engine(softhsm: SoftHsm, *orders: str) -> Generator[tuple["subprocess.Popen[
     """Run a process that owns a store, is asked to sign at once, and prints its worker's id before that."""
     program = f"""
 import sys
-sys.path[:0] = {sys.path!r}
+sys.path.append({str(ROOT)!r})
 from pathlib import Path
 from tests.support.softhsm import SoftHsm
 from tests.support.hsm_inputs import CASES, admitted

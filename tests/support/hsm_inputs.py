@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from appliance import bundling
 from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, LogCharter, Purpose, StatusCharter
@@ -20,7 +21,7 @@ UNTIL = world.NOW + 60 * world.DAY
 
 @dataclass(frozen=True)
 class Case:
-    """One purpose: a charter, and `make(n, kid)`, the n-th input (from 1) that the key `kid` may sign after the last."""
+    """One purpose: a charter, and `make(n, kid)`, the n-th input (from 1) that the key `kid` may sign."""
 
     charter: KeyCharter
     make: Callable[[int, str], bytes]
@@ -30,7 +31,7 @@ class Case:
         return [self.make(number, kid) for number in range(1, count + 1)]
 
 
-def token_input(number: int, kid: str, **changes: object) -> bytes:
+def token_input(number: int, kid: str, **changes: Any) -> bytes:
     """Give the signing input of an access token; `changes` replace members of the credential."""
     credential = WORLD.credential(**{"jti": f"jti-{number:016}", **changes})
     return signing_input(Typ.ACCESS, Algorithm.ES256, kid, write_claims(credential))

@@ -318,7 +318,10 @@ class LogWorld:
         }
         self.asked("bundle.begun", asking, {**members, "signs": self.signs("status", b"list")})
         self.settle().checkpoint().settle()
-        roles = self.signs("bundle", b"site", b"snapshot", b"timestamp")
+        for role in ("site", "snapshot"):
+            step: dict[str, Json] = {"site": "line-1", "sequence": sequence, "role": role}
+            self.asked("bundle.signed", asking, {**step, "signs": self.signs("bundle", role.encode())})
+        roles = self.signs("bundle", b"timestamp")
         self.asked("bundle.created", asking, {**members, "signs": roles}, {"sequence": sequence})
         self.settle()
 

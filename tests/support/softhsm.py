@@ -127,11 +127,11 @@ class SoftHsm:
 
 def kill_worker(store: WorkerKeyStore) -> None:
     """Kill a store's worker and see it dead: a signal is sent at once and received a moment later."""
-    pid = store.worker_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    worker = store._worker
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGKILL)
     end = time.monotonic() + 5.0
-    while not is_dead(pid):
+    while worker.alive():
         assert time.monotonic() < end
         threading.Event().wait(0.005)
 

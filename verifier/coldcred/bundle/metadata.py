@@ -17,10 +17,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from tuf.api.exceptions import LengthOrHashMismatchError, UnsignedMetadataError
-from tuf.api.metadata import MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
-
 from coldcred import layout
+from coldcred.bundle.library import (
+    LengthOrHashMismatchError,
+    MetaFile,
+    Root,
+    Signed,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+    UnsignedMetadataError,
+)
 from coldcred.bundle.roles import SITE, read
 from coldcred.errors import BundleReason, BundleRefused, Malformed
 

@@ -7,21 +7,22 @@ numbers that are booleans, a key under two ids (which would count twice), and a 
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from securesystemslib.signer import Key, SSlibKey
-from tuf.api.metadata import (
+
+from coldcred.bundle.library import (
     DelegatedRole,
     Delegations,
+    DeserializationError,
+    Key,
     Metadata,
     MetaFile,
     Role,
     Root,
     Signed,
     Snapshot,
+    SSlibKey,
     Targets,
     Timestamp,
 )
-from tuf.api.serialization import DeserializationError
-
 from coldcred.canonical import loads
 from coldcred.errors import Malformed
 from coldcred.keys import Algorithm, PublicKey

@@ -94,7 +94,7 @@ class History:
         act = _ACTS.get(entry.type)
         if act is None:
             raise Malformed(f"an event of type {entry.type}, which this reader does not know")
-        command = self._people.carried(event, entry.time, act, ends=entry.type != "bundle.begun")
+        command = self._people.carried(event, entry.time, act, ends=entry.type not in _STEPS)
         match entry.type:
             case "credential.issued":
                 self._issued(entry, event, command)
@@ -111,6 +111,8 @@ class History:
                 deeds.trust_submitted(event, command, self._blobs)
             case "bundle.begun":
                 self._bundle_begun(event, command, entry.seq)
+            case "bundle.signed":
+                self._bundle_signed(event, command, entry.seq)
             case "bundle.created":
                 self._bundle_created(event, command, entry.seq)
             case "log.exported":
@@ -154,12 +156,24 @@ class History:
         self._sequences[site] = sequence
         self._begun[site, sequence] = command.id
 
+    def _bundle_signed(self, event: Record, command: Command, seq: int) -> None:
+        site, sequence = event.text("site"), event.integer("sequence", least=1)
+        if self._begun.get((site, sequence)) != command.id:
+            raise LogRejected(LogReason.BAD_COMMAND, f"signs for bundle {sequence} of site {site}, which it never began")
+        if event.text("role") not in _ROLES:
+            raise Malformed(f"a role that is neither of {' and '.join(_ROLES)}")
+        self.signing.intent(event, seq, Purpose.BUNDLE, most=1)
+
     def _bundle_created(self, event: Record, command: Command, seq: int) -> None:
         site, sequence = deeds.read_bundle(event, command)
         if self._begun.pop((site, sequence), None) != command.id:
             raise LogRejected(LogReason.BAD_COMMAND, f"creates bundle {sequence} of site {site}, which it never began")
         self.signing.intent(event, seq, Purpose.BUNDLE)
         event.value("result")
+
+
+_STEPS = frozenset({"bundle.begun", "bundle.signed"})
+_ROLES = ("site", "snapshot")
 
 
 def _check_place(entry: Entry) -> None:
@@ -178,6 +192,7 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "site.added": Act.SITE_ADD,
         "trust.submitted": Act.TRUST_SUBMIT,
         "bundle.begun": Act.BUNDLE_CREATE,
+        "bundle.signed": Act.BUNDLE_CREATE,
         "bundle.created": Act.BUNDLE_CREATE,
         "log.exported": Act.LOG_EXPORT,
         "reading.opened": Act.READ_OPEN,

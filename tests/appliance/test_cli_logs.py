@@ -1,0 +1,134 @@
+"""`log`, `bundle` and `trust`: what is carried away from an appliance, and what it says of itself."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from coldcred.canonical import sha256_hex
+from tests.support.commandline import coldcred
+from tests.support.founded import SITE, WORKLOAD, Plant, submit_trust
+
+
+def test_the_log_is_shown(served: Plant) -> None:
+    """`log show` gives the newest entries, or those from a number on; an entry says when, what and by whom."""
+    newest = served.done("log", "show", "--limit", "3", "--json", who="carol").json
+    assert [entry["seq"] for entry in newest] == list(range(newest[0]["seq"], newest[0]["seq"] + 3))
+    first = served.done("log", "show", "--from", "0", "--limit", "2", "--json", who="carol").json
+    assert (first[0]["seq"], first[0]["event"]["type"]) == (0, "founded")
+    lines = served.done("log", "show", "--limit", "200", who="carol").out
+    assert f'workload={{"id": "{WORKLOAD}' in lines or WORKLOAD in lines
+
+
+def test_a_served_log_is_verified_through_the_socket(served: Plant) -> None:
+    """Every entry is read and held to the size and root the appliance reports."""
+    found = served.done("log", "verify", "--json", who="carol").json
+    assert found["verdict"] == "intact"
+    assert found["entries"] > 20
+
+
+def test_an_export_verifies_elsewhere(served: Plant, tmp_path: Path) -> None:
+    """What an auditor carries away, `coldcred` verifies with the trust of a site."""
+    export, trust = tmp_path / "log.export", tmp_path / "trust"
+    served.done("log", "export", "--out", export, who="carol")
+    root = served.folder / "root.json"
+    fingerprint = sha256_hex(root.read_bytes())
+    assert coldcred("site", "init", trust, "--root", root, "--fingerprint", fingerprint, "--site", SITE).code == 0
+    assert coldcred("bundle", "apply", served.folder / "bundle", "--trust", trust).code == 0
+    verified = coldcred("log", "verify", export, "--trust", trust, "--json")
+    assert verified.code == 0, verified
+
+
+@pytest.fixture
+def stopped(plant: Plant, tmp_path: Path) -> Plant:
+    """Return a copy of the home that nothing serves."""
+    return plant.copy_home(tmp_path / "home")
+
+
+def edit(plant: Plant, statement: str) -> None:
+    """Change the database as somebody with the disk in hand would."""
+    with closing(sqlite3.connect(plant.home / "log.sqlite")) as database:
+        for trigger in ("entry_stays", "entry_remains"):
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute(statement)
+        database.commit()
+
+
+def test_a_stopped_log_is_verified_without_a_key(stopped: Plant) -> None:
+    """With nothing serving, the log is held to its chain and to every checkpoint; no key and no PIN are needed."""
+    found = stopped.ctl("log", "verify", "--json", pin="").json
+    assert found["verdict"] == "intact"
+    assert 0 < found["newest_checkpoint"] <= found["entries"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entry SET body = replace(CAST(body AS TEXT), 'alice', 'mabel') WHERE seq = 20",
+        "DELETE FROM entry WHERE seq = 20",
+        "DELETE FROM entry WHERE seq >= (SELECT max(seq) FROM entry)",
+    ],
+)
+def test_a_changed_log_is_found(stopped: Plant, statement: str) -> None:
+    """An entry changed, taken out or cut off the end is found, and the appliance does not start on it."""
+    edit(stopped, statement)
+    for verb in (["log", "verify"], ["workload", "list"]):
+        ended = stopped.ctl(*verb, "--json", who="carol")
+        assert (ended.code, ended.json["error"]) == (5, "log-damaged")
+
+
+def test_a_changed_table_is_found_and_rebuilt(stopped: Plant) -> None:
+    """A row edited by hand is named by --check, changes nothing that is decided, and goes when tables are rebuilt."""
+    jti = stopped.issue("--json").json["result"]["jti"]
+    assert stopped.done("log", "rebuild", "--check", "--json").json["differences"] == []
+    edit(stopped, "UPDATE credential SET state = 'revoked', workload = 'mallory'")
+    checked = stopped.ctl("log", "rebuild", "--check", "--json")
+    assert (checked.code, any(jti in said for said in checked.json["differences"])) == (5, True)
+    assert stopped.issue().code == 0
+    stopped.done("log", "rebuild")
+    assert stopped.done("log", "rebuild", "--check", "--json").json["differences"] == []
+
+
+def test_a_served_home_is_not_rebuilt(served: Plant) -> None:
+    """Tables of a home that is served are its server's: rebuilding hears that it is in use."""
+    ended = served.ctl("log", "rebuild", "--check", "--json")
+    assert (ended.code, ended.json["error"]) == (5, "home-in-use")
+
+
+def test_a_new_plan_follows_the_one_before(stopped: Plant, tmp_path: Path) -> None:
+    """Custodians sign again: the root stays as sites hold it, and the next bundle is number two."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second = Plant(folder, stopped.home)
+    (folder / "people").symlink_to(stopped.people)
+    with second.serving():
+        submit_trust(second, ("bob", "carol"))
+        made = second.done("bundle", "create", "--site", SITE, "--out", folder / "bundle", "--json", who="alice")
+    assert made.json["result"]["sequence"] == 2
+    assert (folder / "root.json").read_bytes() == (stopped.folder / "root.json").read_bytes()
+
+
+def test_custodians_are_counted(served: Plant, tmp_path: Path) -> None:
+    """One custodian's signature, or an operator's, is not enough; a changed document is not signed at all."""
+    folder = tmp_path / "trust"
+    served.done("trust", "prepare", "--out", folder, who="alice")
+    one, operator = tmp_path / "one", tmp_path / "operator"
+    served.done("trust", "sign", folder, "--out", one, who="alice.custodian")
+    served.done("trust", "sign", folder, "--out", operator, who="bob")
+    few = served.ctl("trust", "submit", folder, one, one, "--json", who="alice")
+    assert (few.code, few.json["error"]) == (1, "too-few-custodians")
+    wrong = served.ctl("trust", "submit", folder, one, operator, "--json", who="alice")
+    assert (wrong.code, wrong.json["error"]) == (1, "not-a-custodian")
+    plan = folder / "targets" / "trust" / "plan.json"
+    plan.write_bytes(plan.read_bytes().replace(b'"win":', b'"Win":'))
+    for name in ("plan", "sites"):
+        (folder / "targets" / "trust" / f"{name}.json").touch()
+    changed = served.ctl("trust", "sign", folder, "--out", tmp_path / "x", "--json", who="bob.custodian")
+    assert (changed.code, changed.json["error"]) == (1, "malformed")
+
+
+def test_prepared_files_are_not_written_over(served: Plant, tmp_path: Path) -> None:
+    """A folder that exists is left as it is."""
+    ended = served.ctl("trust", "prepare", "--out", tmp_path, "--json", who="alice")
+    assert (ended.code, ended.json["error"]) == (5, "file")
