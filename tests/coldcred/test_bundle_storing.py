@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coldcred import TrustStore, layout
+from coldcred import Reason, Rejected, TrustStore, layout
 from coldcred.bundle import apply, storing
 from coldcred.errors import BundleReason, BundleRefused
 from tests.support.folders import tree
@@ -167,3 +167,15 @@ def test_what_is_not_ours_is_left_alone(world: World, trust: Path) -> None:
     assert (trust / "generations" / "notes").is_dir()
     assert (trust / "generations" / "007").is_dir()
     assert (trust / "notes.txt").read_text() == "kept"
+
+
+def test_a_store_that_holds_what_no_reader_takes_is_damaged(world: World, trust: Path) -> None:
+    """Files that fit their manifest and still make no trust are the store's damage, not the new bundle's."""
+    jwks = trust / "current" / layout.JWKS
+    jwks.write_bytes(b"{}")
+    files = {name: (trust / "current" / name).read_bytes() for name in layout.REQUIRED}
+    (trust / "current" / layout.MANIFEST).write_bytes(layout.write_manifest(files))
+    assert refused_unchanged(trust, world.bundle(2), NOW + 60) is BundleReason.STORE_DAMAGED
+    with pytest.raises(Rejected) as caught:
+        TrustStore.open(trust)
+    assert caught.value.reason is Reason.TRUST_DAMAGED

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coldcred import Freshness, Kind, Reason, Rejected, TrustStore, verify
@@ -649,12 +649,14 @@ def test_a_signed_payload_with_an_endless_string_costs_nothing(world: World, sto
     assert time.perf_counter() - begin < 0.25
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300) | st.binary(max_size=300))
 def test_any_text_gets_a_reason(store: TrustStore, token: str | bytes) -> None:
     """Whatever is presented as a token is rejected with a reason and without a traceback."""
     assert reason(store, token) is Reason.MALFORMED
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_signed_payload_gets_a_reason(world: World, store: TrustStore, payload: bytes) -> None:
     """Whatever an issuer's key may have signed is rejected with a reason and without a traceback."""

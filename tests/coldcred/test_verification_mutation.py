@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
@@ -86,6 +86,7 @@ def test_nothing_can_be_left_out(world: World, store: TrustStore) -> None:
         assert reason(store, token[:place]) is not None
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_two_changes_are_rejected(world: World, store: TrustStore, data: st.DataObject) -> None:
     """Two replaced characters do not cancel out."""

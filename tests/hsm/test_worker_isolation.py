@@ -1,6 +1,7 @@
 """What the worker process is given, what it keeps to itself, and who cannot use it."""
 
 import ctypes
+import json
 import os
 import re
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,17 +40,36 @@ def proc(store: WorkerKeyStore) -> Path:
     return Path("/proc") / str(store.worker_pid)
 
 
+_PROBE = """
+import json, os, sys
+descriptors = {}
+for number in range(64):
+    try:
+        descriptors[number] = os.readlink(f"/proc/self/fd/{number}")
+    except FileNotFoundError:
+        pass
+with open(sys.argv[1], "w") as file:
+    json.dump({"environment": dict(os.environ), "descriptors": descriptors, "arguments": sys.argv[2:]}, file)
+"""
+
+
+def given_to_a_worker(softhsm: SoftHsm) -> dict[str, Any]:
+    """Return what a process in the worker's place is given: environment, descriptors and arguments."""
+    seen = softhsm.folder / "seen.json"
+    store = softhsm.store(command=(sys.executable, "-I", "-c", _PROBE, str(seen)))
+    with pytest.raises(WorkerLost):
+        store.inventory()
+    found: dict[str, Any] = json.loads(seen.read_text())
+    return found
+
+
 def test_the_worker_is_given_nothing_but_its_variables(softhsm: SoftHsm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the engine's environment nothing reaches the worker; what it has is what the settings name."""
     for name in ("PYTHONPATH", "HOME", "COLDCRED_SECRET", "LC_ALL"):
         monkeypatch.setenv(name, "leak")
-    store = softhsm.store()
-    store.inventory()
-    environment = (Path("/proc") / str(store.worker_pid) / "environ").read_bytes()
-    found = dict(item.split(b"=", 1) for item in environment.split(b"\0") if item)
-    assert {name: value for name, value in found.items() if name != b"LC_CTYPE"} == {
-        name.encode(): value.encode() for name, value in softhsm.environment.items()
-    }
+    environment = given_to_a_worker(softhsm)["environment"]
+    environment.pop("LC_CTYPE", None)  # the interpreter sets it for itself where there is no locale
+    assert environment == softhsm.environment
 
 
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONSTARTUP", "PATH", "OPENSSL_CONF"])
@@ -66,29 +87,19 @@ def test_the_module_is_an_absolute_path_and_the_only_one(softhsm: SoftHsm) -> No
         WorkerKeyStore(softhsm.module, TokenUri(token="x", module="/other.so"), softhsm.pin)
 
 
-def test_the_worker_inherits_no_descriptor_but_its_socket(softhsm: SoftHsm, proc: Path) -> None:
-    """A file, a socket and a pipe that are open in the engine, even inheritable ones, are not open in the worker."""
-    opened = {
-        int(entry.name): str(entry.readlink())
-        for entry in (proc / "fd").iterdir()
-        if not entry.readlink().is_relative_to(softhsm.tokens)  # the module keeps these open
-    }
-    assert {number: target for number, target in opened.items() if number < 3} == dict.fromkeys(range(3), "/dev/null")
-    others = [target for number, target in opened.items() if number > 2]
-    assert len(others) == 1
-    assert others[0].startswith("socket:")
-
-
-def test_inheritable_descriptors_of_the_engine_stay_there(softhsm: SoftHsm, tmp_path: Path) -> None:
-    """Even a descriptor that somebody made inheritable does not reach the worker."""
-    secret = tmp_path / "operator.key"
-    secret.write_text("secret")
-    with secret.open() as file:
+def test_the_worker_inherits_no_descriptor_but_its_socket(softhsm: SoftHsm, tmp_path: Path) -> None:
+    """Files, pipes and sockets that are open in the engine, even inheritable ones, are not open in the worker."""
+    with (tmp_path / "operator.key").open("w") as file, socket.socket() as other:
         os.set_inheritable(file.fileno(), True)
-        store = softhsm.store()
-        store.inventory()
-        links = [entry.readlink() for entry in (Path("/proc") / str(store.worker_pid) / "fd").iterdir()]
-    assert secret not in links
+        other.set_inheritable(True)
+        found = given_to_a_worker(softhsm)
+    descriptors = {int(number): target for number, target in found["descriptors"].items()}
+    assert {number: target for number, target in descriptors.items() if number < 3} == dict.fromkeys(
+        range(3), "/dev/null"
+    )
+    (number,) = descriptors.keys() - range(3)
+    assert descriptors[number].startswith("socket:")
+    assert found["arguments"] == [str(number)]
 
 
 def test_the_worker_leaves_no_core_and_gains_no_privilege(proc: Path) -> None:
@@ -122,11 +133,12 @@ def test_the_pin_is_nowhere_to_be_seen(store: WorkerKeyStore, proc: Path) -> Non
     """Not in arguments, environment or any `repr`; after login not in the worker's memory, which only root may read."""
     shown = [repr(store), str(store), (proc / "cmdline").read_bytes().decode(), repr(vars(store))]
     assert not any(PIN.decode() in text for text in shown)
-    assert PIN not in (proc / "environ").read_bytes()
     if os.geteuid() != 0:
-        with pytest.raises(PermissionError):
-            (proc / "mem").open("rb")
+        for name in ("mem", "environ", "maps"):
+            with pytest.raises(PermissionError):
+                (proc / name).read_bytes()
         return
+    assert PIN not in (proc / "environ").read_bytes()
     memory = _memory(proc)
     assert b"hsm.worker" in memory
     assert [canary for canary in CANARIES if canary in memory] == []

@@ -6,13 +6,14 @@ Everything is made by the product's own engine on a real log; only the token is 
 """
 
 import asyncio
+import base64
+import contextlib
+import io
 import itertools
 import json
 import re
 import tempfile
-import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -30,11 +31,14 @@ from appliance.identity import Identity
 from appliance.outcome import Outcome
 from appliance.plan import Plan, read_profile
 from appliance.wiring import open_log
+from coldcred import __main__ as coldcred
 from coldcred import founding as foundings
 from coldcred import framing, layout
 from coldcred.acts import Act
+from coldcred.bundle import apply, init
 from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
 from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.documents import BundleTimes
 from coldcred.founding import Founding
 from coldcred.jose import Typ, parse_unverified
 from coldcred.keys import Algorithm, PublicKey
@@ -87,7 +91,9 @@ def founding() -> Founding:
         return (FOLDER / name).read_bytes()
 
     plan = Plan.parse(read_file("plan.toml"))
-    body = plan.document(key_of=lambda person, register: person_key(person, register).public, read_file=read_file, time=TIME)
+    body = plan.document(
+        key_of=lambda person, register: person_key(person, register).public, read_file=read_file, time=TIME
+    )
     return foundings.parse(body)
 
 
@@ -139,7 +145,9 @@ class Story:
 
     async def _day(self, engine: Engine) -> None:
         await self._trust(engine)
-        self.files["site-0001.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files["bundle"]
+        self.files["site-0001.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files[
+            "bundle"
+        ]
         await self._enrol(engine)
         issued = await self._issue(engine)
         self.files["credential.jwt"] = issued.files["token"]
@@ -155,7 +163,9 @@ class Story:
         await self._ask(
             engine, "bob", Act.CREDENTIAL_REVOKE, credential=issued.result["jti"], reason="robot 7 was taken apart"
         )
-        self.files["site-0002.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files["bundle"]
+        self.files["site-0002.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files[
+            "bundle"
+        ]
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
 
     async def _trust(self, engine: Engine) -> None:
@@ -240,3 +250,115 @@ def _by_custodian(person: str, files: Mapping[str, bytes]) -> bytes:
     key = person_key(person, "custodian")
     assert isinstance(key.private, Ed25519PrivateKey)
     return custodians.sign(files, Identity(key.public, key.private))
+
+
+def make() -> dict[str, bytes]:
+    """Give the files of the example by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Story(Path(folder) / "home").tell()
+
+
+def trust_at(folder: Path, files: Mapping[str, bytes], *bundles: str) -> Path:
+    """Make the site's trust store in `folder` and apply these bundles, each at the time it was issued."""
+    root = files["root.json"]
+    key = person_key(SITE, "site").private
+    assert isinstance(key, Ed25519PrivateKey)
+    init(folder, root=root, fingerprint=sha256_hex(root), site=SITE, key=key)
+    for name in bundles:
+        issued_at = BundleTimes.parse(framing.read(files[name], framing.BUNDLE)[layout.TIMES]).issued_at
+        apply(files[name], folder, now=issued_at)
+    return folder
+
+
+def verdict(files: Mapping[str, bytes], *bundles: str) -> dict[str, Json]:
+    """Give what `coldcred verify --json` says of the credential, two minutes after it was issued."""
+    (_, claims), at = unpacked(files["credential.jwt"]), "2026-11-18T11:22:40Z"
+    with tempfile.TemporaryDirectory() as made:
+        trust = trust_at(Path(made) / "trust", files, *bundles)
+        credential = Path(made) / "credential.jwt"
+        credential.write_bytes(files["credential.jwt"])
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(io.StringIO()):
+            options = ["--trust", str(trust), "--audience", str(claims["aud"]), "--at", at, "--json", str(credential)]
+            coldcred.main(["verify", *options])
+    found: dict[str, Json] = json.loads(told.getvalue())
+    return found
+
+
+def unpacked(token: bytes) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Give header and claims of a token."""
+    header, payload, _ = (part + b"==" for part in token.strip().split(b"."))
+    return json.loads(base64.urlsafe_b64decode(header)), json.loads(base64.urlsafe_b64decode(payload))
+
+
+def blocks(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Give the examples that stand in docs/format.md, by name."""
+    bundle = framing.read(files["site-0001.bundle"], framing.BUNDLE)
+    export = framing.read(files["log.export"], framing.EXPORT)
+    entries = export[ENTRIES].splitlines()
+    header, claims = unpacked(files["credential.jwt"])
+    founded = json.loads(files["founding.json"])
+    stored = [base64.urlsafe_b64decode(json.loads(line)["body"] + "==") for line in export[BLOBS].splitlines()]
+    signature = signatures(founding())[0].encode()
+    assert signature in stored
+    index = files["site-0001.bundle"].split(b"\n", 2)[:2]
+    return {
+        "credential": _wrapped(files["credential.jwt"]),
+        "credential-header": _pretty(header),
+        "credential-claims": _pretty(claims),
+        "verdict": _pretty(verdict(files, "site-0001.bundle")),
+        "entry": _wrapped(entries[_number(claims["log"])]),
+        "command": _wrapped(files["request.jws"]),
+        "command-claims": _both(files["request.jws"]),
+        "approval-claims": _both(files["approval.jws"]),
+        "checkpoint": export["checkpoint"].decode(),
+        "charter": _pretty(founded["keys"][0]["charter"]),
+        "founding-signature": _both(signature),
+        "status-list": _both(bundle[layout.STATUS_LISTS[0]]),
+        "vkey": json.loads(export["about.json"])["vkey"] + "\n",
+        "bundle": index[0].decode() + "\n" + _wrapped(index[1]),
+        "times": _pretty(json.loads(bundle[layout.TIMES])),
+    }
+
+
+def _number(value: Json) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _both(token: bytes) -> str:
+    header, claims = unpacked(token)
+    return _pretty({"header": header, "claims": claims}, sort_keys=False)
+
+
+def _pretty(value: Json, *, sort_keys: bool = True) -> str:
+    return json.dumps(value, indent=2, sort_keys=sort_keys) + "\n"
+
+
+def _wrapped(text: bytes) -> str:
+    line = text.decode().strip()
+    return "".join(f"{line[place : place + _WIDTH]}\n" for place in range(0, len(line), _WIDTH))
+
+
+def put(document: str, examples: Mapping[str, str]) -> str:
+    """Give the document with these examples in the places that are marked for them; a name without one is an error."""
+    return _MARKED.sub(
+        lambda place: f"<!-- example: {place[1]} -->\n```{place[2]}\n{examples[place[1]]}```\n", document
+    )
+
+
+def placed(document: str) -> list[str]:
+    """Give the names of the examples that the document has places for, in order."""
+    return [place[1] for place in _MARKED.finditer(document)]
+
+
+def main() -> None:
+    """Write everything anew."""
+    files = make()
+    for name, body in files.items():
+        (FOLDER / name).write_bytes(body)
+    DOCUMENT.write_text(put(DOCUMENT.read_text(), blocks(files)))
+
+
+if __name__ == "__main__":
+    main()

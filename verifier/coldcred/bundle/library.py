@@ -1,4 +1,4 @@
-"""python-tuf, the only module through which it is reached, loaded without the back-ends that its signer package collects.
+"""python-tuf, reached through this module alone, and loaded without the back-ends that its signer package collects.
 
 Importing `securesystemslib.signer` imports every HSM binding and cloud client that happens to be installed, so that
 its own signers could use them. None of them has a place in a verifier, nor in the appliance outside the HSM worker, so

@@ -32,7 +32,7 @@ from coldcred.bundle.library import (
 from coldcred.bundle.roles import SITE, read
 from coldcred.errors import BundleReason, BundleRefused, Malformed
 
-MAX_JUMP = 1000  # of the bundle's number, or of the version of targets, in one step
+MAX_JUMP = 1000  # of the version of targets, and for each site of the bundle's number, in one step
 
 _Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
 
@@ -203,10 +203,10 @@ def _check_newer(name: str, version: int, before: int) -> None:
         raise BundleRefused(BundleReason.ROLLBACK, f"{name} would go back from version {before} to {version}")
 
 
-def check_jump(what: str, number: int, before: int) -> None:
-    """Return when a number rose by at most `MAX_JUMP`; a thief must not be able to use all numbers up at once."""
-    if number - before > MAX_JUMP:
-        detail = f"{what} would jump from {before} to {number}, more than {MAX_JUMP} at once"
+def check_jump(what: str, number: int, before: int, *, most: int = MAX_JUMP) -> None:
+    """Return when a number rose by at most `most`; a thief must not be able to use all numbers up at once."""
+    if number - before > most:
+        detail = f"{what} would jump from {before} to {number}, more than {most} at once"
         raise BundleRefused(BundleReason.FAST_FORWARD, detail)
 
 

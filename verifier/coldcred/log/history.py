@@ -159,7 +159,7 @@ class History:
     def _bundle_signed(self, event: Record, command: Command, seq: int) -> None:
         site, sequence = event.text("site"), event.integer("sequence", least=1)
         if self._begun.get((site, sequence)) != command.id:
-            raise LogRejected(LogReason.BAD_COMMAND, f"signs for bundle {sequence} of site {site}, which it never began")
+            raise LogRejected(LogReason.BAD_COMMAND, f"signs for bundle {sequence} of {site}, which it never began")
         if event.text("role") not in _ROLES:
             raise Malformed(f"a role that is neither of {' and '.join(_ROLES)}")
         self.signing.intent(event, seq, Purpose.BUNDLE, most=1)
