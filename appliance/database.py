@@ -78,9 +78,11 @@ def create(path: Path) -> None:
 class Store:
     """The one connection; every SQLite error that leaves it is a `HomeError`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Take over a connection that was checked."""
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Take over a connection to `path` that was checked."""
         self._database = Database(connection, execute_plugins=False)
+        self._files = {path: _identity(path)}
+        self._wal = path.with_name(f"{path.name}-wal")
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -99,7 +101,7 @@ class Store:
             if isinstance(error, sqlite3.Error):
                 raise storage_error(error) from error
             raise
-        return cls(connection)
+        return cls(connection, path)
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -108,7 +110,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
-        """Give the database for one transaction: durable when the block ends, as if it never was when it raises."""
+        """Give the database for one transaction: durable when the block ends, as if it never was when it raises.
+
+        Durable means under its own name: where the file was removed meanwhile the commit is a `HomeError` too.
+        """
         with _told():
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -118,6 +123,14 @@ class Store:
                 if self._database.conn.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+        self._check_in_place()
+
+    def _check_in_place(self) -> None:
+        """See that the files still have their names: SQLite goes on writing into one that was removed."""
+        self._files.setdefault(self._wal, _identity(self._wal))
+        for path, identity in self._files.items():
+            if identity is None or _identity(path) != identity:
+                raise HomeError(HomeFault.STORAGE, f"{path} was removed or replaced while this process had it open")
 
     def rows(self, sql: str, *arguments: object) -> Iterator[tuple[object, ...]]:
         """Run a query and give its rows, a page at a time."""
@@ -137,6 +150,17 @@ class Store:
             found = cursor.fetchone()
             cursor.close()
         return None if found is None else tuple(found)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Give what tells one file from another under the same name, or None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HomeError(HomeFault.STORAGE, f"{path}: {error.strerror}") from error
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -237,6 +237,9 @@ class TokenKeys:
             with _translated("logging in"):
                 self._sessions.append(self._token.open(rw=True, user_pin=secret))
                 self._sessions.append(self._token.open(rw=True))
+        except PinUnusable as error:
+            # Of a length or with characters the token never takes: as wrong as any other, and as useless to repeat.
+            raise PinIncorrect(error.detail, ckr=error.ckr) from error
         finally:
             secret.wipe()
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from coldcred.canonical import Json, b64u_decode, b64u_encode
+from coldcred.charter import BUNDLE_ROLES
 from coldcred.errors import Malformed
 from coldcred.keys import Algorithm, PublicKey
 from coldcred.record import Record
@@ -68,7 +69,7 @@ def read_memory(record: Record) -> CharterMemory:
     """Read what a key has signed so far."""
     size, root, versions = record.integer("log_size"), record.value("log_root"), record.record("versions")
     record.done()
-    roles = tuple((role, versions.integer(role)) for role in ("site", "snapshot", "timestamp") if versions.has(role))
+    roles = tuple((role, versions.integer(role)) for role in BUNDLE_ROLES if versions.has(role))
     versions.done()
     return CharterMemory(size, None if root is None else binary(root), roles)
 

@@ -106,11 +106,12 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Let the worker log out and stop the module, then make sure that it ended."""
-        with suppress(ChannelError):
-            self._channel.send({"do": "close"}, timeout=_CLOSING)
-            with suppress(subprocess.TimeoutExpired):
+        try:
+            with suppress(ChannelError, subprocess.TimeoutExpired):
+                self._channel.send({"do": "close"}, timeout=_CLOSING)
                 self._process.wait(_CLOSING)
-        self.kill()
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """End the process now, whatever it does, and wait for it."""

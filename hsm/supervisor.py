@@ -38,6 +38,7 @@ from hsm.errors import (
     WorkerLost,
     WorkerTimeout,
 )
+from hsm.frames import MAX_SECRET
 from hsm.keystore import (
     NOTHING_SIGNED,
     CharterMemory,
@@ -132,7 +133,7 @@ class WorkerKeyStore:
         return None if worker is None else worker.pid
 
     def provide_pin(self, pin: PinSource) -> None:
-        """Take another source of the PIN, and try again what a refused one had stopped."""
+        """Take another source of the PIN, and try again whatever had called for a person (`Reaction.STOP`)."""
         with self._held():
             self._pin = pin
             self._halted = None
@@ -270,9 +271,19 @@ class WorkerKeyStore:
 
     def _start(self) -> WorkerProcess:
         worker = self._worker = WorkerProcess(self._environment, command=self._command)
-        self._tell(WorkerEvent.STARTED, f"worker process {worker.pid}")
-        self._exchange(worker, {"do": "open", "module": self._module, "token": self._token.format()})
-        self._login(worker)
+        try:
+            self._tell(WorkerEvent.STARTED, f"worker process {worker.pid}")
+            self._exchange(worker, {"do": "open", "module": self._module, "token": self._token.format()})
+            self._login(worker)
+            self._admit_again(worker)
+        except BaseException:
+            # Whatever it was, no call may meet a worker that is ready by half.
+            self._retire(WorkerEvent.REPLACED, "the worker did not become ready")
+            raise
+        self._fresh = True
+        return worker
+
+    def _admit_again(self, worker: WorkerProcess) -> None:
         for key_id, admission in self._admitted.items():
             admission.failure = None
             try:
@@ -282,18 +293,12 @@ class WorkerKeyStore:
                 if isinstance(error, WorkerLost | WorkerTimeout):
                     self._follow(error)
                     raise
-        self._fresh = True
-        return worker
 
     def _login(self, worker: WorkerProcess) -> None:
+        pin = self._pin()
         try:
-            pin = self._pin()
-            if not pin:
-                raise PinMissing("no PIN was given")
-        except HsmError as error:
-            self._follow(error)
-            raise
-        try:
+            if not 0 < len(pin) <= MAX_SECRET:
+                raise PinMissing(f"a PIN of 1 to {MAX_SECRET} bytes is needed; {len(pin)} were given")
             self._exchange(worker, {"do": "login"}, pin)
         finally:
             pin[:] = bytes(len(pin))

@@ -21,11 +21,12 @@ from collections.abc import Callable, Mapping
 
 from coldcred import charter as charters
 from coldcred.canonical import Json
+from coldcred.charter import KeyCharter
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from coldcred.record import Record
 from hsm import cryptoki, messages
-from hsm.errors import HsmError, Reaction, TokenFault
+from hsm.errors import CharterRefused, HsmError, Reaction, TokenFault
 from hsm.frames import Channel, ChannelClosed, ChannelError
 from hsm.guard import GuardedKeys
 from hsm.keystore import KeyOrder
@@ -109,12 +110,12 @@ class Worker:
         return messages.write_inventory(self._keys.inventory())
 
     def _generate(self, record: Record) -> Json:
-        order = KeyOrder(messages.binary(record.value("key_id")), charters.parse(record.value("charter")))
+        order = KeyOrder(messages.binary(record.value("key_id")), _charter(record))
         record.done()
         return self._keys.generate(order).jwk()
 
     def _admit(self, record: Record) -> Json:
-        key_id, charter = messages.binary(record.value("key_id")), charters.parse(record.value("charter"))
+        key_id, charter = messages.binary(record.value("key_id")), _charter(record)
         public, memory = PublicKey.from_jwk(record.value("public")), messages.read_memory(record.record("memory"))
         record.done()
         self._keys.admit(key_id, charter, public, memory)
@@ -146,6 +147,13 @@ class Worker:
         record.done()
         so_pin, pin = self._channel.receive_secret(), self._channel.receive_secret()
         return messages.write_token(cryptoki.initialise_token(path, label, so_pin, pin))
+
+
+def _charter(record: Record) -> KeyCharter:
+    try:
+        return charters.parse(record.value("charter"))
+    except Malformed as error:
+        raise CharterRefused(str(error)) from error
 
 
 def lock_down() -> None:

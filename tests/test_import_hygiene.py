@@ -112,7 +112,8 @@ def test_decisions_load_nothing_that_acts(loaded: Loaded) -> None:
     for module in EVERY_MODULE:
         if under(module, "appliance.nouns", "appliance.authority", "appliance.policy"):
             # TUF metadata is made here as values; its key library loads subprocess, for signers we never use.
-            values = {"tuf", "subprocess"} if under(module, "appliance.nouns.bundles", "appliance.nouns.trust") else set()
+            makes_metadata = under(module, "appliance.nouns.bundles", "appliance.nouns.trust")
+            values = {"tuf", "subprocess"} if makes_metadata else set()
             assert not touching(loaded[module], acting - values), module
 
 

@@ -59,7 +59,9 @@ Data goes to standard output, talk to standard error. Secrets come from the term
 `coldcredctl --home HOME --as alice.operator --passphrase-fd 3 status 3<passphrase`."""
 
 
-@click.command(cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option(
     "--home", type=click.Path(path_type=Path), default=DEFAULT_HOME, show_default=True, help="The appliance's folder."
 )

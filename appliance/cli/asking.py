@@ -30,6 +30,12 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 SHORT_ID = 12
 
 
+class OutputLostError(Exception):
+    """An act was carried out and what it gave, which is given once, could not be written."""
+
+    id = "output-lost"
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a command is asked for: where its request file is, approvals brought along, and its life in seconds."""
@@ -77,6 +83,8 @@ class Asking:
 
 def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     """Ask for an act and say what became of it; the exit code is 0 done, 3 waiting, or that of the refusal."""
+    for path in filter(None, asking.paths.values()):
+        output.check_writable(path)
     approvals = [read_document(path) for path in manner.approvals]
     again = manner.request is not None and manner.request.exists()
     client = session.client(signs=not again)
@@ -104,7 +112,10 @@ def conclude(
     written: dict[str, Json] = {}
     for name, body in outcome.files.items():
         if (path := paths.get(name)) is not None:
-            output.write_file(path, body)
+            try:
+                output.write_file(path, body)
+            except OSError as error:
+                raise OutputLostError(f"{path}: {error.strerror}") from error
             output.talk(f"wrote {path}")
             written[name] = str(path)
         else:

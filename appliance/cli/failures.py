@@ -23,7 +23,7 @@ _STORAGE = frozenset(
         "home-missing", "home-version", "home-in-use", "home-unreadable", "home-read-only", "settings-invalid",
         "founding-invalid", "other-home", "log-damaged", "disk-full", "storage-fault", "clock-behind-log",
         "clock-fault", "socket-in-use", "not-serving", "connection-lost", "not-understood", "file",
-        "log-rejected", "tables-differ", "defect",
+        "log-rejected", "tables-differ", "defect", "output-lost",
     }
 )  # fmt: skip
 _MISUSE = frozenset({"misuse", "identity-missing", "no-terminal", "secret-descriptor"})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -10,7 +11,7 @@ from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.session import SOCKET, Session
-from appliance.client import Client, SocketTransport
+from appliance.client import SocketTransport
 from coldcred.acts import Act
 from coldcred.canonical import Json, dumps
 from coldcred.errors import LogReason, LogRejected
@@ -69,13 +70,20 @@ def verify(session: Session) -> Exit:
         facts = verify_log(session.home)
     else:
         served.close()
-        facts = _verify_served(session.client())
+        facts = verify_served(session.client())
     output.data(facts, output.facts(facts))
     return Exit.DONE
 
 
-def _verify_served(client: Client) -> dict[str, Json]:
-    """Read every entry of a running appliance and hold it to the size and root that it reports."""
+class Reading(Protocol):
+    """What `verify_served` needs of a client."""
+
+    def read(self, name: str, **arguments: str) -> Json:
+        """Read a named view."""
+
+
+def verify_served(client: Reading) -> dict[str, Json]:
+    """Hold every entry of a running appliance to the size and root that it reports; raises `LogRejected`."""
     status = Record.of(client.read("status"), "status")
     size, root = status.integer("entries"), status.text("root")
     frontier = Frontier().extend(entry.leaf for entry in verify_chain(_bodies(client, size)))
@@ -86,7 +94,7 @@ def _verify_served(client: Client) -> dict[str, Json]:
     return {"verdict": "intact", "entries": size, "root": root}
 
 
-def _bodies(client: Client, size: int) -> Iterator[bytes]:
+def _bodies(client: Reading, size: int) -> Iterator[bytes]:
     for first in range(0, size, PAGE):
         page = client.read("entries", **{"from": str(first), "limit": str(min(PAGE, size - first))})
         for entry in page if isinstance(page, list) else ():

@@ -191,6 +191,9 @@ _BY_STATE = {
     "nothing was signed, and the PIN is not tried again": {
         "pin-incorrect": ("the PIN is wrong", "try again with care: tokens count"),
     },
+    "the act was carried out and is in the log; its file is lost": {
+        "output-lost": ("what was made could not be written", "make room, ask anew, and revoke the lost credential"),
+    },
     "the record stands in the log; files are not kept": {
         "told-once": ("this was done before, and its file was given then", "ask anew with a new request"),
     },

@@ -97,6 +97,12 @@ def moment(time: int) -> str:
         return str(time)
 
 
+def check_writable(path: Path) -> None:
+    """See that a file can be put at `path` before anything is done that it is to hold; raises `OSError`."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        pass
+
+
 def write_file(path: Path, body: bytes, mode: int = 0o600, *, replace: bool = True) -> None:
     """Put a file in place whole and durable: written beside, synced, renamed, the folder synced. Raises `OSError`.
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from coldcred.command import document_id
 from coldcred.credential import Kind, parse_claims
 from coldcred.jose import Typ, parse_unverified
-from tests.support.founded import AUDIENCE, EXAMPLE, SITE, WORKLOAD, Plant
+from tests.support.commandline import CTL, run
+from tests.support.founded import AUDIENCE, EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant
 
 TWO = "orders-two"
 
@@ -111,6 +113,17 @@ def test_two_people_and_the_same_line_again(served: Plant, careful: str, tmp_pat
     out.unlink()
     third = served.ctl(*line)
     assert (third.code, third.json["error"], out.exists()) == (1, "told-once", False)
+
+
+def test_a_waiting_request_is_kept_where_it_was_asked(served: Plant, careful: str, tmp_path: Path) -> None:
+    """Without --request the request file lies in the working folder, named by its id, and its name is the data."""
+    key = ("--as", served.people / "alice.operator")
+    line = [*CTL, "--home", served.home, *key, *two(careful)]
+    ended = run(line, secrets={"--passphrase-fd": PASSPHRASE}, cwd=tmp_path)
+    assert ended.code == 3
+    (kept,) = tmp_path.iterdir()
+    assert ended.out.strip() == kept.name
+    assert kept.name == f"request-{document_id(parse_unverified(kept.read_text().strip()))[:12]}.jws"
 
 
 def test_an_approval_may_be_carried(served: Plant, careful: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Bad input at the front: each fault has an id, four lines for people, an exit code, and leaves things as they were."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -159,9 +160,30 @@ def test_a_stranger(served: Plant, alone: Plant) -> None:
 
 
 def test_a_folder_that_cannot_be_written(served: Plant, tmp_path: Path) -> None:
-    """A token that cannot be written is exit 5; it is recorded as issued, and a new one is to be asked for."""
-    ended = served.issue("--out", tmp_path / "nowhere" / "credential.jwt", "--json")
-    refused(ended, 5, "file")
+    """Where the token could not be written nothing is asked for, so nothing was issued."""
+    before = served.done("status", "--json", who="carol").json["live_credentials"]
+    refused(served.issue("--out", tmp_path / "nowhere" / "credential.jwt", "--json"), 5, "file")
+    assert served.done("status", "--json", who="carol").json["live_credentials"] == before
+
+
+def test_a_full_disk(copy: Plant) -> None:
+    """On a disk without room nothing is done that cannot be logged, and the log stays whole."""
+    small = copy.home.with_name("small")
+    small.mkdir()
+    words = f"--home {small}/home --as {copy.people}/carol.operator --passphrase-fd 3 workload list --json"
+    lines = (
+        f"mount -t tmpfs -o size=1m,mode=700 none {small}",
+        f"cp -r {copy.home} {small}/home",
+        f"{{ cat /dev/zero >{small}/filler || true; }} 2>{small}/error",
+        f"{' '.join(CTL)} {words} 3<{copy.people}/carol.operator.passphrase || true",
+        f"rm {small}/filler",
+        f"{' '.join(CTL)} --home {small}/home log verify --json",
+    )
+    ended = run(["unshare", "-rm", "sh", "-c", " && ".join(lines)])
+    full, verified = (json.loads(line) for line in ended.out.splitlines())
+    assert (full["error"], full["exit"]) == ("disk-full", 5)
+    assert verified["verdict"] == "intact"
+    assert "Traceback" not in ended.err
 
 
 def test_descriptors_that_carry_nothing(served: Plant) -> None:

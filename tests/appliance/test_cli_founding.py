@@ -235,12 +235,14 @@ def test_a_missing_public_key_is_named(tmp_path: Path) -> None:
     assert (ended.code, "alice.operator.pub.json" in ended.json["detail"]) == (2, True)
 
 
-def test_one_person_is_called_a_single_operator(alone: Plant) -> None:
+def test_one_person_is_called_a_single_operator(alone: Plant, tmp_path: Path) -> None:
     """A home founded by one person says so on every screen, and takes one person for everything."""
     for verb in (["status"], ["workload", "list"], ["key", "list"], ["log", "show"], ["request", "list"]):
         ended = alone.done(*verb, who="alice")
         assert "SINGLE OPERATOR" in ended.err, verb
     assert "SINGLE OPERATOR" in alone.done("status").err
+    plan = ("--plan", alone.folder / "plan.toml", "--people", alone.people)
+    assert "SINGLE OPERATOR" in alone.done("init", "draft", *plan, "--out", tmp_path / "founding.json").err
     assert alone.done("status", "--json").json["single_operator"] is True
     enrolled = alone.done("workload", "enrol", "spiffe://plant-a.example/line-1/a", "--owner", "alice", who="alice")
     assert "SINGLE OPERATOR" in enrolled.err

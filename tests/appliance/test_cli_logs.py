@@ -3,10 +3,16 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from coldcred.canonical import sha256_hex
+from appliance.cli.logs import verify_served
+from coldcred.canonical import Json, loads, sha256_hex
+from coldcred.errors import LogReason, LogRejected
+from coldcred.log import entry as entries
+from coldcred.log.entry import NO_PREV, Entry
+from coldcred.log.tree import Frontier
 from tests.support.commandline import coldcred
 from tests.support.founded import SITE, WORKLOAD, Plant, submit_trust
 
@@ -26,6 +32,53 @@ def test_a_served_log_is_verified_through_the_socket(served: Plant) -> None:
     found = served.done("log", "verify", "--json", who="carol").json
     assert found["verdict"] == "intact"
     assert found["entries"] > 20
+
+
+def _three() -> list[Entry]:
+    found: list[Entry] = []
+    for seq in range(3):
+        found.append(entries.write(seq, 1_795_000_000, found[-1].digest if found else NO_PREV, {"type": "started"}))
+    return found
+
+
+ROOT_OF_THREE = Frontier().extend(entry.leaf for entry in _three()).root().hex()
+
+
+@pytest.mark.parametrize(
+    ("size", "root", "seq", "reason"),
+    [
+        (3, ROOT_OF_THREE, None, None),
+        (4, ROOT_OF_THREE, None, LogReason.INCOMPLETE),
+        (3, "00" * 32, None, LogReason.WRONG_ROOT),
+        (3, ROOT_OF_THREE, 1, LogReason.BROKEN_CHAIN),
+    ],
+)
+def test_a_server_that_lies_is_found(size: int, root: str, seq: int | None, reason: LogReason | None) -> None:
+    """Entries that are too few, of another root, or not linked are not believed, whoever serves them."""
+    served = _Lying(size, root, seq)
+    if reason is None:
+        assert verify_served(served)["verdict"] == "intact"
+        return
+    with pytest.raises(LogRejected) as refused:
+        verify_served(served)
+    assert refused.value.reason is reason
+
+
+class _Lying:
+    """A reading that reports a size and root, and gives three entries, one of them changed where told."""
+
+    def __init__(self, size: int, root: str, changed: int | None) -> None:
+        self._status: dict[str, Json] = {"entries": size, "root": root}
+        self._entries = [loads(entry.body) for entry in _three()]
+        if changed is not None:
+            self._entries[changed] = {**cast("dict[str, Json]", self._entries[changed]), "time": 1_795_000_001}
+
+    def read(self, name: str, **arguments: str) -> Json:
+        """Give the view."""
+        if name == "status":
+            return self._status
+        first = int(arguments["from"])
+        return self._entries[first : first + int(arguments["limit"])]
 
 
 def test_an_export_verifies_elsewhere(served: Plant, tmp_path: Path) -> None:
@@ -97,15 +150,16 @@ def test_a_served_home_is_not_rebuilt(served: Plant) -> None:
 
 
 def test_a_new_plan_follows_the_one_before(stopped: Plant, tmp_path: Path) -> None:
-    """Custodians sign again: the root stays as sites hold it, and the next bundle is number two."""
+    """Custodians sign again: the root stays as sites hold it, and the site's next bundle has the next number."""
     folder = tmp_path / "second"
     folder.mkdir()
     second = Plant(folder, stopped.home)
     (folder / "people").symlink_to(stopped.people)
     with second.serving():
+        before = {site["name"]: site["bundle"] for site in second.done("site", "list", "--json", who="carol").json}
         submit_trust(second, ("bob", "carol"))
         made = second.done("bundle", "create", "--site", SITE, "--out", folder / "bundle", "--json", who="alice")
-    assert made.json["result"]["sequence"] == 2
+    assert made.json["result"]["sequence"] == before[SITE] + 1
     assert (folder / "root.json").read_bytes() == (stopped.folder / "root.json").read_bytes()
 
 
@@ -121,11 +175,9 @@ def test_custodians_are_counted(served: Plant, tmp_path: Path) -> None:
     wrong = served.ctl("trust", "submit", folder, one, operator, "--json", who="alice")
     assert (wrong.code, wrong.json["error"]) == (1, "not-a-custodian")
     plan = folder / "targets" / "trust" / "plan.json"
-    plan.write_bytes(plan.read_bytes().replace(b'"win":', b'"Win":'))
-    for name in ("plan", "sites"):
-        (folder / "targets" / "trust" / f"{name}.json").touch()
+    plan.write_bytes(plan.read_bytes().replace(b'"exp":1', b'"exp":2'))
     changed = served.ctl("trust", "sign", folder, "--out", tmp_path / "x", "--json", who="bob.custodian")
-    assert (changed.code, changed.json["error"]) == (1, "malformed")
+    assert (changed.code, changed.json["error"], "plan.json" in changed.json["detail"]) == (1, "malformed", True)
 
 
 def test_prepared_files_are_not_written_over(served: Plant, tmp_path: Path) -> None:

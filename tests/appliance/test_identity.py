@@ -104,18 +104,17 @@ def test_a_wrong_passphrase_is_said_to_be_wrong(key: Path) -> None:
     assert fault(key, asking(b"")) is IdentityFault.NOT_OPENED
 
 
-def test_the_passphrase_is_wiped(key: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secret", [PASSPHRASE, b"a wrong passphrase", b"weak"])
+def test_the_passphrase_is_wiped(key: Path, tmp_path: Path, secret: bytes) -> None:
     """The array that held a passphrase holds zeros afterwards, opened or not, made or refused."""
-    for secret, use in (
-        (PASSPHRASE, lambda ask: Identity.load(key, ask)),
-        (b"a wrong passphrase", lambda ask: Identity.load(key, ask)),
-        (PASSPHRASE, lambda ask: keygen(tmp_path / "other", ask)),
-        (b"weak", lambda ask: keygen(tmp_path / "third", ask)),
-    ):
-        held = bytearray(secret)
-        with suppress(IdentityError):
-            use(lambda held=held: held)  # type: ignore[misc]
-        assert held == bytes(len(secret))
+    held = bytearray(secret)
+    with suppress(IdentityError):
+        Identity.load(key, lambda: held)
+    assert held == bytes(len(secret))
+    held[:] = secret
+    with suppress(IdentityError):
+        keygen(tmp_path / "other", lambda: held)
+    assert held == bytes(len(secret))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])

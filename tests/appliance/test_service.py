@@ -12,7 +12,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from appliance.identity import Identity
 from appliance.outcome import State
 from appliance.service.app import MAX_BODY, application
 from appliance.service.connection import REQUEST_SECONDS, peer_uid
+from appliance.service.serving import MAX_CONNECTIONS
 from appliance.sockets import connect, listen
 from coldcred.acts import Act
 from coldcred.canonical import Json
@@ -145,7 +147,8 @@ def test_a_body_that_is_too_large_is_not_taken(served: Plant) -> None:
 
 
 def test_a_head_without_end_is_cut_off(served: Plant) -> None:
-    """Headers beyond the limit end the connection without an answer."""
+    """Headers beyond the limit end the connection at once and without an answer."""
+    began = time.monotonic()
     with raw(served) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):  # noqa: PT012 - at any of these
         connection.sendall(b"GET /v1/appliance HTTP/1.1\r\n")
         for _ in range(1000):
@@ -153,6 +156,7 @@ def test_a_head_without_end_is_cut_off(served: Plant) -> None:
             time.sleep(0)
         if connection.recv(1) == b"":
             raise ConnectionResetError
+    assert time.monotonic() - began < REQUEST_SECONDS / 2
 
 
 def test_slow_clients_are_cut_off_and_harm_nobody(served: Plant, alice: Identity) -> None:
@@ -174,10 +178,11 @@ def test_slow_clients_are_cut_off_and_harm_nobody(served: Plant, alice: Identity
 
 
 def _ended(connection: socket.socket) -> bool:
-    try:
-        return connection.recv(65536) == b""
-    except ConnectionResetError:
-        return True
+    """Wait until the other side ends a connection, whatever it still had to say."""
+    with suppress(ConnectionResetError):
+        while connection.recv(65536):
+            pass
+    return True
 
 
 def test_reading_dies_with_its_connection(served: Plant, alice: Identity) -> None:
@@ -223,6 +228,25 @@ def test_many_clients_are_served_at_once(served: Plant, alice: Identity) -> None
         thread.join()
     assert len(found) == 20
     assert all(people == found[0] for people in found)
+
+
+def test_too_many_connections_are_turned_away(served: Plant) -> None:
+    """Beyond the limit a client hears that the server is busy, and is served once others have gone."""
+    with ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            stack.enter_context(raw(served))
+        with pytest.raises(ClientError) as refused, client(served, None):
+            pass
+        assert refused.value.fault is ClientFault.BUSY
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            with client(served, None):
+                break
+        except ClientError:
+            time.sleep(0.05)
+    else:
+        pytest.fail("the server stayed busy")
 
 
 def test_a_command_sent_twice_is_carried_out_once(served: Plant, alice: Identity) -> None:
@@ -324,6 +348,18 @@ def test_no_core_is_dumped(plant: Plant, tmp_path: Path) -> None:
         limits = Path(f"/proc/{server.pid}/limits").read_text()
         assert next(line for line in limits.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
         assert Path(f"/proc/{server.pid}/mem").stat().st_uid == 0
+
+
+def test_a_killed_worker_costs_one_batch(plant: Plant, tmp_path: Path) -> None:
+    """When the process with the HSM dies, a new one logs in with the PIN that is kept, and issuing goes on."""
+    with plant.copy_home(tmp_path / "home").serving() as server:
+        copy = replace(plant, home=tmp_path / "home")
+        assert copy.issue().code == 0
+        (worker,) = _children(server.pid)
+        os.kill(worker, signal.SIGKILL)
+        codes = [copy.issue().code for _ in range(2)]
+        assert codes in ([0, 0], [4, 0])
+        assert _children(server.pid) != [worker]
 
 
 class _Broken:

@@ -80,6 +80,41 @@ def _result_for_another_site(world: LogWorld) -> int:
     return _result(world, site="line-2")
 
 
+@BROKEN.by(LogReason.MALFORMED, "A result has a member that this reader does not know.")
+def _result_with_more(world: LogWorld) -> int:
+    return _result(world, note="")
+
+
+@BROKEN.by(LogReason.MALFORMED, "A status reference has a member that this reader does not know.")
+def _status_with_more(world: LogWorld) -> int:
+    return _result(world, status={"idx": 1, "uri": f"{plant.ISSUER}/status/line-1/1", "note": ""})
+
+
+def _revoked(world: LogWorld, **changes: Json) -> int:
+    """Revoke a credential that was issued, with something else in the result."""
+    issued = world.issue()
+    world.settle()
+    args: dict[str, Json] = {"credential": f"credential-{issued:012d}", "reason": "lost"}
+    asking = world.command("bob", Act.CREDENTIAL_REVOKE, args)
+    result: dict[str, Json] = {"credential": args["credential"], "exp": 1, "log": issued, **changes}
+    return world.asked("credential.revoked", asking, args, result)
+
+
+@BROKEN.by(LogReason.MALFORMED, "The result of a revocation has a member that this reader does not know.")
+def _revocation_with_more(world: LogWorld) -> int:
+    return _revoked(world, note="")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The result of a revocation names another credential.")
+def _revocation_of_another(world: LogWorld) -> int:
+    return _revoked(world, credential="credential-000000000000")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential is revoked that no entry before this one can have issued.")
+def _revocation_of_what_comes_later(world: LogWorld) -> int:
+    return _revoked(world, log=world.head.size + 2)
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "The person asked to revoke another credential.")
 def _another_credential_revoked(world: LogWorld) -> int:
     issued = world.issue()
@@ -94,6 +129,14 @@ def _another_workload_enrolled(world: LogWorld) -> int:
     asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
     asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
     members: dict[str, Json] = {"workload": {**asked, "owner": "bob"}}
+    return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
+
+
+@BROKEN.by(LogReason.MALFORMED, "A workload is enrolled with a member that nobody asked for.")
+def _workload_with_more(world: LogWorld) -> int:
+    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
+    members: dict[str, Json] = {"workload": {**asked, "admin": True}}
     return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
 
 
@@ -144,27 +187,96 @@ def _trust_without_its_files(world: LogWorld) -> int:
     return seq
 
 
-def _bundle(world: LogWorld, **args: Json) -> int:
-    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1", **args})
-    return step(world, lambda: world.bundle(1, asking))
-
-
 @BROKEN.by(LogReason.BAD_COMMAND, "The bundle is for another site than the person signed for.")
 def _bundle_for_another_site(world: LogWorld) -> int:
-    return _bundle(world, site="line-2")
+    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-2"})
+    return step(world, lambda: world.begin_bundle(1, asking))
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "A bundle's number that was begun is never used again.")
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle's number that was begun is used again, by another command.")
 def _bundle_number_used_twice(world: LogWorld) -> int:
-    world.bundle(1)
-    return _bundle(world)
+    world.begin_bundle(1)
+    world.settle()
+    return step(world, lambda: world.begin_bundle(1))
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "A bundle is created only after its status lists were signed.")
-def _bundle_that_was_not_begun(world: LogWorld) -> int:
-    members: dict[str, Json] = {"site": "line-1", "sequence": 1, "lists": ["https://a.example/1"], "issued_at": 1}
-    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
-    return world.asked("bundle.created", asking, {**members, "end": 2, "signs": world.signs("bundle", b"site")}, {})
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle ends before it is issued.")
+def _bundle_that_ends_before_it_begins(world: LogWorld) -> int:
+    return step(world, lambda: world.begin_bundle(1, end=world.time))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A role is signed for a bundle that was not begun.")
+def _role_of_no_bundle(world: LogWorld) -> int:
+    asking, facts = world.begin_bundle(1)
+    world.settle()
+    return step(world, lambda: world.sign_role((asking, {**facts, "sequence": 2}), "site"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A role is signed for a bundle that another command began.")
+def _role_of_anothers_bundle(world: LogWorld) -> int:
+    _, facts = world.begin_bundle(1)
+    world.settle()
+    other = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
+    return step(world, lambda: world.sign_role((other, facts), "site"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A role is signed before the one that it names.")
+def _role_out_of_turn(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    return step(world, lambda: world.sign_role(making, "snapshot"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A role is signed a second time.")
+def _role_signed_twice(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    world.sign_role(making, "site")
+    return step(world, lambda: world.sign_role(making, "site"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A role is signed for another site than the bundle's.")
+def _role_for_another_site(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    return step(world, lambda: world.sign_role(making, "site", site="line-2"))
+
+
+@BROKEN.by(LogReason.MALFORMED, "Two roles are signed in one entry.")
+def _roles_together(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    return step(world, lambda: world.sign_role(making, "site", signs=world.signs("bundle", b"one", b"two")))
+
+
+def _made(world: LogWorld, **changes: Json) -> int:
+    """Create a bundle whose roles are signed, with something else about it."""
+    making = world.begin_bundle(1)
+    world.sign_role(making, "site")
+    world.sign_role(making, "snapshot")
+    return step(world, lambda: world.create_bundle(making, **changes))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle is created before its roles are signed.")
+def _bundle_without_its_roles(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    return step(world, lambda: world.create_bundle(making))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle is created with another end than it was begun with.")
+def _bundle_with_another_end(world: LogWorld) -> int:
+    return _made(world, end=world.time + 2 * plant.DAY)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle is created with status lists that were not signed.")
+def _bundle_with_other_lists(world: LogWorld) -> int:
+    return _made(world, lists=["https://issuer.plant-a.example/status/line-1/2"])
+
+
+@BROKEN.by(LogReason.MALFORMED, "The result of a bundle has a member that this reader does not know.")
+def _bundle_with_more_result(world: LogWorld) -> int:
+    return _made(world, result={"site": "line-1", "sequence": 1, "end": world.time + plant.DAY, "note": ""})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What the requester is told is another bundle.")
+def _bundle_with_another_result(world: LogWorld) -> int:
+    return _made(world, result={"site": "line-1", "sequence": 2, "end": 3})
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "An export's entry says how far the export reaches at least.")

@@ -2,8 +2,13 @@
 
 import io
 import random
+import re
+import shutil
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +114,19 @@ def test_the_anchors_own_checkpoint_counts_where_it_lies_inside(logged: LogWorld
     assert refused(export, Anchor(vkey(), None, unsigned)) == (LogReason.UNKNOWN_SIGNER, None)
 
 
+def test_a_second_verifier_needs_nothing_of_ours(export: bytes, tmp_path: Path) -> None:
+    """An auditor's own program of under 300 lines, copied elsewhere, comes to the same verdict (L7)."""
+    source = Path(independent.__file__)
+    copied = shutil.copy(source, tmp_path / "verifier.py")
+    assert len(source.read_text().splitlines()) < 300
+    assert not re.search(r"^\s*(import|from) (coldcred|appliance|hsm|tests)", source.read_text(), re.MULTILINE)
+    for data, verdict in ((export, "intact\n"), (export[:-1], "not intact: 'founding.json'\n")):
+        (tmp_path / "log.export").write_bytes(data)
+        command = [sys.executable, "-I", copied, tmp_path / "log.export", vkey().format()]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (run.stdout, run.stderr) == (verdict, "")
+
+
 # --- checkpoints kept outside
 
 
@@ -163,6 +181,10 @@ def test_a_kept_checkpoint_may_come_inside_an_export_or_a_bundle(logged: LogWorl
 # --- what stands beside the entries
 
 
+def _about(logged: LogWorld) -> dict[str, Json]:
+    return {"v": 1, "appliance": logged.founded.appliance_id, "size": len(logged.bodies), "vkey": vkey().format()}
+
+
 def _other(logged: LogWorld) -> dict[str, bytes]:
     """Give bodies that do not belong in this export, each well-formed in itself."""
     size, key = len(logged.bodies), vkey()
@@ -172,6 +194,8 @@ def _other(logged: LogWorld) -> dict[str, bytes]:
         "about of another size": about(logged.founded.appliance_id, size - 1, key),
         "about of another log key": about(logged.founded.appliance_id, size, VerifierKey(ORIGIN, stranger.public)),
         "about of a later version": dumps({"v": 2, "appliance": "0" * 64, "size": 1, "vkey": key.format()}),
+        "about with more": dumps({**_about(logged), "note": ""}),
+        "about without its size": dumps({"v": 1, "appliance": logged.founded.appliance_id, "vkey": key.format()}),
         "about that is not canonical": logged.files()["about.json"] + b" ",
         "founding of another appliance": dumps(plant.members()),
         "founding that is none": b"{}",

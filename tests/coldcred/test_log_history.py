@@ -141,9 +141,13 @@ def _credential_by_the_status_key(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.WRONG_KEY, "A status list is to be signed with the key for tokens.")
 def _status_list_by_the_token_key(world: LogWorld) -> int:
-    members: dict[str, Json] = {"site": "line-1", "sequence": 1, "lists": ["https://a.example/1"], "issued_at": 1}
-    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
-    return world.asked("bundle.begun", asking, {**members, "end": 2, "signs": world.signs("tokens", b"list")})
+    return step(world, lambda: world.begin_bundle(1, signs=world.signs("tokens", b"list")))
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A bundle's role is to be signed with the key for status lists.")
+def _role_by_the_status_key(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    return step(world, lambda: world.sign_role(making, "site", signs=world.signs("status", b"site")))
 
 
 @BROKEN.by(LogReason.WRONG_KEY, "A checkpoint is to be signed with the bundle key.")
@@ -260,6 +264,11 @@ def _unknown_type(world: LogWorld) -> int:
     return world.append({"type": "operator.added", "person": "mallory"})
 
 
+@BROKEN.by(LogReason.MALFORMED, "A signed command is carried out as an event that this reader does not know.")
+def _unknown_deed(world: LogWorld) -> int:
+    return world.asked("operator.added", world.command("carol", Act.READ_OPEN, {}), {}, {})
+
+
 @BROKEN.by(LogReason.MALFORMED, "A clock reset is no event of this version, though the chain lets its time go back.")
 def _unknown_clock_reset(world: LogWorld) -> int:
     return step(world, lambda: world.append({"type": "clock.reset"}, after=-3600))
@@ -286,6 +295,11 @@ def _signature_where_none_belongs(world: LogWorld) -> int:
 @BROKEN.by(LogReason.MALFORMED, "An event that ends a command has no result.")
 def _no_result(world: LogWorld) -> int:
     return world.asked("reading.opened", world.command("carol", Act.READ_OPEN, {}), {})
+
+
+@BROKEN.by(LogReason.MALFORMED, "An announced signature has a member that this reader does not know.")
+def _signature_with_more(world: LogWorld) -> int:
+    return world.issue(signs=[{"kid": world.kid("tokens"), "sha256": "0" * 64, "note": ""}])
 
 
 @BROKEN.by(LogReason.MALFORMED, "A credential announces two signatures.")
@@ -348,6 +362,12 @@ def _founders_of_another(world: LogWorld) -> int:
     return 0
 
 
+@BROKEN.by(LogReason.MISSING_BLOB, "The founding is not among the blobs that its entry names.")
+def _founding_without_bytes(world: LogWorld) -> int:
+    del world.blobs[world.founded.appliance_id]
+    return 0
+
+
 @BROKEN.by(LogReason.MISSING_BLOB, "A founder's signature is named and not there.")
 def _founder_without_bytes(world: LogWorld) -> int:
     _become(world, LogWorld.begin(signatures=["0" * 64]))
@@ -376,7 +396,7 @@ def test_a_day_of_everything_is_believed(begun: LogWorld) -> None:
         "trust.submitted", "bundle.begun", "bundle.signed", "bundle.created", "log.exported", "reading.opened",
     }  # fmt: skip
     assert (report.counts["key.done"], report.counts["credential.issued"]) == (4, 2)
-    assert report.outcomes == {"signed": 6, "failed": 1}
+    assert report.outcomes == {"signed": 8, "failed": 1}
     assert report.open_intents == ()
 
 
@@ -478,29 +498,26 @@ def test_an_old_command_may_be_refused_again(begun: LogWorld) -> None:
     assert refusal(world) == (LogReason.BAD_COMMAND, seq)
 
 
-def test_two_bundles_of_one_site_may_be_under_way_at_once(begun: LogWorld) -> None:
+def test_two_bundles_may_be_under_way_at_once(begun: LogWorld) -> None:
     """Two officers ask in one moment: both bundles begin before the first one is created."""
     world = begun.copy()
-    members: dict[str, Json] = {"site": "line-1", "lists": ["https://a.example/1"], "issued_at": 1, "end": 2}
-    askings = [world.command(person, Act.BUNDLE_CREATE, {"site": "line-1"}) for person in ("alice", "bob")]
-    for sequence, asking in enumerate(askings, 1):
-        signs = world.signs("status", b"list")
-        world.asked("bundle.begun", asking, {**members, "sequence": sequence, "signs": signs})
-    world.settle()
-    for sequence, asking in enumerate(askings, 1):
-        signs = world.signs("bundle", b"site", b"snapshot", b"timestamp")
-        world.asked("bundle.created", asking, {**members, "sequence": sequence, "signs": signs}, {})
+    made = [
+        world.begin_bundle(number, world.command(person, Act.BUNDLE_CREATE, {"site": "line-1"}))
+        for number, person in enumerate(("alice", "bob"), 1)
+    ]
+    for role in ("site", "snapshot"):
+        for making in made:
+            world.settle().sign_role(making, role)
+    for making in made:
+        world.settle().create_bundle(making)
     assert verified(world).counts["bundle.created"] == 2
 
 
-def test_a_failed_bundle_may_be_begun_again(begun: LogWorld) -> None:
-    """A status list that the HSM did not sign ends nothing: the next number is begun, by the same command even."""
+def test_a_bundle_that_failed_gives_up_its_number(begun: LogWorld) -> None:
+    """When the HSM did not sign the status list, the next bundle has the next number."""
     world = begun.copy()
-    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
-    members: dict[str, Json] = {"site": "line-1", "sequence": 1, "lists": ["https://a.example/1"], "issued_at": 1}
-    begun_at = world.asked("bundle.begun", asking, {**members, "end": 2, "signs": world.signs("status", b"list")})
-    world.settle(failed=[begun_at])
-    world.bundle(2, asking)
+    failed = step(world, lambda: world.begin_bundle(1))
+    world.settle(failed=[failed]).bundle(2)
     assert verified(world).counts["bundle.begun"] == 2
 
 

@@ -279,6 +279,13 @@ def _approval_that_had_ended(world: LogWorld) -> int:
     return step(world, lambda: world.count("bob", asking, token))
 
 
+@BROKEN.by(LogReason.BAD_COMMAND, "A request is approved 120 s or more after its own end, by a fresh approval.")
+def _approval_of_what_had_ended(world: LogWorld) -> int:
+    asking = world.wait(world.command("alice", Act.SITE_ADD, {}))
+    world.time += 2 * 3600
+    return step(world, lambda: world.approve("bob", asking))
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "The entry says that bob approved another request than he did.")
 def _approval_moved_to_another_request(world: LogWorld) -> int:
     first = world.wait(world.command("alice", Act.SITE_ADD, {}))

@@ -1,6 +1,7 @@
 """Reading a trust store: what is there is what was applied, or it is refused by name."""
 
 import dataclasses
+import itertools
 import os
 import shutil
 import warnings
@@ -204,7 +205,9 @@ def test_a_huge_file_is_not_read(copy: Path) -> None:
         good = path.read_bytes()
         with path.open("wb") as file:
             file.truncate(10 * 2**30)
-        assert refused(copy)[0] is Reason.TRUST_DAMAGED
+        reason, detail = refused(copy)
+        assert reason is Reason.TRUST_DAMAGED
+        assert "10737418240 bytes where at most" in detail
         path.write_bytes(good)
 
 
@@ -269,6 +272,15 @@ def test_a_reader_sees_one_generation_or_the_next(world: World, copy: Path, monk
     monkeypatch.setattr(generation, "parse_manifest", meddle)
     found = TrustStore.open(copy)
     assert (found.generation, found.times.sequence) == (4, 4)
+
+
+def test_a_reader_does_not_run_after_a_writer_for_ever(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that changes at each look is damage after a few."""
+    numbers = itertools.count(2)
+    monkeypatch.setattr(generation, "current", lambda _: next(numbers))
+    reason, detail = refused(copy)
+    assert reason is Reason.TRUST_DAMAGED
+    assert "faster" in detail
 
 
 # What the files say

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commandline import CTL, Ended, coldcred, run
+from tests.support.commandline import COLDCRED, CTL, Ended, coldcred, run
 from tests.support.tree import ROOT
 
 AUDIENCE = "https://orders.plant-a.example"
@@ -126,17 +126,22 @@ def test_it_takes_half_a_minute_at_most(demo: tuple[Path, str]) -> None:
     assert seconds <= SECONDS * max(1.0, os.getloadavg()[0])
 
 
-def test_the_readme_tells_the_truth(demo: tuple[Path, str]) -> None:
-    """Both verifying commands of README.txt do what it says, run as they stand there."""
+def test_the_readme_tells_the_truth(demo: tuple[Path, str], tmp_path: Path) -> None:
+    """The commands of README.txt do what it says, run by a shell as they stand there."""
     folder, _ = demo
-    commands = [
-        line.strip() for line in (folder / "README.txt").read_text().splitlines() if line.startswith("  coldcred ")
-    ]
-    assert len(commands) == 2
-    for command in commands:
-        words = command.split()
-        ended = run([*CTL[:3], "coldcred", *words[1:]], cwd=folder.parent)
+    text = (folder / "README.txt").read_text().replace("\\\n", " ")
+    verify_it, verify_log, serve, issue = (line.strip() for line in text.splitlines() if line.startswith("  coldcred"))
+    for command, words in (("coldcred", COLDCRED), ("coldcredctl", CTL)):
+        script = tmp_path / command
+        script.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
+        script.chmod(0o755)
+    wait = f"until [ -S {folder}/home/operator.sock ]; do sleep 0.1; done"
+    served = f"{serve} & server=$!; {wait}; {issue}; code=$?; kill $server; wait $server; exit $code"
+    for line in (verify_it, verify_log):
+        ended = run(["sh", "-c", f"PATH={tmp_path}:$PATH; {line}"], cwd=folder.parent)
         assert ended.code == 0, ended
+    issued = run(["sh", "-c", f"PATH={tmp_path}:$PATH; {served}"], cwd=folder.parent)
+    assert (issued.code, issued.out.count(".")) == (0, 2)
 
 
 def test_the_appliance_goes_on(demo: tuple[Path, str]) -> None:

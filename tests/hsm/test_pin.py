@@ -76,6 +76,47 @@ def test_no_pin_is_no_guess(softhsm: SoftHsm, empty: bool) -> None:  # noqa: FBT
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("pin", [b"1", b"x" * 256, b"x" * 1024, b"\x00" * 8, "p\u00efn".encode("latin-1")])
+def test_a_pin_no_token_takes_is_a_wrong_one(softhsm: SoftHsm, pin: bytes) -> None:
+    """Too short, too long, no text: refused as incorrect, once, and the right one still works."""
+    pins = Pins(pin)
+    store = softhsm.store(pin=pins)
+    for _ in range(3):
+        with pytest.raises(PinIncorrect):
+            store.inventory()
+    assert len(pins.given) == 1
+    store.provide_pin(Pins())
+    store.inventory()
+
+
+def test_a_pin_no_frame_carries_is_not_sent(softhsm: SoftHsm) -> None:
+    """Beyond a kilobyte it is `PinMissing`, its buffer is wiped, and the token's counter is left alone."""
+    pins = Pins(b"x" * 1025)
+    store = softhsm.store(pin=pins)
+    with pytest.raises(PinMissing, match="1025"):
+        store.inventory()
+    assert isinstance(store.sign(KEY, [b"data"])[0], PinMissing)
+    assert [bytes(buffer) for buffer in pins.given] == [bytes(1025)] * 2
+
+
+def test_a_source_that_fails_leaves_no_worker_by_half(softhsm: SoftHsm) -> None:
+    """An exception of the source's own goes to the caller, the worker is ended, and the next call begins afresh."""
+    broken = [True]
+
+    def source() -> bytearray:
+        if broken.pop():
+            broken.append(False)
+            raise OSError("the descriptor is gone")
+        broken.append(False)
+        return bytearray(PIN)
+
+    store = softhsm.store(pin=source)
+    with pytest.raises(OSError, match="descriptor"):
+        store.inventory()
+    assert store.worker_pid is None
+    assert store.inventory().token.label == softhsm.label
+
+
 def test_the_buffer_is_wiped(softhsm: SoftHsm) -> None:
     """After each login, granted or refused, the buffer that held the PIN holds noughts."""
     pins = Pins()

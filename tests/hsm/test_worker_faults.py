@@ -9,12 +9,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from coldcred.charter import Purpose
+from coldcred.charter import Purpose, StatusCharter
+from coldcred.keys import Algorithm
 from hsm.errors import (
     CharterRefused,
     HsmError,
@@ -25,6 +26,7 @@ from hsm.errors import (
     WorkerLost,
     WorkerTimeout,
 )
+from hsm.keystore import KeyOrder
 from hsm.supervisor import WorkerEvent
 from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
 from tests.support.softhsm import SoftHsm, is_dead, kill_worker
@@ -100,8 +102,9 @@ def test_kills_at_any_moment_lose_batches_and_repeat_none(softhsm: SoftHsm) -> N
     def kill_often() -> None:
         while not done.wait(0.13):
             pid = store.worker_pid
-            if pid is not None and not gone(pid):
-                os.kill(pid, signal.SIGKILL)
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_often)
     killer.start()
@@ -117,6 +120,8 @@ def test_kills_at_any_moment_lose_batches_and_repeat_none(softhsm: SoftHsm) -> N
     assert {type(answer) for answer in answers} <= {bytes, WorkerLost}
     assert max(notes_of(notes).values()) == 1
     assert len(good) <= len(notes_of(notes))
+    if store.worker_pid is not None:
+        kill_worker(store)  # the last signal may be on its way
     signatures(store.sign(KEY, [CASES[Purpose.TOKENS].make(1000, public.thumbprint)]))
 
 
@@ -294,7 +299,8 @@ sys.path.append({str(ROOT)!r})
 from pathlib import Path
 from tests.support.softhsm import SoftHsm
 from tests.support.hsm_inputs import CASES, admitted
-from coldcred.charter import Purpose
+from coldcred.charter import Purpose, StatusCharter
+from coldcred.keys import Algorithm
 softhsm = SoftHsm(Path({str(softhsm.folder)!r}))
 store, _ = softhsm.spied_store(*{orders!r}, timeout=60)
 public = admitted(store)
@@ -397,3 +403,14 @@ def test_a_token_fault_names_the_return_code(softhsm: SoftHsm) -> None:
     assert isinstance(answer, TokenFault)
     assert answer.ckr == "CKR_DEVICE_ERROR"
     assert "CKR_DEVICE_ERROR" in str(answer)
+
+
+def test_a_charter_that_cannot_be_read_is_refused(softhsm: SoftHsm) -> None:
+    """A charter built by hand that no reader takes is refused by name; the worker stays and makes no key."""
+    store = softhsm.store()
+    store.inventory()
+    pid = store.worker_pid
+    with pytest.raises(CharterRefused, match="https URI"):
+        store.generate(KeyOrder(KEY, StatusCharter(Algorithm.ES256, "not a uri")))
+    assert store.worker_pid == pid
+    assert store.inventory().keys == ()

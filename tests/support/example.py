@@ -2,7 +2,7 @@
 
     python -m tests.support.example        write docs/examples/plant-a and the examples in docs/format.md anew
 
-Everything is made by the product's own engine on a real log; only the token is in memory, so that its keys can be fixed.
+The product's own engine makes everything, on a real log; only the token is in memory, so that its keys can be fixed.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from coldcred import founding as foundings
 from coldcred import framing, layout
 from coldcred.acts import Act
 from coldcred.bundle import apply, init
-from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
+from coldcred.canonical import Json, b64u_encode, sha256, sha256_hex
 from coldcred.command import Verdict, approval_claims, command_claims, document_id
 from coldcred.documents import BundleTimes
 from coldcred.founding import Founding
@@ -270,9 +270,9 @@ def trust_at(folder: Path, files: Mapping[str, bytes], *bundles: str) -> Path:
     return folder
 
 
-def verdict(files: Mapping[str, bytes], *bundles: str) -> dict[str, Json]:
-    """Give what `coldcred verify --json` says of the credential, two minutes after it was issued."""
-    (_, claims), at = unpacked(files["credential.jwt"]), "2026-11-18T11:22:40Z"
+def verdict(files: Mapping[str, bytes], *bundles: str, at: str = "2026-11-18T11:22:40Z") -> dict[str, Json]:
+    """Give what `coldcred verify --json` says of the credential, two minutes after it was issued unless told."""
+    _, claims = unpacked(files["credential.jwt"])
     with tempfile.TemporaryDirectory() as made:
         trust = trust_at(Path(made) / "trust", files, *bundles)
         credential = Path(made) / "credential.jwt"

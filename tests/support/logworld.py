@@ -60,6 +60,10 @@ class Asking:
         return sha256_hex(self.token.encode())
 
 
+Making = tuple[Asking, Event]
+"""A bundle under way: its command, and what its first and last event both say."""
+
+
 @dataclass
 class LogWorld:
     """A log under construction; `approvals` has, for each request that waits, approval id to person."""
@@ -307,23 +311,35 @@ class LogWorld:
         self.asked("trust.submitted", asking, {"files": files, "windows": [window], **versions, **changes}, versions)
 
     def bundle(self, sequence: int, asking: Asking | None = None) -> None:
-        """Make a bundle for line-1: status lists signed, a checkpoint, then the roles."""
-        asking = asking or self.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
-        members: Event = {
-            "site": "line-1",
-            "sequence": sequence,
-            "lists": [STATUS_LIST],
-            "issued_at": self.time,
-            "end": self.time + plant.DAY,
-        }
-        self.asked("bundle.begun", asking, {**members, "signs": self.signs("status", b"list")})
+        """Make a bundle for line-1: status lists signed, a checkpoint, then role after role."""
+        making = self.begin_bundle(sequence, asking)
         self.settle().checkpoint().settle()
         for role in ("site", "snapshot"):
-            step: dict[str, Json] = {"site": "line-1", "sequence": sequence, "role": role}
-            self.asked("bundle.signed", asking, {**step, "signs": self.signs("bundle", role.encode())})
-        roles = self.signs("bundle", b"timestamp")
-        self.asked("bundle.created", asking, {**members, "signs": roles}, {"sequence": sequence})
+            self.sign_role(making, role)
+            self.settle()
+        self.create_bundle(making)
         self.settle()
+
+    def begin_bundle(self, sequence: int, asking: Asking | None = None, /, **changes: Json) -> Making:
+        """Write that a bundle for line-1 is begun."""
+        asking = asking or self.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
+        span: Event = {"issued_at": self.time, "end": self.time + plant.DAY}
+        facts: Event = {"site": "line-1", "sequence": sequence, "lists": [STATUS_LIST], **span}
+        self.asked("bundle.begun", asking, {**facts, "signs": self.signs("status", b"list")}, **changes)
+        return asking, facts
+
+    def sign_role(self, making: Making, role: str, /, **changes: Json) -> None:
+        """Write that a role of a bundle is to be signed."""
+        asking, facts = making
+        event: Event = {"site": facts["site"], "sequence": facts["sequence"], "role": role}
+        self.asked("bundle.signed", asking, {**event, "signs": self.signs("bundle", role.encode())}, **changes)
+
+    def create_bundle(self, making: Making, /, **changes: Json) -> None:
+        """Write that a bundle is created."""
+        asking, facts = making
+        result: Event = {name: facts[name] for name in ("site", "sequence", "end")}
+        signs = self.signs("bundle", b"timestamp")
+        self.asked("bundle.created", asking, {**facts, "signs": signs}, result, **changes)
 
     def revoke(self, issued: int) -> None:
         """Revoke the credential of an entry."""

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def kill_worker(store: WorkerKeyStore) -> None:
     """Kill a store's worker and see it dead: a signal is sent at once and received a moment later."""
     worker = store._worker
     assert worker is not None
-    os.kill(worker.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(worker.pid, signal.SIGKILL)
     end = time.monotonic() + 5.0
     while worker.alive():
         assert time.monotonic() < end

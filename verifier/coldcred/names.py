@@ -21,6 +21,14 @@ _DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 _JTI = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
+# Control, format, separator, surrogate and private characters. Written out, since `str.isprintable` follows the Unicode
+# version of the Python that runs, and a site must not refuse what an appliance on a newer one wrote.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
+    r"\U0001bca0-\U0001bcaf\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
+
 MAX_LABEL = 32
 MAX_PORT = 65535
 HTTPS_PORT = "443"
@@ -95,8 +103,8 @@ def scope_token(text: str) -> str:
 
 
 def plain_text(text: str, what: str) -> str:
-    """Check a text for people: printable characters and spaces, nothing that moves a cursor or turns a line around."""
-    if not text.isprintable():
+    """Check a text for people: what can be seen, and spaces; nothing that moves a cursor or turns a line around."""
+    if _UNSEEN.search(text):
         raise _refusal(what, text)
     return text
 

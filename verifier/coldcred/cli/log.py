@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
 INTACT, NOT_INTACT, SIGNER_UNKNOWN = "intact", "not-intact", "signer-unknown"
 
+_FACTS = (
+    "appliance", "name", "single_operator", "log_key", "entries", "root", "first_time", "last_time",
+    "counts", "outcomes", "open_intents", "keys", "kept", "newer",
+)  # fmt: skip
+"""What the JSON says of an intact log; null where there is none."""
+
 _CARRY_AGAIN = "Carry the export over again; if it stays so, ask the appliance for a new one and keep both."
 _INVESTIGATE = "Keep this file and ask for an investigation: whoever wrote it could write the log."
 _COMPARE = "Compare this export with older ones and with kept checkpoints: history was rewritten or taken back."
 _OTHER_KEY = "Check that the key is this log's, and that it reached you on another way than the export."
 
-_ADVICE: Mapping[LogReason, str] = MappingProxyType(
+LOG_ADVICE: Mapping[LogReason, str] = MappingProxyType(
     {
         LogReason.MALFORMED: _CARRY_AGAIN,
         LogReason.TOO_LARGE: _CARRY_AGAIN,
@@ -44,6 +50,7 @@ _ADVICE: Mapping[LogReason, str] = MappingProxyType(
         LogReason.INCOMPLETE: _CARRY_AGAIN,
     }
 )
+"""What to do when a log is refused for a reason."""
 
 
 def add_parser(nouns: "Nouns") -> None:
@@ -132,32 +139,34 @@ def _verdict(report: Report | None, refusal: LogRejected | Rejected | None) -> s
 def _document(report: Report | None, refusal: LogRejected | Rejected | None) -> dict[str, Json]:
     verdict = _verdict(report, refusal)
     reason: str | None = LogReason.UNKNOWN_SIGNER.value if verdict == SIGNER_UNKNOWN else None
+    facts: dict[str, Json] = dict.fromkeys(_FACTS) if report is None else _facts(report)
     return {
         "verdict": verdict,
         "reason": refusal.reason.value if refusal else reason,
         "seq": refusal.seq if isinstance(refusal, LogRejected) else None,
-        "detail": refusal.detail if refusal else None,
-        "log": _facts(report) if report else None,
+        "detail": clean(refusal.detail) if refusal else None,
+        **facts,
     }
 
 
 def _facts(report: Report) -> dict[str, Json]:
-    return {
-        "appliance": report.appliance,
-        "name": report.name,
-        "single_operator": report.single_operator,
-        "log_key": report.log_key,
-        "entries": report.entries,
-        "root": report.root,
-        "first_time": utc(report.first_time),
-        "last_time": utc(report.last_time),
-        "counts": dict(sorted(report.counts.items())),
-        "outcomes": dict(sorted(report.outcomes.items())),
-        "open_intents": [*report.open_intents],
-        "keys": [_key(key) for key in report.keys],
-        "kept": [*report.kept],
-        "newer": report.newer,
-    }
+    values: tuple[Json, ...] = (
+        report.appliance,
+        report.name,
+        report.single_operator,
+        report.log_key,
+        report.entries,
+        report.root,
+        utc(report.first_time),
+        utc(report.last_time),
+        dict(sorted(report.counts.items())),
+        dict(sorted(report.outcomes.items())),
+        [*report.open_intents],
+        [_key(key) for key in report.keys],
+        [*report.kept],
+        report.newer,
+    )
+    return dict(zip(_FACTS, values, strict=True))
 
 
 def _key(key: LoggedKey) -> Json:
@@ -194,7 +203,7 @@ def _say(report: Report | None, refusal: LogRejected | Rejected | None) -> int:
     """Say on standard error what the verdict asks for, and give the exit code."""
     if isinstance(refusal, LogRejected):
         where = "" if refusal.seq is None else f" at entry {refusal.seq}"
-        tell(f"not intact ({refusal.reason}{where}): {refusal.detail}. {_ADVICE[refusal.reason]}")
+        tell(f"not intact ({refusal.reason}{where}): {refusal.detail}. {LOG_ADVICE[refusal.reason]}")
     elif refusal is not None:
         tell(
             f"signer unknown ({refusal.reason}): {refusal.detail}. Name a trust store, or the log's key with --log-key."

@@ -123,17 +123,6 @@ def trust_submitted(event: Record, command: Command, blobs: Blobs) -> None:
     _check_result(event, versions)
 
 
-def read_bundle(event: Record, command: Command) -> tuple[str, int]:
-    """Take the members of `bundle.begun` and `bundle.created`; gives site and sequence."""
-    site, sequence = event.text("site"), event.integer("sequence", least=1)
-    if site != command.args.get("site"):
-        raise _other("site")
-    event.texts("lists", least=1)
-    if event.time("issued_at") >= event.time("end"):
-        raise _other("span")
-    return site, sequence
-
-
 def exported(event: Record, seq: int) -> None:
     """Take `log.exported`: the export reaches up to this entry, or further."""
     _check_result(event, {"size": seq + 1})

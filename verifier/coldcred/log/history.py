@@ -16,6 +16,7 @@ from coldcred.errors import BadSignature, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding, verify_signatures
 from coldcred.log import deeds
 from coldcred.log.blobs import Blobs
+from coldcred.log.bundles import Bundles
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
 from coldcred.log.people import People
@@ -32,9 +33,8 @@ class History:
         self._founding = founding
         self._blobs = blobs
         self._people = People(founding, blobs)
-        self._sequences: dict[str, int] = {}
-        self._begun: dict[tuple[str, int], str] = {}
         self.signing = Signing(founding)
+        self._bundles = Bundles(self.signing)
         self.counts: Counter[str] = Counter()
 
     def take(self, entry: Entry, before: Frontier) -> None:
@@ -110,11 +110,11 @@ class History:
             case "trust.submitted":
                 deeds.trust_submitted(event, command, self._blobs)
             case "bundle.begun":
-                self._bundle_begun(event, command, entry.seq)
+                self._bundles.begun(event, command, entry.seq)
             case "bundle.signed":
-                self._bundle_signed(event, command, entry.seq)
+                self._bundles.signed(event, command, entry.seq)
             case "bundle.created":
-                self._bundle_created(event, command, entry.seq)
+                self._bundles.created(event, command, entry.seq)
             case "log.exported":
                 deeds.exported(event, entry.seq)
             case _:
@@ -148,32 +148,8 @@ class History:
         (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
 
-    def _bundle_begun(self, event: Record, command: Command, seq: int) -> None:
-        site, sequence = deeds.read_bundle(event, command)
-        if sequence <= self._sequences.get(site, 0):
-            raise LogRejected(LogReason.BAD_COMMAND, f"begins bundle {sequence} of site {site} a second time")
-        self.signing.intent(event, seq, Purpose.STATUS)
-        self._sequences[site] = sequence
-        self._begun[site, sequence] = command.id
-
-    def _bundle_signed(self, event: Record, command: Command, seq: int) -> None:
-        site, sequence = event.text("site"), event.integer("sequence", least=1)
-        if self._begun.get((site, sequence)) != command.id:
-            raise LogRejected(LogReason.BAD_COMMAND, f"signs for bundle {sequence} of {site}, which it never began")
-        if event.text("role") not in _ROLES:
-            raise Malformed(f"a role that is neither of {' and '.join(_ROLES)}")
-        self.signing.intent(event, seq, Purpose.BUNDLE, most=1)
-
-    def _bundle_created(self, event: Record, command: Command, seq: int) -> None:
-        site, sequence = deeds.read_bundle(event, command)
-        if self._begun.pop((site, sequence), None) != command.id:
-            raise LogRejected(LogReason.BAD_COMMAND, f"creates bundle {sequence} of site {site}, which it never began")
-        self.signing.intent(event, seq, Purpose.BUNDLE)
-        event.value("result")
-
 
 _STEPS = frozenset({"bundle.begun", "bundle.signed"})
-_ROLES = ("site", "snapshot")
 
 
 def _check_place(entry: Entry) -> None:

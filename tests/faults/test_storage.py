@@ -1,0 +1,195 @@
+"""A log that cannot be written: typed refusals in time, nothing signed any more, and a next start without a hand.
+
+Reliability I2, S3, S4.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from appliance.client import ClientError, SocketTransport
+from appliance.errors import Refusal, Refused
+from appliance.log import Log
+from tests.support.commandline import Ended
+from tests.support.ledger import Ledger
+from tests.support.serving import Appliance, NotReady, Server
+from tests.support.strace import Point, spread
+from tests.faults.test_counted_kills import issue, read, undisturbed
+
+IN_TIME = 5.0
+"""Seconds within which a fault of the disk has become a refusal."""
+
+MOST = 60
+"""Issues after which a fault must have been met."""
+
+
+def wal(mine: Appliance) -> Path:
+    """Give the write-ahead log's path."""
+    return mine.log_path.with_name("log.sqlite-wal")
+
+
+def refused_in_time(mine: Appliance, transport: SocketTransport, ledger: Ledger) -> Refused:
+    """Ask until the fault is met; gives the refusal, which came in time."""
+    for _ in range(MOST):
+        began = time.monotonic()
+        try:
+            ledger.ask(transport, mine.issue())
+        except Refused as refused:
+            assert time.monotonic() - began < IN_TIME
+            return refused
+    raise AssertionError("the fault was not met")
+
+
+def said(ended: Ended, code: int, name: str) -> None:
+    """See that a process ended with this code, and with a sentence for people that names the fault, not a traceback."""
+    assert ended.code == code, ended
+    assert f"({name})" in ended.err
+    lines = ended.err.splitlines()[-3:]
+    assert [line.split()[0] for line in lines] == ["why", "state", "next"], ended
+    assert "Traceback" not in ended.err
+
+
+def fails_served(mine: Appliance, server: Server, ledger: Ledger, name: str) -> None:
+    """Drive a server into its fault: refused in time, nothing signed after, ended by itself with exit 5."""
+    transport = server.transport()
+    refused = refused_in_time(mine, transport, ledger)
+    signed = mine.notes.read_bytes()
+    assert refused.reason is Refusal.STORAGE_FAULT
+    assert name in refused.detail
+    for _ in range(3):
+        with suppress(ClientError):
+            with pytest.raises(Refused) as caught:
+                ledger.ask(transport, mine.issue())
+            assert caught.value.reason in {Refusal.STORAGE_FAULT, Refusal.STOPPING}
+    said(server.wait(), 5, name)
+    assert mine.notes.read_bytes() == signed, "something was signed after the fault"
+
+
+def starts_again(mine: Appliance, ledger: Ledger) -> None:
+    """See that the same start as ever serves, and that what was refused was never given to the token."""
+    with mine.serve(spied="") as server:
+        ledger.read_over(server.transport(), mine)
+        ledger.settle(mine.notes)
+        notes = mine.notes.read_text()
+        for command in ledger.unanswered & ledger.by_command.keys():
+            for announced in ledger.announced(ledger.by_command[command]):
+                assert announced not in notes, f"command {command} was refused and signed"
+        assert ledger.ask(server.transport(), mine.issue()).files
+        assert server.stop().code == 0
+
+
+FAULTS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "no sync, ever": (lambda path: Point("fdatasync", 6, path).fail("EIO"), "storage-fault"),
+    "no sync, once": (lambda path: Point("fdatasync", 6, path).fail("EIO", on=False), "storage-fault"),
+    "no room to sync": (lambda path: Point("fdatasync", 7, path).fail("ENOSPC"), "storage-fault"),
+    "no write": (lambda path: Point("pwrite64", 25, path).fail("EIO"), "storage-fault"),
+    "no write, once": (lambda path: Point("pwrite64", 26, path).fail("EIO", on=False), "storage-fault"),
+    "no room": (lambda path: Point("pwrite64", 31, path).fail("ENOSPC"), "disk-full"),
+    "file too large": (lambda _: ["prlimit", "--fsize=200000"], "storage-fault"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_log_that_cannot_be_written_ends_the_appliance(mine: Appliance, tmp_path: Path, fault: str) -> None:
+    """The sender hears a typed refusal, the token hears nothing, the server ends with 5, the next start is plain."""
+    under, name = FAULTS[fault]
+    ledger = Ledger(tmp_path / "held")
+    with mine.serve(under=under(wal(mine)), spied="") as server:
+        fails_served(mine, server, ledger, name)
+    starts_again(mine, ledger)
+
+
+@pytest.mark.parametrize("name", ["log.sqlite", "log.sqlite-wal"])
+def test_a_database_removed_under_the_engine_is_noticed(mine: Appliance, tmp_path: Path, name: str) -> None:
+    """What would be written into a file that has no name any more is refused; put back, it goes on."""
+    ledger = Ledger(tmp_path / "held")
+    path, away = mine.home / name, mine.folder / "away"
+    with mine.serve(spied="") as server:
+        assert ledger.ask(server.transport(), mine.issue()).files
+        path.rename(away)
+        fails_served(mine, server, ledger, "storage-fault")
+    away.rename(path)
+    starts_again(mine, ledger)
+
+
+def test_a_database_replaced_under_the_engine_is_noticed(mine: Appliance, tmp_path: Path) -> None:
+    """Another file in the database's place is not written beside."""
+    ledger = Ledger(tmp_path / "held")
+    before = mine.log_path.read_bytes()
+    with mine.serve(spied="") as server:
+        assert ledger.ask(server.transport(), mine.issue()).files
+        mine.log_path.unlink()
+        mine.log_path.write_bytes(before)
+        mine.log_path.chmod(0o600)
+        fails_served(mine, server, ledger, "storage-fault")
+
+
+def test_a_lock_held_by_another_refuses_the_start(mine: Appliance) -> None:
+    """While somebody has the home's lock, or the database's, nothing starts: in time, typed, exit 5."""
+    with (mine.home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        began = time.monotonic()
+        with pytest.raises(NotReady) as caught, mine.serve():
+            pass
+        assert time.monotonic() - began < IN_TIME
+        said(caught.value.ended, 5, "home-in-use")
+    other = Log.open(mine.log_path)
+    try:
+        began = time.monotonic()
+        with pytest.raises(NotReady) as caught, mine.serve():
+            pass
+        assert time.monotonic() - began < IN_TIME
+        said(caught.value.ended, 5, "home-in-use")
+    finally:
+        other.close()
+    with mine.serve() as server:
+        assert server.stop().code == 0
+
+
+SMALL_DISK = """
+home=$1; free=$2; again=$3; shift 3
+cp -a "$home" "$home.kept"
+mount -t tmpfs -o size=4m,mode=700 small "$home"
+cp -a "$home.kept/." "$home"
+left=$(df --output=avail -B1 "$home" | tail -n 1)
+head -c $((left - free)) /dev/zero > "$home/ballast"
+"$@" 4<"$home.pin" || echo "code $?"
+rm "$home/ballast"
+"$again" "$@" 4<"$home.pin" || echo "code $?"
+rm -rf "$home.kept"
+cp -a "$home" "$home.kept"
+umount "$home"
+rm -rf "$home"
+mv "$home.kept" "$home"
+"""
+
+
+def in_own_mounts() -> list[str]:
+    """Give what runs a command in mounts of its own, as root or as a user who may be root there."""
+    return ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+
+
+@pytest.mark.parametrize("free", [0, 16 * 1024, 40 * 1024, 64 * 1024])
+def test_a_full_disk_stops_issuing_until_there_is_room(mine: Appliance, free: int) -> None:
+    """With this many bytes left an issue is refused with exit 5 or done; after room was made the same line works."""
+
+
+def test_every_failing_call_is_told(mine: Appliance) -> None:
+    """One write or sync of an issue fails, at six points: exit 5 in words or nothing lost, and the line works again."""
+    fail_each(mine, spread(undisturbed(mine), 6), ("EIO",))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_failing_call_is_told_at_every_point(mine: Appliance) -> None:
+    """The long form: each write, sync, truncation, removal and frame of an issue fails once, by EIO and by ENOSPC."""
+    fail_each(mine, undisturbed(mine), ("EIO", "ENOSPC"))
+
+
+def fail_each(mine: Appliance, found: list[Point], errors: tuple[str, ...]) -> None:
+    """Let an issue fail at each point, and run the same line again."""

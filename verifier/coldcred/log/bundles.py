@@ -1,0 +1,106 @@
+"""Rotation bundles in the log: begun with the status lists, signed role by role, created with the last one.
+
+All bundles of an appliance have numbers of one series, and a number that was begun is never used again: sites and the
+HSM worker rely on versions that only rise (rule R27).
+"""
+
+from dataclasses import dataclass
+
+from coldcred.charter import Purpose
+from coldcred.command import Command
+from coldcred.errors import LogReason, LogRejected
+from coldcred.log.signing import Signing
+from coldcred.record import Record
+
+ROLES = ("site", "snapshot")
+"""The roles between status lists and timestamp, each signed when the one before it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the first and the last event of a bundle both say; times are Unix seconds."""
+
+    site: str
+    sequence: int
+    lists: tuple[str, ...]
+    issued_at: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Making:
+    """A bundle under way: the command that asked for it, and how many roles are signed."""
+
+    facts: _Facts
+    command: str
+    roles: int = 0
+
+
+class Bundles:
+    """The bundles under way, as far as the log has been read; one that the HSM did not sign stays for good."""
+
+    def __init__(self, signing: Signing) -> None:
+        """Begin before the first bundle; intents go to `signing`."""
+        self._signing = signing
+        self._newest = 0
+        self._making: dict[int, _Making] = {}
+
+    def begun(self, event: Record, command: Command, seq: int) -> None:
+        """Take `bundle.begun`: the next number, for the site that was asked for."""
+        facts = _read(event)
+        if facts.site != command.args.get("site"):
+            raise _bad("is for another site than the signed command asks for")
+        if facts.sequence <= self._newest:
+            raise _bad(f"begins bundle {facts.sequence} though bundle {self._newest} was begun before")
+        self._signing.intent(event, seq, Purpose.STATUS)
+        self._newest = facts.sequence
+        self._making[facts.sequence] = _Making(facts, command.id)
+
+    def signed(self, event: Record, command: Command, seq: int) -> None:
+        """Take `bundle.signed`: the next role of a bundle that was begun."""
+        site, sequence, role = event.text("site"), event.integer("sequence"), event.text("role")
+        making = self._under_way(sequence, command)
+        if site != making.facts.site or role not in ROLES[making.roles : making.roles + 1]:
+            raise _bad(f"signs role {role[:16]!a} of bundle {sequence} out of turn")
+        self._signing.intent(event, seq, Purpose.BUNDLE, most=1)
+        making.roles += 1
+
+    def created(self, event: Record, command: Command, seq: int) -> None:
+        """Take `bundle.created`: the last role, after all others."""
+        facts = _read(event)
+        making = self._under_way(facts.sequence, command)
+        if facts != making.facts or making.roles != len(ROLES):
+            raise _bad(f"creates bundle {facts.sequence} before its roles are signed, or as another one than was begun")
+        self._signing.intent(event, seq, Purpose.BUNDLE, most=1)
+        result = event.record("result")
+        if (result.text("site"), result.integer("sequence"), result.integer("end")) != (
+            facts.site,
+            facts.sequence,
+            facts.end,
+        ):
+            raise _bad("has another result than its own members")
+        result.done()
+        del self._making[facts.sequence]
+
+    def _under_way(self, sequence: int, command: Command) -> _Making:
+        making = self._making.get(sequence)
+        if making is None or making.command != command.id:
+            raise _bad(f"goes on with bundle {sequence}, which its command never began")
+        return making
+
+
+def _read(event: Record) -> _Facts:
+    facts = _Facts(
+        site=event.text("site"),
+        sequence=event.integer("sequence", least=1),
+        lists=event.texts("lists", least=1),
+        issued_at=event.time("issued_at"),
+        end=event.time("end"),
+    )
+    if facts.issued_at >= facts.end:
+        raise _bad("makes a bundle that ends before it is issued")
+    return facts
+
+
+def _bad(detail: str) -> LogRejected:
+    return LogRejected(LogReason.BAD_COMMAND, detail)
