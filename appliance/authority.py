@@ -49,12 +49,13 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What custodians last signed: versions, the blobs by name (SHA-256 hex), and the plan in it."""
+    """What custodians last signed: versions, the blobs by name (SHA-256 hex), the plan in it and the end of trust."""
 
     root_version: int
     targets_version: int
     files: Mapping[str, str]
     windows: tuple[Window, ...]
+    end: int
 
 
 @dataclass(frozen=True)

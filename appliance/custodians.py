@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from appliance.bundling import Unsigned, root, targets
+from appliance.bundling import Unsigned, custody, root, targets
 from appliance.identity import Identity
 from coldcred import layout
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads, loads_canonical, sha256_hex
+from coldcred.charter import digest
 from coldcred.documents import Identity as ApplianceIdentity
 from coldcred.documents import parse_jwks, parse_sites
 from coldcred.errors import BadSignature, Malformed
@@ -94,9 +95,16 @@ def prepare(founding: Founding, draft: Draft, now: int) -> dict[str, bytes]:
     return files
 
 
-def sign(files: Mapping[str, bytes], identity: Identity) -> bytes:
-    """Give a custodian's signature file over what is not signed yet; `Malformed` where files do not fit together."""
+def sign(founding: Founding, files: Mapping[str, bytes], identity: Identity) -> bytes:
+    """Give a custodian's signature file over what is not signed yet.
+
+    Raises `CustodyError` for a key that is no custodian's, `Malformed` where the files do not fit together or do not
+    follow from the founding: a custodian's hand must not be what brings in a key that nobody founded.
+    """
+    if identity.public not in {person.custodian for person in founding.people}:
+        raise CustodyError(CustodyFault.STRANGER, f"key {identity.kid} is no custodian's of this appliance")
     _check_listed(files)
+    _check_founded(founding, files)
     signatures: dict[str, Json] = {
         name: b64u_encode(identity.sign(unsigned.signing_input)) for name, unsigned in _unsigned(files).items()
     }
@@ -132,15 +140,20 @@ def fingerprint(files: Mapping[str, bytes]) -> str:
     return sha256_hex(files[layout.ROOTS[0]])
 
 
-def facts(files: Mapping[str, bytes]) -> dict[str, Json]:
-    """Give what a custodian reads before signing (`Malformed` where a document cannot be read)."""
+def facts(founding: Founding, files: Mapping[str, bytes]) -> dict[str, Json]:
+    """Give what a custodian reads before signing; `Malformed` where the files do not follow from the founding."""
+    bundle = _check_founded(founding, files)
     identity, plan = ApplianceIdentity.parse(files[layout.IDENTITY]), Plan.parse(files[layout.PLAN])
     said: dict[str, Json] = {"appliance": identity.appliance, "name": identity.name, "issuer": identity.issuer}
+    people = " ".join(person.id for person in founding.people)
+    said["root of trust"] = f"signed by {founding.quorums.custodians} of {people}"
+    said["bundle key"] = bundle.thumbprint
     for kid, key in parse_jwks(files[layout.JWKS]).items():
         said[f"key {kid}"] = key.charter.as_json()
     for window in plan.windows:
         said[f"window {window.number}"] = {"nbf": window.not_before, "exp": window.expires_at}
         said[f"window {window.number} signs with"] = [*window.sign]
+    said["grace"] = f"{plan.grace} s after the last window"
     for site in parse_sites(files[layout.SITES]).values():
         said[f"site {site.name}"] = [*site.audiences]
     return {**said, "signs": [*_unsigned(files)]}
@@ -155,6 +168,21 @@ def _unsigned(files: Mapping[str, bytes]) -> dict[str, Unsigned]:
             if not members.array("signatures"):
                 found[name] = Unsigned.read(role, files[name])
     return found
+
+
+def _check_founded(founding: Founding, files: Mapping[str, bytes]) -> PublicKey:
+    """Hold what is to be signed to the founding: identity, charters, custodians; give the bundle key it names."""
+    identity = ApplianceIdentity.parse(files[layout.IDENTITY])
+    named = (identity.appliance, identity.name, identity.trust_domain, identity.issuer, identity.single_operator)
+    founded = (founding.appliance_id, founding.name, founding.trust_domain, founding.issuer, founding.single_operator)
+    if named != founded:
+        raise Malformed("the identity that is to be signed is not that of this founding")
+    charters = {digest(key.charter) for key in founding.keys}
+    for kid, key in parse_jwks(files[layout.JWKS]).items():
+        if digest(key.charter) not in charters:
+            raise Malformed(f"key {kid} has a charter that was not founded")
+    custodians = [person.custodian for person in founding.people]
+    return custody.check_roles(files, custodians, founding.quorums.custodians)
 
 
 def _check_listed(files: Mapping[str, bytes]) -> None:

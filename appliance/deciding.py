@@ -16,6 +16,7 @@ from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.command import Approval, Command, parse_approval, parse_command
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
+from coldcred.record import Record
 
 CLOCK_TOLERANCE = 120
 
@@ -130,6 +131,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.LOG_EXPORT:
                 return decide_export(standing, ask)
             case Act.READ_OPEN:
+                Record(ask.command.args, Act.READ_OPEN).done()
                 return Decision((ask.event("reading.opened", {}, {}),))
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error

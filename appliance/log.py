@@ -12,7 +12,7 @@ from appliance import registry
 from appliance.database import SCHEMA, Store
 from appliance.errors import HomeError, HomeFault
 from coldcred.canonical import Json, sha256
-from coldcred.errors import LogRejected
+from coldcred.errors import LogReason, LogRejected
 from coldcred.log.chain import Head, verify_chain
 from coldcred.log.entry import Entry
 from coldcred.log.tree import Frontier
@@ -43,7 +43,7 @@ class Log:
         """
         self.head, self.frontier = Head(), Frontier()
         try:
-            for entry in verify_chain(self.bodies()):
+            for entry in verify_chain(self._stored()):
                 self.head = Head.of(entry)
                 self.frontier = self.frontier.append(entry.leaf)
                 yield entry
@@ -55,6 +55,14 @@ class Log:
         sql = "SELECT body FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
         for (body,) in self._store.rows(sql, first, limit):
             yield body if isinstance(body, bytes) else str(body).encode()
+
+    def _stored(self) -> Iterator[bytes]:
+        """Yield stored entries in order; `LogRejected` where one is not what the digest beside it says."""
+        for seq, body, digest in self._store.rows("SELECT seq, body, digest FROM entry ORDER BY seq"):
+            if not isinstance(body, bytes) or sha256(body) != digest:
+                detail = "its bytes are not those of the digest that was stored beside them"
+                raise LogRejected(LogReason.BROKEN_CHAIN, detail, seq if isinstance(seq, int) else None)
+            yield body
 
     def append(
         self, entries: Sequence[Entry], blobs: Mapping[str, bytes], notes: Sequence[tuple[int, bytes]] = ()
@@ -121,7 +129,16 @@ class Log:
     def table_differences(self) -> list[str]:
         """Compare the reading tables with the log; one sentence per row that differs."""
         found = [(table, row) for table in registry.TABLES for row in self._store.rows(registry.query(table))]
-        return registry.differences(SCHEMA, verify_chain(self.bodies()), found)
+        return registry.differences(SCHEMA, verify_chain(self._stored()), found)
+
+    def damaged_blobs(self) -> list[str]:
+        """Give the name of each blob that is not what its name says: a SHA-256 in hex, or what stands in its place."""
+        rows = self._store.rows("SELECT sha256, body FROM blob ORDER BY sha256")
+        return [
+            name.hex() if isinstance(name, bytes) else str(name)
+            for name, body in rows
+            if not isinstance(body, bytes) or sha256(body) != name
+        ]
 
     def rebuild_tables(self) -> None:
         """Write the reading tables anew from the log, in one transaction."""
@@ -129,7 +146,7 @@ class Log:
             with self._store.transaction() as database:
                 for table in registry.TABLES:
                     database.execute(f"DELETE FROM {table}")  # noqa: S608 - the table's name is one of ours
-                for entry in verify_chain(self.bodies()):
+                for entry in verify_chain(self._stored()):
                     for sql, arguments in registry.project(entry):
                         database.execute(sql, list(arguments))
         except LogRejected as error:

@@ -70,7 +70,11 @@ def _number(arguments: Mapping[str, str], name: str, default: int) -> int:
 def status(standing: Standing) -> Json:
     """Give the appliance's state in a few facts."""
     lookups, authority = standing.lookups, standing.authority
-    now_alive = sum(1 for issued in lookups.issued.values() if issued.expires_at > lookups.last_time)
+    alive = sum(
+        1
+        for issued in lookups.issued.values()
+        if issued.expires_at > lookups.last_time and issued.index not in lookups.revoked.get(issued.list_uri, ())
+    )
     return {
         **authority.summary(),
         "entries": standing.head.size,
@@ -78,7 +82,7 @@ def status(standing: Standing) -> Json:
         "newest_entry": lookups.last_time,
         "checkpoint": lookups.checkpoint_size,
         "requests": len(lookups.requests),
-        "live_credentials": now_alive,
+        "live_credentials": alive,
         "keys": len(authority.keys),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
@@ -96,6 +100,7 @@ def _requests(standing: Standing) -> Json:
             "expires": request.expires_at,
         }
         for request in standing.lookups.requests.values()
+        if request.expires_at > standing.lookups.last_time
     ]
 
 

@@ -51,8 +51,9 @@ def project(entry: Entry) -> Iterator[Statement]:
 
 
 def _insert(table: str, row: tuple[object, ...]) -> Statement:
+    # A row that somebody put where this one belongs must not stop the log.
     marks = ", ".join("?" for _ in row)
-    return f"INSERT INTO {table} VALUES ({marks})", row  # noqa: S608 - the table's name is one of ours
+    return f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row  # noqa: S608 - the table's name is one of ours
 
 
 def _credential(entry: Entry) -> tuple[object, ...]:

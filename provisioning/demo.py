@@ -45,7 +45,8 @@ What `make demo` left here, at {when}
   carry/site-0001.bundle  the rotation bundle for site {site}
   site/trust/             the site's trust store, made with root.json and the fingerprint, filled by the bundle
   site/credential.jwt     a credential of workload {workload}
-                          for audience {audience}, with scope orders.read
+                          for audience {audience}, with scope orders.read,
+                          not bound to a key of its holder: whoever has the file can show it
   audit/log.export        the whole log with a signed checkpoint, for an auditor who trusts none of the above
 
 The credential lives for 8 hours, the longest that its profile (docs/examples/plant-a/orders-reader.toml) allows, inside

@@ -56,9 +56,6 @@ ADRS = sorted((DOCS / "adr").glob("*.md"))
 ASKED = {"command", "document", "act", "by", "people", "approvals"}
 """What every event has that carries out a command."""
 
-READ_NO_ARGUMENTS = {Act.READ_OPEN}
-"""Acts that look at none of their arguments, and so may pass over what they do not know."""
-
 
 def name(value: object) -> str | None:
     """Name a test case after the document, or the heading, that it is about."""
@@ -261,7 +258,7 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
                 assert (await ask(engine, act, whole)).reason != Refusal.MALFORMED, act
                 assert asked.get(act.value, set()) == set(members), act
                 surprised = await ask(engine, act, {**whole, "surprise": 1})
-                assert surprised.reason == Refusal.MALFORMED or act in READ_NO_ARGUMENTS, act
+                assert surprised.reason == Refusal.MALFORMED, act
                 for member, (_, may_be_absent) in members.items():
                     without = {other: value for other, value in whole.items() if other != member}
                     refused = (await ask(engine, act, without)).reason == Refusal.MALFORMED
@@ -595,6 +592,21 @@ def test_the_example_in_the_verifiers_readme_runs(
     monkeypatch.setattr("time.time", lambda: issued_at + 900)
     exec(lines, {"token": given["token"], "path": trust})  # noqa: S102 - our own document
     assert capsys.readouterr().out == "expired\n"
+
+
+def test_what_the_examples_readme_shows_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its commands end with 0, and its Python accepts the credential."""
+    text = (example.FOLDER / "README.md").read_text().replace("\\\n", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(DOCS)
+    commands = [line.split()[1:] for line in re.findall(r"^ {4}(coldcred .*)$", text, re.MULTILINE)]
+    assert [coldcred.main(command) for command in commands] == [0, 0]
+    code = text[text.index("    from pathlib") :]
+    capsys.readouterr()
+    exec("\n".join(line.removeprefix("    ") for line in code.splitlines()), {})  # noqa: S102 - our own document
+    assert capsys.readouterr().out == f"{example.WORKLOAD} fresh\n"
 
 
 def test_custodians_files_have_the_documented_kind() -> None:

@@ -45,7 +45,7 @@ def test_packages_say_that_they_are_typed(package: str) -> None:
 
 
 def test_no_file_runs_at_each_start_of_python() -> None:
-    """No `.pth` file lies in the environment but the one of a development tree (reliability of the supply chain)."""
+    """No `.pth` file lies in the environment but the one of a development tree."""
     allowed = set() if WHEELS else {"coldcred-dev.pth"}
     assert {path.name for path in SITE_PACKAGES.glob("*.pth")} <= allowed
 

@@ -6,6 +6,8 @@ The roles must be exactly those of the founding, so that no set of signatures br
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
 from coldcred import layout
 from coldcred.bundle.library import (
     LengthOrHashMismatchError,
@@ -33,11 +35,11 @@ class Custody:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Versions of what was submitted and the end (Unix seconds) of the targets metadata."""
+    """Versions of what was submitted, and when (Unix seconds) the first of root and targets ends."""
 
     root: int
     targets: int
-    targets_expires: int
+    expires: int
 
 
 def check(files: Mapping[str, bytes], custody: Custody) -> Versions:
@@ -54,7 +56,29 @@ def check(files: Mapping[str, bytes], custody: Custody) -> Versions:
         raise Malformed(f"not signed by enough custodians: {error}") from error
     except LengthOrHashMismatchError as error:
         raise Malformed(f"a file is not the one that custodians signed: {error}") from error
-    return Versions(root.version, targets.version, int(targets.expires.timestamp()))
+    expires = min(root.expires, targets.expires)
+    return Versions(root.version, targets.version, int(expires.timestamp()))
+
+
+def check_roles(files: Mapping[str, bytes], custodians: Sequence[PublicKey], quorum: int) -> PublicKey:
+    """Hold metadata that custodians are about to sign to the founding, and give the one bundle key that it names.
+
+    Raises `Malformed` where a role is for other keys or another number than the founding's.
+    """
+    targets = read(files[layout.TARGETS], Targets, layout.TARGETS).signed
+    keys = list(targets.delegations.keys.values()) if targets.delegations else []
+    if len(keys) != 1:
+        raise Malformed(f"{layout.TARGETS}: it names {len(keys)} bundle keys")
+    try:
+        bundle = PublicKey.from_cryptography(load_pem_public_key(keys[0].keyval["public"].encode()))
+    except ValueError as error:
+        raise Malformed(f"{layout.TARGETS}: its bundle key cannot be read") from error
+    custody = Custody(tuple(custodians), quorum, bundle)
+    _check_delegation(targets, custody)
+    for name in layout.ROOTS:
+        if name in files:
+            _check_root_roles(read(files[name], Root, name).signed, custody)
+    return bundle
 
 
 def _roots(files: Mapping[str, bytes], custody: Custody) -> Root:
@@ -69,21 +93,29 @@ def _roots(files: Mapping[str, bytes], custody: Custody) -> Root:
         root = metadata.signed
         if root.version != version:
             raise Malformed(f"{name} has version {root.version}")
+    _check_root_roles(root, custody)
+    return root
+
+
+def _check_root_roles(root: Root, custody: Custody) -> None:
     for role in (Root.type, Targets.type):
         _check_role(role, root.roles[role], custody.custodians, custody.quorum)
     for role in (Snapshot.type, Timestamp.type):
         _check_role(role, root.roles[role], (custody.bundle,), 1)
-    return root
+
+
+def _check_delegation(targets: Targets, custody: Custody) -> None:
+    roles = targets.delegations.roles if targets.delegations else None
+    if not roles or SITE not in roles:
+        raise Malformed(f"targets delegate nothing to {SITE}")
+    _check_role(SITE, roles[SITE], (custody.bundle,), 1)
 
 
 def _targets(files: Mapping[str, bytes], root: Root, custody: Custody) -> Targets:
     metadata = read(files[layout.TARGETS], Targets, layout.TARGETS)
     root.verify_delegate(Targets.type, metadata.signed_bytes, metadata.signatures)
     targets = metadata.signed
-    roles = targets.delegations.roles if targets.delegations else None
-    if not roles or SITE not in roles:
-        raise Malformed(f"targets delegate nothing to {SITE}")
-    _check_role(SITE, roles[SITE], (custody.bundle,), 1)
+    _check_delegation(targets, custody)
     listed = {f"targets/{path}": file for path, file in targets.targets.items()}
     if set(listed) != set(layout.BY_CUSTODIANS):
         raise Malformed("targets list other files than custodians sign")

@@ -28,10 +28,10 @@ AGEING = (1, 2)  # of the span from issue to end (R20)
 STALE = (4, 5)
 
 
-def one_window(not_before: int, expires_at: int, keys: Iterable[TrustKey]) -> Plan:
+def one_window(not_before: int, expires_at: int, keys: Iterable[TrustKey], *, grace: int = 0) -> Plan:
     """Plan one window, in which all `keys` are published and sign; times are Unix seconds."""
     kids = tuple(sorted(key.kid for key in keys))
-    return Plan((Window(1, not_before, expires_at, publish=kids, sign=kids),))
+    return Plan((Window(1, not_before, expires_at, publish=kids, sign=kids),), grace)
 
 
 def bundle_times(appliance: str, site: str, sequence: int, *, issued_at: int, end: int) -> BundleTimes:

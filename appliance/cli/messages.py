@@ -102,7 +102,10 @@ _BY_STATE = {
         "unknown-credential": ("no such credential was issued here", "look for its jti in `coldcredctl log show`"),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
-        "review-overdue": ("the workload's review is overdue", "ask its owner; enrol it under a new review date"),
+        "review-overdue": (
+            "the workload's review is overdue",
+            "ask its owner; enrol it again under a new review date",
+        ),
         "outside-profile": (
             "the request asks for more than the profile allows",
             "see `coldcredctl profile list` and ask for less",
@@ -127,7 +130,10 @@ _BY_STATE = {
             "no bundle was made for the site yet",
             "make one with `coldcredctl bundle create --site SITE --out FILE`",
         ),
-        "list-full": ("the status list is full", "make the site's next bundle, which brings the next list"),
+        "list-full": (
+            "the status list is full",
+            "make the site's next bundle, which brings the next list",
+        ),
         "key-not-ready": ("the signing key is not made yet", "start the appliance with its PIN; it makes them"),
     },
     "the attempt is in the log; nothing unsigned left the appliance": {

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from appliance.cli.session import now
 from appliance.engine.recovery import Recovery
+from appliance.errors import HomeError, HomeFault
 from appliance.home import Home
+from appliance.log import Log
 from appliance.wiring import open_log
 from coldcred.canonical import Json
 
@@ -15,6 +17,7 @@ def verify_log(path: Path) -> dict[str, Json]:
     with open_log(home) as log:
         recovery = Recovery(home, log, now)
         recovery.fold()
+        _check_blobs(log)
         standing = recovery.standing
         kept: list[int] = [size for size, _ in log.checkpoints()]
     return {
@@ -27,9 +30,18 @@ def verify_log(path: Path) -> dict[str, Json]:
 
 
 def rebuild_tables(path: Path, *, check: bool) -> list[str]:
-    """Give a sentence per row that differs from the log, and unless `check` write the tables anew."""
+    """Give a sentence per row that differs from the log, and unless `check` write the tables anew.
+
+    Raises `HomeError` where the log itself, entries or blobs, is damaged: nothing can be rebuilt from that.
+    """
     with open_log(Home.open(path)) as log:
+        _check_blobs(log)
         differences = log.table_differences()
         if not check:
             log.rebuild_tables()
     return differences
+
+
+def _check_blobs(log: Log) -> None:
+    if damaged := log.damaged_blobs():
+        raise HomeError(HomeFault.LOG_DAMAGED, f"blob {damaged[0]} is not what its digest says")

@@ -10,14 +10,15 @@ from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.founding_files import bounded
 from appliance.cli.grammar import Noun
-from appliance.cli.session import Session, now
+from appliance.cli.session import FOUNDING, Session, now
 from appliance.custodians import MAX_SIGNATURE_FILE, Draft
 from appliance.errors import HomeError, HomeFault
+from coldcred import founding as foundings
 from coldcred import layout
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
-from coldcred.founding import Founding
+from coldcred.founding import MAX_FOUNDING, Founding
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -33,8 +34,10 @@ def trust() -> None:
 def prepare(session: Session, out: Path) -> None:
     """Write the files that custodians sign."""
     client = session.client()
-    files = custodians.prepare(_founding(session), Draft.from_json(client.read("trust")), now())
+    founding = _founding(session)
+    files = custodians.prepare(founding, Draft.from_json(client.read("trust")), now())
     out.mkdir(mode=0o755)
+    output.write_file(out / FOUNDING, founding.body, 0o644)
     for name, body in files.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,15 +50,21 @@ def prepare(session: Session, out: Path) -> None:
 @trust.command()
 @click.argument("folder", type=_FOLDER)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the signatures.")
+@click.option("--founding", "own", type=click.Path(path_type=Path), help="Your own founding.json, else FOLDER's.")
 @click.pass_obj
-def sign(session: Session, folder: Path, out: Path) -> None:
-    """Sign what is prepared in FOLDER with your custodian key (--as); read what it says first."""
+def sign(session: Session, folder: Path, out: Path, own: Path | None) -> None:
+    """Sign what is prepared in FOLDER with your custodian key (--as); read what it says first.
+
+    What is prepared must follow from the founding. Give the copy that you kept when you signed it, or compare the
+    appliance's id with it by eye.
+    """
     files = _read(folder)
-    facts = custodians.facts(files)
+    founding = foundings.parse(bounded(own or folder / FOUNDING, MAX_FOUNDING))
+    facts = custodians.facts(founding, files)
     output.talk("what is prepared says:")
     output.show(output.facts(facts))
     identity = session.identity()
-    output.write_file(out, custodians.sign(files, identity), 0o644, replace=False)
+    output.write_file(out, custodians.sign(founding, files, identity), 0o644, replace=False)
     output.talk(f"wrote {out}")
     output.data({**facts, "kid": identity.kid, "file": str(out)}, [str(out)])
 

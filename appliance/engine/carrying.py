@@ -145,7 +145,11 @@ class Carrier:
             self._answer(work, Refused(Refusal.HSM_FAULT, f"{failures[0].id}: {failures[0].detail}"))
             return None
         self._signed.extend(intents)
-        following = work.decision.finish([item for item in found if isinstance(item, bytes)])
+        try:
+            following = work.decision.finish([item for item in found if isinstance(item, bytes)])
+        except Refused as refused:
+            self._answer(work, refused)
+            return None
         if isinstance(following, Decision):
             return self.stage(following, work.command, work.answer)
         self._batch.notes.extend(following.notes)

@@ -19,7 +19,7 @@ from coldcred.charter import BundleCharter, Purpose
 from coldcred.errors import ColdcredError
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
-from hsm.errors import KeyExposed, KeyMissing
+from hsm.errors import KeyExposed, KeyMismatch, KeyMissing
 from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
 
 
@@ -43,11 +43,19 @@ class Recovery:
                 found[entry.seq] = self.standing.frontier.root()
             if entry.seq == 0:
                 self._check_founded(entry)
-            self.standing.take(entry)
+            self._take(entry)
         if self.standing.head.size == 0:
             raise HomeError(HomeFault.LOG_DAMAGED, "the log is empty; a home begins with its founding entry")
         found[self.standing.head.size] = self.standing.frontier.root()
         self._check_checkpoints(roots, found)
+
+    def _take(self, entry: Entry) -> None:
+        try:
+            self.standing.take(entry)
+        except (ColdcredError, LookupError, ValueError) as error:
+            # Linked and intact, but not an entry that this program writes: one of another version, or a forged one.
+            detail = f"entry {entry.seq} ({entry.type[:32]!a}) cannot be read: {error}"
+            raise HomeError(HomeFault.LOG_DAMAGED, detail) from error
 
     def _check_founded(self, entry: Entry) -> None:
         if entry.event != {**entry.event, "type": "founded", "founding": self._home.founding.appliance_id}:
@@ -118,6 +126,8 @@ class Recovery:
             if standing:
                 keystore.destroy(key_id)
             public = keystore.generate(KeyOrder(key_id, key.charter))
+        if public.thumbprint in self.standing.authority.registers:
+            raise KeyMismatch(f"the key made for {key.name} stands in another register already")
         self._commit(keys.done(self.standing.authority, key.name, public, self._now()))
 
     def _check_foreign(self, label: str, inventory: Inventory) -> None:
@@ -146,4 +156,4 @@ def _check_stored(inventory: Inventory, key: SigningKey) -> None:
     if found[0].faults:
         raise KeyExposed(f"key {key.name}: {', '.join(found[0].faults)}")
     if found[0].public != key.public or found[0].label != charter.label(key.charter):
-        raise KeyMissing(f"the key with the id of {key.name} is not the one that the log pinned")
+        raise KeyMismatch(f"the key with the id of {key.name} is not the one that the log pinned")

@@ -15,14 +15,19 @@ from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from appliance.nouns import checkpoints
 from coldcred import layout, names
-from coldcred.canonical import Json
+from coldcred.bundle.targets import verify_bundle
+from coldcred.canonical import Json, sha256_hex
 from coldcred.charter import BundleCharter, Purpose, StatusCharter
 from coldcred.documents import BundleTimes
+from coldcred.errors import BundleRefused
 from coldcred.jose import Typ, assemble, signing_input
 from coldcred.keys import PublicKey
+from coldcred.layout import Pins
 from coldcred.log.tree import Frontier
 from coldcred.record import Record
 from coldcred.status import StatusList, bits_with
+
+NEXT_LIST_AT = 0.25
 
 Blob = Callable[[str], bytes]
 
@@ -58,7 +63,7 @@ def decide_create(
     args = Record(ask.command.args, "bundle.create")
     site = names.label(args.text("site"), "site name")
     args.done()
-    making = _begin(authority, blob, ask, site, now)
+    making = _begin(authority, lookups, blob, ask, site, now)
     status_key, status_public = _key(authority, Purpose.STATUS)
     inputs = [_status_input(making, lookups, status_public, uri) for uri in making.lists]
     signed = signs(*((status_public.thumbprint, data) for data in inputs))
@@ -71,7 +76,7 @@ def decide_create(
     return Decision((event,), tuple(Signing(0, status_key.key_id, data) for data in inputs), finish=checkpoint)
 
 
-def _begin(authority: Authority, blob: Blob, ask: Ask, site: str, now: int) -> _Making:
+def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: str, now: int) -> _Making:
     trust, founding = authority.trust, authority.founding
     if site not in authority.sites:
         raise Refused(Refusal.UNKNOWN_SITE, f"no site {site}")
@@ -85,13 +90,23 @@ def _begin(authority: Authority, blob: Blob, ask: Ask, site: str, now: int) -> _
     key, public = _key(authority, Purpose.BUNDLE)
     status_key, _ = _key(authority, Purpose.STATUS)
     prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
-    end = trust.windows[-1].expires_at + founding.horizons.grace
+    end = trust.end
     if not isinstance(key.charter, BundleCharter) or end > key.charter.until:
         raise Refused(Refusal.CHARTER_EXCEEDED, f"the charter of {key.name} does not reach to the bundle's end")
     # One series for all sites: the worker holds the bundle key to versions that only rise.
     sequence = max(authority.bundles.values(), default=0) + 1
     times = documents.bundle_times(founding.appliance_id, site, sequence, issued_at=now, end=end)
-    return _Making(authority, ask, trust, times, key, public, (f"{prefix}{site}/1",), files)
+    return _Making(authority, ask, trust, times, key, public, _lists(lookups, f"{prefix}{site}/", site), files)
+
+
+def _lists(lookups: Lookups, prefix: str, site: str) -> tuple[str, ...]:
+    """Name the site's status lists; the next one ships while half of the room in the last is still left (R23)."""
+    held = lookups.shipped.get(site, ())
+    if held and lookups.fill(held[-1]) < NEXT_LIST_AT:
+        return held
+    if len(held) == len(layout.STATUS_LISTS):
+        return held
+    return (*held, f"{prefix}{len(held) + 1}")
 
 
 def _key(authority: Authority, purpose: Purpose) -> tuple[SigningKey, PublicKey]:
@@ -138,9 +153,20 @@ def _timestamp(making: _Making, own: dict[str, bytes], site: bytes, snapshot: by
             site=site,
             documents={**{name: making.files[name] for name in layout.BY_CUSTODIANS}, **own},
         )
+        _check_as_a_site(bundle, making)
         return Finished({"bundle": bundle})
 
     return Decision((event,), (Signing(0, making.key.key_id, unsigned.signing_input),), finish=finish)
+
+
+def _check_as_a_site(bundle: bytes, making: _Making) -> None:
+    """Read the finished bundle as its site will, before it leaves."""
+    root = making.files[layout.ROOTS[0]]
+    pins = Pins(making.times.site, sha256_hex(root))
+    try:
+        verify_bundle(bundle, pins=pins, root=root, held=None, generation=1, now=making.times.issued_at)
+    except BundleRefused as error:
+        raise Refused(Refusal.TRUST_REFUSED, f"its site would refuse it: {error}") from error
 
 
 def _sign(making: _Making, unsigned: Unsigned, then: Callable[[bytes], Decision]) -> Decision:

@@ -136,7 +136,10 @@ def _status_list(authority: Authority, lookups: Lookups, audience: str) -> tuple
         raise Refused(
             Refusal.NO_BUNDLE, f"no bundle was made for site {site.name} yet, so it could not see a revocation"
         )
-    return site, shipped[-1]
+    open_lists = (uri for uri in shipped if lookups.fill(uri) < FULLEST_LIST)
+    if (uri := next(open_lists, None)) is None:
+        raise Refused(Refusal.LIST_FULL, f"half of the indices of every list of site {site.name} are given out")
+    return site, uri
 
 
 def _key(authority: Authority, profile: Profile, now: int, expires_at: int) -> tuple[SigningKey, PublicKey]:
@@ -156,9 +159,7 @@ def _key(authority: Authority, profile: Profile, now: int, expires_at: int) -> t
 
 
 def _free_index(lookups: Lookups, list_uri: str, random: Random) -> int:
-    """Draw a random index that was never given out; half-full lists are closed so that this stays quick."""
-    if lookups.fill(list_uri) >= FULLEST_LIST:
-        raise Refused(Refusal.LIST_FULL, f"half of the indices of {list_uri} are given out")
+    """Draw a random index that was never given out; half-full lists are closed, so that this stays quick."""
     while True:
         index = int.from_bytes(random(4)) % SIZE
         if lookups.is_free(list_uri, index):

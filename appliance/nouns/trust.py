@@ -26,7 +26,8 @@ def draft(authority: Authority, now: int) -> dict[str, bytes]:
     """Give the documents for custodians to sign, by their names in a bundle; the plan has one window from now on."""
     keys = published_keys(authority)
     end = now + authority.founding.horizons.window
-    return _documents(authority, bundling.one_window(now, end, keys))
+    _check_keys(authority, end + authority.founding.horizons.grace)
+    return _documents(authority, bundling.one_window(now, end, keys, grace=authority.founding.horizons.grace))
 
 
 def published_keys(authority: Authority) -> tuple[TrustKey, ...]:
@@ -53,6 +54,15 @@ def bundle_key(authority: Authority) -> PublicKey:
     if key is None or key.public is None:
         raise Refused(Refusal.KEY_NOT_READY, "the bundle key is not made yet")
     return key.public
+
+
+def _check_keys(authority: Authority, end: int) -> None:
+    """Refuse trust that would outlive the keys that a bundle is signed with, which no site would take."""
+    for purpose in (Purpose.STATUS, Purpose.BUNDLE, Purpose.LOG):
+        key = authority.key_for(purpose)
+        if key is None or key.not_after < end:
+            detail = f"the {purpose} key is not made or ends before the trust would"
+            raise Refused(Refusal.KEY_NOT_READY, detail)
 
 
 def _documents(authority: Authority, plan: Plan) -> dict[str, bytes]:
@@ -91,14 +101,17 @@ def decide_submit(authority: Authority, ask: Ask, now: int) -> Decision:
     for name, expected in _documents(authority, plan).items():
         if files[name] != expected:
             raise Refused(Refusal.TRUST_REFUSED, f"{name} is not what this appliance says now; prepare it anew")
-    if now >= min(versions.targets_expires, plan.windows[-1].expires_at):
-        raise Refused(Refusal.TRUST_REFUSED, "what was signed is over already; prepare it anew")
+    end = plan.windows[-1].expires_at + plan.grace
+    if now >= plan.windows[-1].expires_at or versions.expires < end:
+        raise Refused(Refusal.TRUST_REFUSED, "what was signed ends before its last window does; prepare it anew")
+    _check_keys(authority, end)
     _check_follows(authority.trust, versions, files, ask.attachments)
     members: dict[str, Json] = {
         "files": {**_digests(ask)},
         "root_version": versions.root,
         "targets_version": versions.targets,
         "windows": [window.as_json() for window in plan.windows],
+        "end": end,
     }
     result: dict[str, Json] = {"root_version": versions.root, "targets_version": versions.targets}
     return Decision((ask.event("trust.submitted", members, result),))
@@ -143,5 +156,6 @@ def evolve_submitted(authority: Authority, event: Event) -> Authority:
         targets_version=record.integer("targets_version"),
         files={name: str(digest) for name, digest in names.items()},
         windows=tuple(Window.read(item) for item in record.records("windows")),
+        end=record.integer("end"),
     )
     return replace(authority, trust=trust)

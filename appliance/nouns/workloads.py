@@ -11,17 +11,22 @@ LONGEST_REVIEW = 400 * 24 * 3600
 
 
 def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
-    """Enrol a workload: args `id`, `owner`, `review_by` and optionally its public `key` as JWK."""
+    """Enrol a workload: args `id`, `owner`, `review_by` and optionally its public `key` as JWK.
+
+    One whose review is overdue is enrolled again, under a new date, by as many people.
+    """
     args = Record(ask.command.args, "workload.enrol")
     workload = _read(args, authority.founding.trust_domain)
     args.done()
-    if workload.id in authority.workloads:
+    before = authority.workloads.get(workload.id)
+    if before is not None and now < before.review_by:
         raise Refused(Refusal.ALREADY_EXISTS, f"{workload.id} is enrolled already")
     if workload.owner not in {operator.person for operator in authority.operators.values()}:
         raise Refused(Refusal.UNKNOWN_PERSON, f"the owner {workload.owner} is nobody enrolled here")
     if not now < workload.review_by <= now + LONGEST_REVIEW:
         raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead")
-    if workload.key is not None and workload.key.thumbprint in authority.registers:
+    kept = before is not None and before.key == workload.key
+    if workload.key is not None and not kept and workload.key.thumbprint in authority.registers:
         register = authority.registers[workload.key.thumbprint]
         raise Refused(Refusal.KEY_IN_USE, f"the workload's key stands in the {register} register already")
     event = ask.event("workload.enrolled", {"workload": _write(workload)}, {"workload": workload.id})

@@ -208,7 +208,7 @@ def test_times_follow_from_the_span() -> None:
 
 def test_a_plan_of_one_window(world: World) -> None:
     """One window in which every key is published and signs, and which is safe for a bundle inside it."""
-    plan = bundling.one_window(NOW, NOW + DAY, world.trust_keys())
+    plan = bundling.one_window(NOW, NOW + DAY, world.trust_keys(), grace=DAY)
     (window,) = plan.windows
     assert (window.number, window.not_before, window.expires_at) == (1, NOW, NOW + DAY)
     assert set(window.publish) == set(window.sign) == {key.kid for key in world.trust_keys()}

@@ -372,7 +372,7 @@ def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(run
 def test_when_the_log_cannot_be_written_nothing_is_signed_and_the_engine_ends(
     running: RunningPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed commit refuses what waited, asks the HSM for nothing more, and stops the appliance (I2)."""
+    """A failed commit refuses what waited, asks the HSM for nothing more, and stops the appliance."""
 
     async def story() -> None:
         keystore = running.keystore
@@ -417,7 +417,7 @@ def test_reading_is_opened_once_by_each_command(running: RunningPlant) -> None:
 
 
 def test_a_clock_that_went_back_stops_decisions(running: RunningPlant) -> None:
-    """More than two seconds behind the newest entry, nothing is decided (C1)."""
+    """More than two seconds behind the newest entry, nothing is decided."""
 
     async def story() -> None:
         async with running.engine() as engine:
@@ -487,6 +487,84 @@ def test_bundles_of_all_sites_are_one_series(running: RunningPlant) -> None:
             assert await bundle(engine, SITE) == 3
         async with running.engine() as engine:
             assert await bundle(engine, "line-2") == 4
+
+    run(story())
+
+
+def test_the_next_status_list_ships_before_the_last_is_full(running: RunningPlant) -> None:
+    """A list that is a quarter full brings the next with the next bundle, and a half-full one is closed (R23)."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            lookups = engine.standing.lookups
+            (first,) = lookups.shipped[SITE]
+            lookups.used[first] = set(range(status.SIZE // 4))
+            bundle = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
+            assert layout.STATUS_LISTS[1] in framing.read(bundle.files["bundle"], framing.BUNDLE)
+            await settled(engine)
+            lookups.used[first] = set(range(status.SIZE // 2))
+            issued = await engine.submit_command(running.issue())
+            assert issued.result["status"] == {**_status(issued), "uri": lookups.shipped[SITE][1]}
+            lookups.used[lookups.shipped[SITE][1]] = set(range(status.SIZE // 2))
+            assert (await engine.submit_command(running.issue())).reason == Refusal.LIST_FULL
+
+    run(story())
+
+
+def _status(outcome: Outcome) -> dict[str, Json]:
+    found = outcome.result["status"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_workload_whose_review_is_overdue_gets_nothing_until_it_is_enrolled_again(running: RunningPlant) -> None:
+    """The review date stops issuing; two people can set a new one, but only then (R2)."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            early = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
+            outcome = await engine.submit_command(early, approvals=[running.approval("bob", early)])
+            assert outcome.reason == Refusal.ALREADY_EXISTS
+            review_by = engine.standing.authority.workloads[plant.WORKLOAD].review_by
+            running.clock.time = review_by
+            assert (await engine.submit_command(running.issue())).reason == Refusal.REVIEW_OVERDUE
+            again = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
+            outcome = await engine.submit_command(again, approvals=[running.approval("bob", again)])
+            assert outcome.state is State.DONE
+            assert engine.standing.authority.workloads[plant.WORKLOAD].review_by > running.clock.time
+
+    run(story())
+
+
+def test_trust_that_would_outlive_a_key_is_not_prepared(tmp_path: Path) -> None:
+    """A bundle that its site would refuse, because a key ends before it, is never begun."""
+    members = plant.members()
+    keys = members["keys"]
+    assert isinstance(keys, list)
+    short: list[Json] = [
+        {**key, "valid_for": plant.DAY} if isinstance(key, dict) and key["name"] == "status-1" else key for key in keys
+    ]
+    running = RunningPlant(tmp_path / "home", members={"keys": short})
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            with pytest.raises(Refused) as caught:
+                await running.trust(engine)
+            assert caught.value.reason is Refusal.KEY_NOT_READY
+
+    run(story())
+
+
+def test_reading_takes_no_arguments(running: RunningPlant) -> None:
+    """A `read.open` is a closed record like every other command."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            with pytest.raises(Refused) as caught:
+                await engine.open_reading(running.command("carol", Act.READ_OPEN, {"more": 1}))
+            assert caught.value.reason is Refusal.MALFORMED
 
     run(story())
 

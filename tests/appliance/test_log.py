@@ -12,7 +12,7 @@ import pytest
 from appliance import database
 from appliance.errors import HomeError, HomeFault
 from appliance.log import Log
-from coldcred.canonical import sha256_hex
+from coldcred.canonical import sha256, sha256_hex
 from tests.support.entries import chain
 
 WRITER = """
@@ -93,15 +93,26 @@ def _edit(path: Path, sql: str, *arguments: object) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("seq", [0, 5, 9])
-def test_an_edited_entry_is_found_and_named(path: Path, seq: int) -> None:
-    """Loading names the entry that was edited, unless it is the last, which only a checkpoint can show."""
+@pytest.mark.parametrize("digest", [False, True])
+@pytest.mark.parametrize("seq", [0, 5, 9, 10])
+def test_an_edited_entry_is_found_and_named(path: Path, seq: int, digest: bool) -> None:  # noqa: FBT001
+    """Loading names the entry that was edited, with its stored digest too unless it is the last.
+
+    The last one, edited with its digest, only a checkpoint can show.
+    """
     log = Log.open(path)
     log.append(chain(11), {})
     body = next(log.bodies(seq, 1))
     log.close()
-    _edit(path, "UPDATE entry SET body = ? WHERE seq = ?", body.replace(b'"v":1', b'"v":1 '), seq)
+    body = body.replace(b'"v":1', b'"v":1 ') if seq < 10 else body.replace(b'"time":', b'"time":1')
+    _edit(path, "UPDATE entry SET body = ? WHERE seq = ?", body, seq)
+    if digest:
+        _edit(path, "UPDATE entry SET digest = ? WHERE seq = ?", sha256(body), seq)
     log = Log.open(path)
+    if digest and seq == 10:
+        assert len(list(log.load())) == 11
+        log.close()
+        return
     with pytest.raises(HomeError, match=f"entry {seq}") as caught:
         list(log.load())
     log.close()

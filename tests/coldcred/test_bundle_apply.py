@@ -210,7 +210,8 @@ def test_the_end_is_the_timestamp_s(world: World, bare: Path) -> None:
 def windows(*bounds: tuple[int, int], keys: tuple[TrustKey, ...]) -> Plan:
     """Return a plan of windows between these hours from now, all with the same keys."""
     kids = tuple(sorted(key.kid for key in keys))
-    return Plan(tuple(Window(n, NOW + a * HOUR, NOW + b * HOUR, kids, kids) for n, (a, b) in enumerate(bounds, 1)))
+    windows = tuple(Window(n, NOW + a * HOUR, NOW + b * HOUR, kids, kids) for n, (a, b) in enumerate(bounds, 1))
+    return Plan(windows, 2 * DAY)
 
 
 PLANS: dict[str, tuple[tuple[tuple[int, int], ...], bool]] = {
@@ -249,9 +250,11 @@ def two_windows(**changes: Any) -> Callable[[str, str], Plan]:
             place, _, member = name.partition("_")
             chosen = first if place == "first" else second
             chosen[member] = tuple({"old": old, "new": new, "none": "x" * 43}[kid] for kid in kids)
-        return Plan(
-            (Window(1, NOW - HOUR, NOW + 11 * HOUR, **first), Window(2, NOW + 7 * HOUR, NOW + 19 * HOUR, **second))
+        windows = (
+            Window(1, NOW - HOUR, NOW + 11 * HOUR, **first),
+            Window(2, NOW + 7 * HOUR, NOW + 19 * HOUR, **second),
         )
+        return Plan(windows, 2 * DAY)
 
     return make
 
@@ -293,7 +296,9 @@ def test_keys_are_valid_for_the_windows_they_sign_in(world: World, bare: Path) -
 def test_a_plan_needs_a_key_for_credentials(world: World, bare: Path) -> None:
     """A window in which only status lists can be signed is no window."""
     status = world.trust_keys()[2:]
-    bundle = world.bundle(trust=world.trust_documents(plan=bundling.one_window(NOW - HOUR, NOW + DAY, status)))
+    bundle = world.bundle(
+        trust=world.trust_documents(plan=bundling.one_window(NOW - HOUR, NOW + DAY, status, grace=DAY))
+    )
     assert refusal(bare, bundle) is BundleReason.PLAN_UNSAFE
 
 
@@ -351,7 +356,8 @@ def test_framing(world: World, bare: Path) -> None:
         good.replace(b"bundle 1", b"bundle 2", 1),
     ):
         assert refusal(bare, bad) is BundleReason.MALFORMED
-    assert refusal(bare, bytes(33 * 2**20)) is BundleReason.TOO_LARGE
+    assert refusal(bare, bytes(framing.MAX_BUNDLE)) is BundleReason.MALFORMED
+    assert refusal(bare, bytes(framing.MAX_BUNDLE + 1)) is BundleReason.TOO_LARGE
 
 
 @pytest.mark.parametrize("name", sorted(layout.REQUIRED))

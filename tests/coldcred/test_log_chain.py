@@ -191,7 +191,7 @@ ATTACKS: dict[str, tuple[Callable[[], list[bytes]], LogReason, int]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_each_attack_on_the_chain_is_found(attack: str) -> None:
-    """The twelve mutations that the reliability figures name, and some more, each with reason and entry."""
+    """Twelve known attacks, and some more, each with reason and entry."""
     bodies, reason, seq = ATTACKS[attack]
     assert found(bodies()) == (reason, seq)
 

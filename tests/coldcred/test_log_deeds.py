@@ -5,6 +5,7 @@ import pytest
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import LogReason
+from coldcred.log import entry as entries
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, site_args, step
 from tests.support.logworld import LogWorld, issue_args
@@ -73,6 +74,11 @@ def _log_index_of_another_entry(world: LogWorld) -> int:
 @BROKEN.by(LogReason.BAD_COMMAND, "A credential's `iat` is the time of its entry, give or take 120 s.")
 def _issued_at_another_time(world: LogWorld) -> int:
     return _result(world, iat=world.time + 1 - 121)
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A credential ends in the second in which it begins.")
+def _no_lifetime_at_all(world: LogWorld) -> int:
+    return _result(world, exp=world.time + 1)
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Entry and result name one site.")
@@ -290,3 +296,43 @@ def test_a_broken_rule_is_refused_at_its_entry(broken: Breaking, reason: LogReas
     world = begun.copy()
     seq = broken(world)
     assert refusal(world) == (reason, seq)
+
+
+def _key_times(world: LogWorld) -> tuple[int, int]:
+    """Give the validity of the key for tokens."""
+    events = (entries.parse(body).event for body in world.bodies)
+    made = next(event for event in events if event["type"] == "key.done" and event["name"] == "tokens-1")
+    not_before, not_after = made["not_before"], made["not_after"]
+    assert isinstance(not_before, int)
+    assert isinstance(not_after, int)
+    return not_before, not_after
+
+
+def test_what_was_not_asked_for_is_left_to_the_profile(begun: LogWorld) -> None:
+    """A command may name no scopes and no lifetime, a workload no key; the entry then says what was chosen."""
+    world = begun.copy()
+    args = issue_args()
+    del args["scopes"], args["ttl"]
+    world.issue(world.command("alice", Act.CREDENTIAL_ISSUE, args), scopes=[])
+    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
+    world.asked("workload.enrolled", asking, {"workload": asked}, {"workload": plant.WORKLOAD})
+    assert refusal(world) is None
+
+
+def test_a_key_signs_from_its_first_second_to_its_last(begun: LogWorld) -> None:
+    """The bounds of a key's validity belong to it: a window may begin and end with it."""
+    world = begun.copy()
+    not_before, not_after = _key_times(world)
+    _result(world, nbf=not_before, exp=not_before + 900)
+    world.settle()
+    world.time = not_after - 901
+    _result(world)
+    assert refusal(world) is None
+
+
+def test_a_credential_may_be_two_minutes_older_than_its_entry(begun: LogWorld) -> None:
+    """Between decision and entry lie at most 120 s."""
+    world = begun.copy()
+    _result(world, iat=world.time + 1 - 120)
+    assert refusal(world) is None

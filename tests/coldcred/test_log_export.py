@@ -106,6 +106,8 @@ def test_the_anchor_names_the_appliance(logged: LogWorld, export: bytes) -> None
 def test_the_anchors_own_checkpoint_counts_where_it_lies_inside(logged: LogWorld, export: bytes) -> None:
     """What a trust store knows of the log is held to it; where the store is newer than the export, that is said."""
     assert read(export, Anchor(vkey(), None, logged.note(20))).kept == (20,)
+    whole = read(export, Anchor(vkey(), None, logged.note()))
+    assert (whole.kept, whole.newer) == ((len(logged.bodies),), None)
     later = logged.copy().checkpoint().settle()
     assert read(export, Anchor(vkey(), None, later.note())).newer == len(logged.bodies) + 2
     other = note_over([b"\0" * 32] * 20, appliance_key("log"))
@@ -208,6 +210,9 @@ def _other(logged: LogWorld) -> dict[str, bytes]:
         "blobs with a space": logged.files()["blobs.jsonl"].replace(b'":"', b'": "', 1),
         "blobs that are not base64url": logged.files()["blobs.jsonl"].replace(b'":"', b'":"*', 1),
         "blobs with an escape": logged.files()["blobs.jsonl"].replace(b'":"', b'":"\\u0041', 1),
+        "blobs under another name": logged.files()["blobs.jsonl"].replace(b'{"body', b'{"bodY', 1),
+        "blobs with another end": logged.files()["blobs.jsonl"].replace(b'"}\n', b'"]\n', 1),
+        "blobs with half a line": blob_lines([*logged.blobs.values(), b""]).replace(b'{"body":""}', b'{"body":"}'),
         "blobs that are not ASCII": logged.files()["blobs.jsonl"].replace(b'":"', b'":"\xff', 1),
         "entries of nobody": b"",
         "entries without the last line's end": logged.files()["entries.jsonl"][:-1],
@@ -370,7 +375,7 @@ def test_memory_does_not_grow_with_what_is_stored() -> None:
     files: Json = {f"targets/{number}": world.keep(places.randbytes(1024 * 1024)) for number in range(24)}
     asking = world.command("alice", Act.TRUST_SUBMIT, {"files": files})
     versions: dict[str, Json] = {"root_version": 1, "targets_version": 1}
-    world.asked("trust.submitted", asking, {"files": files, "windows": [{}], **versions}, versions)
+    world.asked("trust.submitted", asking, {"files": files, "windows": [{}], "end": 1, **versions}, versions)
     stream = io.BytesIO(world.exported().export())
     tracemalloc.start()
     try:

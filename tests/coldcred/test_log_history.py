@@ -221,6 +221,11 @@ def _outcome_of_no_number(world: LogWorld) -> int:
     return step(world, lambda: world.append({"type": "outcomes", "signed": [True], "failed": [], "unknown": []}))
 
 
+@BROKEN.by(LogReason.MALFORMED, "A list of numbers gets an outcome.")
+def _outcome_of_a_list(world: LogWorld) -> int:
+    return step(world, lambda: world.append({"type": "outcomes", "signed": [[1]], "failed": [], "unknown": []}))
+
+
 @BROKEN.by(LogReason.INCOMPLETE, "An intent is passed over by the outcomes of the next commit, too.")
 def _intent_without_an_outcome(world: LogWorld) -> int:
     silent = world.issue()

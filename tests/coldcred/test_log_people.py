@@ -109,6 +109,11 @@ def _requester_who_did_not_sign(world: LogWorld) -> int:
     return world.issue(by="bob", people=["bob"])
 
 
+@BROKEN.by(LogReason.BAD_COMMAND, "The entry names another requester than the people who signed.")
+def _requester_who_is_not_among_the_people(world: LogWorld) -> int:
+    return world.issue(by="bob")
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "An auditor issues.")
 def _requester_without_the_role(world: LogWorld) -> int:
     return world.issue(world.command("carol", Act.CREDENTIAL_ISSUE, issue_args()))
@@ -301,6 +306,17 @@ def _approval_laid_at_anothers_door(world: LogWorld) -> int:
     return step(world, lambda: world.count("dora", asking, token))
 
 
+@BROKEN.by(LogReason.BAD_COMMAND, "The entry names another approver than the people who signed.")
+def _approver_who_is_not_among_the_people(world: LogWorld) -> int:
+    asking = world.wait(world.command("alice", Act.SITE_ADD, {}))
+    return step(world, lambda: world.approve("bob", asking, by="dora"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The entry gives the approval another id, under which it could be counted again.")
+def _approval_under_another_id(world: LogWorld) -> int:
+    return _approval(world, approval="0" * 64)
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "One signature of one person fills the quorum once.")
 def _approval_counted_twice(world: LogWorld) -> int:
     asking = world.wait(world.command("alice", Act.SITE_ADD, {}))
@@ -348,10 +364,16 @@ def _waiting_for_fewer_than_needed(world: LogWorld) -> int:
     return step(world, lambda: world.wait(asking, 1))
 
 
-@BROKEN.by(LogReason.TOO_FEW_PEOPLE, "What takes one person never waits.")
+@BROKEN.by(LogReason.BAD_COMMAND, "What takes one person never waits.")
 def _waiting_for_one(world: LogWorld) -> int:
     asking = world.command("alice", Act.CREDENTIAL_ISSUE, issue_args())
     return step(world, lambda: world.wait(asking, 1))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A request waits for more people than the act takes, so that nobody need be asked.")
+def _waiting_for_more_than_needed(world: LogWorld) -> int:
+    asking = world.command("alice", Act.SITE_ADD, {})
+    return step(world, lambda: world.wait(asking, 3))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "A second wait would forget the first one's approvals.")

@@ -281,7 +281,7 @@ def test_noise_is_refused_and_never_crashes(
 
 
 def test_proofs_stay_short() -> None:
-    """A proof has at most ceil(log2 n) + 1 hashes (reliability figure of the log)."""
+    """A proof has at most ceil(log2 n) + 1 hashes."""
     for new in range(2, MOST + 1):
         most = (new - 1).bit_length() + 1
         assert all(len(tree.inclusion_proof(LEAVES[:new], index)) < most for index in range(new))

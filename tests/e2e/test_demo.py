@@ -135,7 +135,7 @@ def test_the_readme_tells_the_truth(demo: tuple[Path, str], tmp_path: Path) -> N
         script = tmp_path / command
         script.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
         script.chmod(0o755)
-    wait = f"until [ -S {folder}/home/operator.sock ]; do sleep 0.1; done"
+    wait = f"until [ -S {folder / 'home' / 'operator.sock'} ]; do sleep 0.1; done"
     served = f"{serve} & server=$!; {wait}; {issue}; code=$?; kill $server; wait $server; exit $code"
     for line in (verify_it, verify_log):
         ended = run(["sh", "-c", f"PATH={tmp_path}:$PATH; {line}"], cwd=folder.parent)

@@ -1,77 +1,23 @@
 """A process killed at counted system calls while it issues: no token without its entry, and no repair (I1)."""
 
-import signal
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from appliance.client import ClientError
 from appliance.errors import Refused
 from appliance.log import Log
-from coldcred.command import document_id
-from coldcred.jose import parse_unverified
-from tests.support.commandline import Ended
+from tests.support.disturbed import disturb, killed, read, undisturbed
 from tests.support.ledger import Ledger
 from tests.support.serving import Appliance, NotReady
-from tests.support.strace import Point, counting, points, spread
+from tests.support.strace import Point, spread
 
-WRITES = ("write", "pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", "rename", "sendto")
-
-
-def killed(ended: Ended) -> bool:
-    """Whether SIGKILL ended it; strace ends itself as its child ended."""
-    return ended.code in {-signal.SIGKILL, 128 + signal.SIGKILL}
-
-
-def issue(mine: Appliance, request: Path, under: list[str]) -> tuple[Ended, str | None]:
-    """Ask for a credential in one process, by the command in a file; gives how it ended, and the token."""
-    out = request.with_suffix(".jwt")
-    out.unlink(missing_ok=True)
-    ended = mine.issue_in_process(request, out, under=under, spied="")
-    return ended, out.read_text() if out.exists() else None
-
-
-def undisturbed(mine: Appliance) -> list[Point]:
-    """Give the points that one issue passes."""
-    trace, request = mine.folder / "trace", mine.folder / "undisturbed.jws"
-    request.write_text(mine.issue())
-    ended, _ = issue(mine, request, counting(WRITES, trace))
-    assert ended.code == 0, ended
-    return points(trace, [mine.log_path, mine.log_path.with_name("log.sqlite-wal")])
-
-
-def read(mine: Appliance, ledger: Ledger) -> None:
-    """Take in the log of a home that nothing serves, and hold everything to it."""
-    log = Log.open(mine.log_path)
-    ledger.read(log.bodies())
-    assert log.table_differences() == []
-    log.close()
-    ledger.settle(mine.notes)
-    assert sorted(ledger.intents()) == sorted(ledger.outcomes), "an intent has no outcome after a clean end"
-
-
-def disturb(mine: Appliance, point: Point) -> bool:
-    """Kill an issue at a point, run the same line again, and check; whether the engine was killed."""
-    request, ledger = mine.folder / "request.jws", Ledger(mine.folder / "held")
-    command = mine.issue()
-    request.write_text(command)
-    ended, token = issue(mine, request, point.kill())
-    assert ended.code in {0, 4} or killed(ended), ended
-    again, later = issue(mine, request, [])
-    for found in (token, later):
-        if found is not None:
-            ledger.hold(found, command)
-    read(mine, ledger)
-    seq = ledger.by_command[document_id(parse_unverified(command))]
-    if seq > max(place for place, event in ledger.events.items() if event["type"] == "started"):
-        # The first run left no trace: what it began never happened.
-        assert (again.code, token) == (0, None), (ended, again)
-    elif ledger.outcomes[seq] == "signed":
-        assert (again.code, again.json["error"], later) == (1, "told-once", None), (ended, again)
-    else:
-        assert (again.code, again.json["error"], later) == (4, "hsm-fault", None), (ended, again)
-    return killed(ended)
+def kill_each(mine: Appliance, found: list[Point]) -> int:
+    """Kill an issue at each point; gives how many of them ended it, the others having ended its worker or nothing."""
+    ends = [disturb(mine, point.kill()) for point in found]
+    for ended in ends:
+        assert ended.code in {0, 4} or killed(ended), ended
+    return sum(killed(ended) for ended in ends)
 
 
 def disturb_server(mine: Appliance, point: Point) -> bool:
@@ -106,8 +52,7 @@ def disturb_server(mine: Appliance, point: Point) -> bool:
 
 def test_issues_killed_at_counted_points_leave_nothing_to_mend(mine: Appliance) -> None:
     """Twelve points spread over all writes, syncs and frames: the same line again gives its token or its record."""
-    ends = [disturb(mine, point) for point in spread(undisturbed(mine), 12)]
-    assert sum(ends) >= 6, "hardly any point was met"
+    assert kill_each(mine, spread(undisturbed(mine), 12)) >= 6, "hardly any point was met"
 
 
 @pytest.mark.soak
@@ -115,8 +60,7 @@ def test_issues_killed_at_counted_points_leave_nothing_to_mend(mine: Appliance) 
 def test_issues_killed_at_every_point_leave_nothing_to_mend(mine: Appliance) -> None:
     """The long form: every point of an issue, then a server at 200 more."""
     found = undisturbed(mine)
-    met = sum([disturb(mine, point) for point in found])
-    assert met >= len(found) // 2
+    assert kill_each(mine, found) >= len(found) // 2
     wal = mine.log_path.with_name("log.sqlite-wal")
     served = [Point(call, number, wal) for call, most in (("pwrite64", 120), ("fdatasync", 40)) for number in range(1, most)]
     served += [Point("sendto", number) for number in range(1, 43)]

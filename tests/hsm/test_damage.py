@@ -72,7 +72,7 @@ def test_a_flipped_bit_is_an_error_of_ours_or_harmless(softhsm: SoftHsm) -> None
 
 @pytest.mark.soak
 def test_a_thousand_flipped_bits(softhsm: SoftHsm) -> None:
-    """The same for a thousand flips: 0 bad signatures, 0 foreign exceptions (reliability I3)."""
+    """The same for a thousand flips: 0 bad signatures, 0 foreign exceptions."""
     outcomes = campaign(softhsm, 1000, seed=1000)
     assert outcomes.total() == 1000
 

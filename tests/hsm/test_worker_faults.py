@@ -272,9 +272,10 @@ def test_a_key_that_comes_back_is_found_again(softhsm: SoftHsm) -> None:
     signatures(store.sign(KEY, inputs[1:]))
 
 
-def test_a_destroyed_key_that_returns_is_an_alarm(softhsm: SoftHsm) -> None:
-    """A module that reports success and keeps the object is found out by reading the token anew."""
-    store, _ = softhsm.spied_store("keep")
+@pytest.mark.parametrize("order", ["keep", "return"])
+def test_a_destroyed_key_that_returns_is_an_alarm(softhsm: SoftHsm, order: str) -> None:
+    """A module that reports success and keeps the object, or has it again when it starts anew, is found out."""
+    store, _ = softhsm.spied_store(order)
     admitted(store)
     with pytest.raises(KeyRemains, match=KEY.hex()):
         store.destroy(KEY)

@@ -170,6 +170,7 @@ def test_a_forked_child_cannot_sign(store: WorkerKeyStore) -> None:
     assert public is not None
     store.admit(KEY, CASES[Purpose.TOKENS].charter, public)
     data = CASES[Purpose.TOKENS].make(2, public.thumbprint)
+    pid = store.worker_pid
     for _ in range(100):
         child = os.fork()
         if child == 0:
@@ -182,6 +183,7 @@ def test_a_forked_child_cannot_sign(store: WorkerKeyStore) -> None:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     signatures(store.sign(KEY, [data]))
+    assert store.worker_pid == pid
 
 
 def test_an_executed_child_has_no_way_to_the_worker(store: WorkerKeyStore) -> None:

@@ -308,7 +308,12 @@ class LogWorld:
         asking = self.command("alice", Act.TRUST_SUBMIT, {"files": files})
         window: Json = {"win": 1, "nbf": self.time, "exp": self.time + plant.DAY, "sign": [self.kid("tokens")]}
         versions: Event = {"root_version": 1, "targets_version": 1}
-        self.asked("trust.submitted", asking, {"files": files, "windows": [window], **versions, **changes}, versions)
+        self.asked(
+            "trust.submitted",
+            asking,
+            {"files": files, "windows": [window], "end": self.time + plant.DAY, **versions, **changes},
+            versions,
+        )
 
     def bundle(self, sequence: int, asking: Asking | None = None) -> None:
         """Make a bundle for line-1: status lists signed, a checkpoint, then role after role."""

@@ -157,11 +157,10 @@ class RunningPlant:
         attachments = {sha256_hex(body): body for body in files.values()}
         return self.command("alice", Act.TRUST_SUBMIT, {"files": digests}), attachments
 
-    @staticmethod
-    def _custodian(person: str, files: dict[str, bytes]) -> bytes:
+    def _custodian(self, person: str, files: dict[str, bytes]) -> bytes:
         key = plant.custodian(person)
         assert isinstance(key.private, Ed25519PrivateKey)
-        return custodians.sign(files, Identity(key.public, key.private))
+        return custodians.sign(self.founding, files, Identity(key.public, key.private))
 
     async def ready(self, engine: Engine) -> None:
         """Bring the appliance to where it can issue: trust, a bundle for the site, an enrolled workload."""

@@ -149,10 +149,7 @@ class Appliance:
         self, request: Path, out: Path, *, under: Sequence[str] = (), spied: str | None = None
     ) -> Ended:
         """Run `coldcredctl issue` where nothing serves: the command in the file `request`, the token to `out`."""
-        args = issue_args()
-        words = ["--profile", args["profile"], "--workload", args["workload"], "--audience", args["audience"]]
-        more = ["--scope", "orders.read", "--ttl", "15m", "--request", request, "--out", out, "--json"]
-        return self.ctl("issue", *map(str, words), *more, under=under, spied=spied)
+        return self.ctl(*issue_words(request, out), under=under, spied=spied)
 
     @contextmanager
     def serve(self, *, under: Sequence[str] = (), spied: str | None = None) -> "Iterator[Server]":
@@ -174,6 +171,12 @@ def issue_args() -> dict[str, Json]:
         "scopes": ["orders.read"],
         "ttl": 900,
     }
+
+
+def issue_words(request: Path, out: Path) -> list[str]:
+    """Give the verb and options that send the issuing command in the file `request` and put its token in `out`."""
+    named = ("--profile", "orders-reader", "--workload", plant.WORKLOAD, "--audience", plant.AUDIENCE)
+    return ["issue", *named, "--scope", "orders.read", "--ttl", "15m", "--request", str(request), "--out", str(out), "--json"]
 
 
 class NotReady(Exception):

@@ -9,6 +9,7 @@ joined by commas, name a call counted from 1 in this process and a fault:
     hang@3      the third signature stops the process (SIGSTOP)                    sleep@3    ... takes for ever
     CLASS@3     the binding raises its exception CLASS                             flip@3     gives a wrong signature
     keep        destroying a key reports success and leaves it where it is
+    return      a key that was destroyed is there again once this process has ended
     once        the orders hold for the first process that NOTES shows; later ones sign plainly
 """
 
@@ -73,9 +74,21 @@ def main() -> int:
         return stored
 
     cryptoki.TokenKeys.find = find  # type: ignore[method-assign, assignment]
+    files: dict[Path, bytes] = {}
+    destroyed = cryptoki.TokenKeys.destroy
+
+    def destroy(self: cryptoki.TokenKeys, key_id: bytes) -> None:
+        files.update({path: path.read_bytes() for path in NOTES.parent.rglob("*.object")})
+        destroyed(self, key_id)
+
     if "keep" in ORDERS:
         cryptoki.TokenKeys.destroy = lambda *_: None  # type: ignore[method-assign]
-    return worker.main(sys.argv[3:])
+    elif "return" in ORDERS:
+        cryptoki.TokenKeys.destroy = destroy  # type: ignore[method-assign]
+    status = worker.main(sys.argv[3:])
+    for path, body in files.items():
+        path.write_bytes(body)
+    return status
 
 
 if __name__ == "__main__":

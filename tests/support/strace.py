@@ -50,8 +50,8 @@ def counting(calls: Iterable[str], output: Path) -> list[str]:
     return strace("-y", "-e", f"trace={','.join(calls)}", output=output)
 
 
-def points(output: Path, files: Sequence[Path]) -> list[Point]:
-    """Give each point that a traced run passed: those on each of `files`, and those on no such file together."""
+def points(output: Path, files: Sequence[Path], anywhere: Iterable[str]) -> list[Point]:
+    """Give each point that a traced run passed: calls on each of `files`, and the calls named `anywhere` on any."""
     counts: Counter[tuple[str, str, Path | None]] = Counter()
     for line in output.read_text(errors="replace").splitlines():
         match = _LINE.match(line)
@@ -62,12 +62,10 @@ def points(output: Path, files: Sequence[Path]) -> list[Point]:
         for file in files:
             if f"<{file}>" in rest or f'"{file}"' in rest:
                 counts[thread, call, file] += 1
-    on_files = {call for _, call, path in counts if path is not None}
     most: dict[tuple[str, Path | None], int] = {}
     for (_, call, path), count in counts.items():
-        if path is None and call in on_files - {"unlink"}:
-            continue
-        most[call, path] = max(count, most.get((call, path), 0))
+        if path is not None or call in anywhere:
+            most[call, path] = max(count, most.get((call, path), 0))
     order = sorted(most, key=lambda kind: (kind[1] is None, str(kind[1]), kind[0]))
     return [Point(call, number, path) for call, path in order for number in range(1, most[call, path] + 1)]
 

@@ -113,7 +113,7 @@ class World:
 
     def plan(self) -> Plan:
         """Return a plan of one window of a day around `now`."""
-        return bundling.one_window(self.now - HOUR, self.now + DAY, self.trust_keys())
+        return bundling.one_window(self.now - HOUR, self.now + DAY, self.trust_keys(), grace=GRACE)
 
     def trust_documents(self, **changes: Any) -> dict[str, bytes]:
         """Return the custodians' documents; `changes` replace arguments of `bundling.trust_documents`."""

@@ -60,9 +60,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Consecutive windows, oldest first; there is at least one."""
+    """Consecutive windows, oldest first, at least one; trust may outlive the last by `grace` seconds, no longer."""
 
     windows: tuple[Window, ...]
+    grace: int = 0
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -70,12 +71,13 @@ class Plan:
         record = Record.of(loads_canonical(body, max_bytes=MAX_DOCUMENT), "plan")
         record.version()
         windows = tuple(Window.read(item) for item in record.records("windows", least=1, most=MAX_WINDOWS))
+        grace = record.seconds("grace")
         record.done()
-        return cls(windows)
+        return cls(windows, grace)
 
     def write(self) -> bytes:
         """Give the document's bytes."""
-        return dumps({"v": 1, "windows": [window.as_json() for window in self.windows]})
+        return dumps({"v": 1, "grace": self.grace, "windows": [window.as_json() for window in self.windows]})
 
     def check(self, keys: Mapping[str, TrustKey], times: BundleTimes) -> None:
         """Return when the plan is safe with these trust keys and covers the bundle's times.
@@ -104,6 +106,8 @@ class Plan:
             raise _unsafe(last, "is over, and it is the last one")
         if times.end < last.expires_at:
             raise _unsafe(last, "outlives the bundle")
+        if times.end > last.expires_at + self.grace:
+            raise _unsafe(last, f"is outlived by the bundle by more than the {self.grace} s that custodians signed")
 
 
 def _check_keys(window: Window, keys: Mapping[str, TrustKey]) -> None:

@@ -120,6 +120,7 @@ def trust_submitted(event: Record, command: Command, blobs: Blobs) -> None:
         blobs.read(digests.digest(name))
     versions: dict[str, Json] = {name: event.integer(name, least=1) for name in ("root_version", "targets_version")}
     event.array("windows", least=1)
+    event.time("end")
     _check_result(event, versions)
 
 

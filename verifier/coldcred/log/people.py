@@ -61,11 +61,13 @@ class People:
         asked = self._asked(event, time)
         self._check_may_ask(asked, time)
         command = asked.command
-        need = event.integer("need")
-        if command.id in self._requests or len(asked.people) != 1:
-            raise _bad("waits though it waited before, or counts approvals that nobody could have given yet")
-        if need != self._need(command) or need == 1:
-            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"waits for {need} people; it takes {self._need(command)}")
+        if command.id in self._requests:
+            raise _bad("waits though it waited before")
+        need, needed = event.integer("need"), self._need(command)
+        if need < needed:
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"waits for {need} people where {command.act} takes {needed}")
+        if need != needed or needed == 1:
+            raise _bad(f"waits for {need} people where {command.act} takes {needed}")
         if event.time("expires") != command.expires_at:
             raise _bad("gives another end than the command's own")
         for digest in event.texts("attachments"):

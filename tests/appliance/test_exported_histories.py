@@ -1,0 +1,139 @@
+"""What a real engine writes, `coldcred` believes: whatever people ask, approve, deny and repeat, and the HSM does.
+
+The verifier of exports holds entries to rules of its own; a rule that an honest engine can break would cry wolf.
+"""
+
+import asyncio
+import io
+import random
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.engine import Engine
+from appliance.errors import Refused
+from appliance.outcome import Outcome
+from coldcred.acts import Act
+from coldcred.canonical import Json
+from coldcred.command import Verdict
+from coldcred.log.export import Anchor, Report, find_checkpoint, verify
+from coldcred.log.note import VerifierKey
+from hsm.errors import WorkerLost
+from tests.support import plant
+from tests.support.fake_keystore import FakeKeyStore, MemoryToken
+from tests.support.running import LABEL, SITE, RunningPlant, run, settled
+
+STARTS, ROUNDS = 3, 8
+PEOPLE = ("alice", "bob", "carol")
+
+
+class Crowd:
+    """People who send commands at random, some of them nonsense, some of them twice, and approve what others sent."""
+
+    def __init__(self, seed: int, path: Path) -> None:
+        self.keystore = FakeKeyStore(MemoryToken(label=LABEL))
+        self.running = RunningPlant(path, keystore=self.keystore)
+        self.chance = random.Random(seed)
+        self.exports: list[bytes] = []
+        self._sent: list[str] = []
+
+    def command(self, engine: Engine, number: int) -> str:
+        """Give what somebody asks for."""
+        running, issued = self.running, sorted(engine.standing.lookups.issued)
+        profile: Json = {**plant.profile(), "approvals": self.chance.choice([1, 2])}
+        site: dict[str, Json] = {"name": f"line-{number}", "audiences": [f"https://line-{number}.plant-a.example"]}
+        revoked: dict[str, Json] = {"credential": self.chance.choice(issued or ["c" * 22]), "reason": "\x1b[2Jlost"}
+        enrolled = running.enrolment(id=f"{plant.WORKLOAD}-{number}")
+        return self.chance.choice(
+            [
+                running.issue(),
+                running.issue(ttl=self.chance.choice([60, 10**6])),
+                running.command(self.chance.choice(PEOPLE), Act.SITE_ADD, site),
+                running.command("alice", Act.WORKLOAD_ENROL, enrolled),
+                running.command("bob", Act.PROFILE_SET, {"profile": profile}),
+                running.command("bob", Act.CREDENTIAL_REVOKE, revoked),
+                running.command(self.chance.choice(PEOPLE), Act.BUNDLE_CREATE, {"site": SITE}),
+                running.command("carol", Act.LOG_EXPORT),
+                running.command("carol", Act.CREDENTIAL_ISSUE, {"nonsense": 1}),
+                running.command("alice", Act.SITE_ADD, {}, expires_at=running.clock.now() + 2),
+            ]
+        )
+
+    async def round(self, engine: Engine, number: int) -> None:
+        """Let people act all at once, and the HSM fail now and then; then some time passes."""
+        acts: list[Coroutine[Any, Any, Outcome]] = []
+        for place in range(self.chance.randrange(1, 6)):
+            command = self.command(engine, 100 * number + place)
+            self._sent.append(command)
+            acts.append(engine.submit_command(command))
+            about = self.chance.choice(self._sent[-5:])
+            verdict = self.chance.choice([Verdict.APPROVE, Verdict.APPROVE, Verdict.DENY])
+            acts.append(engine.submit_approval(self.running.approval(self.chance.choice(PEOPLE), about, verdict)))
+        if self.chance.random() < 0.3:
+            self.keystore.fail_next(WorkerLost("the worker went away"))
+        for outcome in await asyncio.gather(*acts, return_exceptions=True):
+            if isinstance(outcome, Outcome):
+                self.exports += [body for name, body in outcome.files.items() if name == "export"]
+            elif not isinstance(outcome, Refused):
+                raise outcome
+        again = self.chance.choice(self._sent)
+        await asyncio.gather(engine.submit_command(again), return_exceptions=True)
+        self.running.clock.time += self.chance.choice([0, 1, 30, 4000, plant.DAY])
+
+    async def live(self) -> None:
+        """Start the appliance several times, let people act, and export what they did."""
+        for start in range(STARTS):
+            async with self.running.engine() as engine:
+                if start == 0:
+                    await self.running.ready(engine)
+                for number in range(ROUNDS):
+                    await self.round(engine, ROUNDS * start + number + 1)
+                await settled(engine)
+                while not (files := await self._export(engine)):
+                    pass  # a fault that was still to come met this export
+                self.exports += files
+
+    async def _export(self, engine: Engine) -> list[bytes]:
+        outcome = await engine.submit_command(self.running.command("carol", Act.LOG_EXPORT))
+        return [*outcome.files.values()]
+
+    def anchor(self) -> Anchor:
+        """Give the log's key, which the token holds."""
+        origin = str(plant.charters()["log"]["origin"])
+        stored = next(held.stored for held in self.keystore.token.held if held.stored.label.startswith("log-"))
+        assert stored.public is not None
+        return Anchor(VerifierKey(origin, stored.public), self.running.founding.appliance_id)
+
+
+def _believed(crowd: Crowd) -> Report:
+    """Verify every export, each with the checkpoints of those before it kept outside."""
+    kept: list[tuple[str, bytes]] = []
+    reports = []
+    for number, export in enumerate(crowd.exports):
+        report = verify(io.BytesIO(export), crowd.anchor(), kept)
+        assert len(report.kept) == len(kept)
+        kept.append((f"export {number}", find_checkpoint(io.BytesIO(export))))
+        reports.append(report)
+    return reports[-1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_an_engine_writes_is_believed(seed: int, tmp_path: Path) -> None:
+    """Every export of a busy appliance is intact, and each has grown from all exports before it."""
+    crowd = Crowd(seed, tmp_path / "home")
+    run(crowd.live())
+    report = _believed(crowd)
+    assert report.counts["started"] == STARTS
+    assert report.counts["approval.given"] > 0
+    assert report.open_intents == ()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_what_an_engine_writes_is_believed_for_long(seed: int, tmp_path: Path) -> None:
+    """The same for three hundred other crowds."""
+    crowd = Crowd(seed, tmp_path / "home")
+    run(crowd.live())
+    _believed(crowd)
