@@ -9,6 +9,9 @@ from coldcred.canonical import Json
 from coldcred.log.entry import Entry
 from coldcred.record import Record
 
+PRUNE_EVERY = 4096
+"""Entries between two prunings: often enough to stay small, rarely enough to cost nothing."""
+
 _SILENT = frozenset({"checkpoint", "outcomes"})
 
 
@@ -20,6 +23,8 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
         lookups.worth_checkpoint += 1
     if "signs" in event:
         lookups.open_intents[entry.seq] = event
+    if entry.seq % PRUNE_EVERY == 0:
+        lookups.prune(entry.time)
     _fold_lookups(lookups, entry)
     if isinstance(result := event.get("result"), dict):
         _remember_done(lookups, entry, result)

@@ -76,6 +76,21 @@ class Lookups:
             forgotten += 1
         del self.outcome_times[:forgotten]
 
+    def prune(self, time: int) -> None:
+        """Forget what no decision can ask for again at `time`: ended requests and their approvals, ended credentials.
+
+        A credential is kept for as long as a command about it can live, so that revoking it says what it was.
+        """
+        ended = [key for key, request in self.requests.items() if request.expires_at <= time]
+        for key in ended:
+            del self.requests[key]
+        old = [key for key, issued in self.issued.items() if issued.expires_at <= time - LONGEST_LIFE]
+        for key in old:
+            del self.issued[key]
+        gone = [approval for approval, command in self.seen_approvals.items() if command not in self.outcomes]
+        for approval in gone:
+            del self.seen_approvals[approval]
+
     def is_free(self, list_uri: str, index: int) -> bool:
         """Whether a status index was never given out."""
         return index not in self.used.get(list_uri, ())
