@@ -148,8 +148,8 @@ def facts(founding: Founding, files: Mapping[str, bytes]) -> dict[str, Json]:
     people = " ".join(person.id for person in founding.people)
     said["root of trust"] = f"signed by {founding.quorums.custodians} of {people}"
     said["bundle key"] = bundle.thumbprint
-    for kid, key in parse_jwks(files[layout.JWKS]).items():
-        said[f"key {kid}"] = key.charter.as_json()
+    for number, (kid, key) in enumerate(parse_jwks(files[layout.JWKS]).items(), start=1):
+        said[f"key {number}"] = {"kid": kid, "charter": key.charter.as_json()}
     for window in plan.windows:
         said[f"window {window.number}"] = {"nbf": window.not_before, "exp": window.expires_at}
         said[f"window {window.number} signs with"] = [*window.sign]

@@ -3,10 +3,9 @@
 Settings are names and paths; nothing in them can loosen a rule or name code other than the PKCS#11 module.
 """
 
+import errno
 import fcntl
 import os
-import shutil
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -142,19 +141,45 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
         return _resume(path, founding)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise HomeError(HomeFault.READ_ONLY, f"{path.parent}: {error.strerror}") from error
-    try:
-        _fill(draft, founding, signatures, settings, now)
-        draft.rename(path)
+        draft = path.with_name(f".{path.name}.draft")
+        with _drafting(draft):
+            _fill(draft, founding, signatures, settings, now)
+            draft.rename(path)
         _sync(path.parent)
     except OSError as error:
-        raise HomeError(HomeFault.STORAGE, f"{path}: {error.strerror}") from error
-    finally:
-        if draft.exists():
-            shutil.rmtree(draft)
+        fault = HomeFault.READ_ONLY if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else HomeFault.STORAGE
+        raise HomeError(fault, f"{path}: {error.strerror}") from error
     return Home.open(path)
+
+
+@contextmanager
+def _drafting(draft: Path) -> Iterator[None]:
+    """Give an empty draft, ours alone: what a founding that was killed left there is removed, and nothing else is."""
+    draft.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeError(HomeFault.IN_USE, f"another process is making {draft}") from error
+        if not os.path.samestat(draft.stat(), os.fstat(descriptor)):
+            raise HomeError(HomeFault.IN_USE, f"another process has just made {draft}")
+        _empty(draft)
+        try:
+            yield
+        finally:
+            if draft.exists():
+                _empty(draft)
+                draft.rmdir()
+    finally:
+        os.close(descriptor)
+
+
+def _empty(draft: Path) -> None:
+    for path in draft.iterdir():
+        if path.name not in {SETTINGS, FOUNDING, LOG, f"{LOG}-wal", f"{LOG}-journal"}:
+            raise HomeError(HomeFault.EXISTS, f"{path} is no part of a home; it is left as it is")
+        path.unlink()
 
 
 def _resume(path: Path, founding: Founding) -> Home:

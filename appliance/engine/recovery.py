@@ -17,9 +17,10 @@ from coldcred.bundle.targets import VERSIONS_EACH
 from coldcred.canonical import Json
 from coldcred.charter import BundleCharter, Purpose
 from coldcred.errors import ColdcredError
+from coldcred.keys import PublicKey
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
-from hsm.errors import KeyExposed, KeyMismatch, KeyMissing
+from hsm.errors import KeyAmbiguous, KeyExists, KeyExposed, KeyMismatch, KeyMissing
 from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
 
 
@@ -123,9 +124,7 @@ class Recovery:
         standing = [stored for stored in inventory.keys if stored.key_id == key_id]
         public = standing[0].public if len(standing) == 1 and _answers(standing[0], key) else None
         if public is None:
-            if standing:
-                keystore.destroy(key_id)
-            public = keystore.generate(KeyOrder(key_id, key.charter))
+            public = _generate(keystore, KeyOrder(key_id, key.charter))
         if public.thumbprint in self.standing.authority.registers:
             raise KeyMismatch(f"the key made for {key.name} stands in another register already")
         self._commit(keys.done(self.standing.authority, key.name, public, self._now()))
@@ -148,11 +147,22 @@ def _answers(stored: StoredKey, key: SigningKey) -> bool:
     return not stored.faults and stored.label == charter.label(key.charter)
 
 
+def _generate(keystore: KeyStore, order: KeyOrder) -> PublicKey:
+    """Make an ordered key in place of what a generation that was cut short may have left of it."""
+    try:
+        return keystore.generate(order)
+    except KeyExists:
+        keystore.destroy(order.key_id)
+        return keystore.generate(order)
+
+
 def _check_stored(inventory: Inventory, key: SigningKey) -> None:
     """Hold a key in the token to what the log pinned: present once, same public half, same charter, not exposed."""
     found = [stored for stored in inventory.keys if stored.key_id == bytes.fromhex(key.key_id)]
-    if len(found) != 1:
-        raise KeyMissing(f"{len(found)} keys with the id of {key.name} where there is one")
+    if not found:
+        raise KeyMissing(f"no key of the token has the id of {key.name}")
+    if len(found) > 1:
+        raise KeyAmbiguous(f"{len(found)} keys of the token have the id of {key.name}; none is taken")
     if found[0].faults:
         raise KeyExposed(f"key {key.name}: {', '.join(found[0].faults)}")
     if found[0].public != key.public or found[0].label != charter.label(key.charter):
