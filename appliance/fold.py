@@ -13,6 +13,7 @@ PRUNE_EVERY = 4096
 """Entries between two prunings: often enough to stay small, rarely enough to cost nothing."""
 
 _SILENT = frozenset({"checkpoint", "outcomes"})
+_FIRST_STEPS = frozenset({"bundle.begun"})
 
 
 def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
@@ -26,6 +27,8 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
     if entry.seq % PRUNE_EVERY == 0:
         lookups.prune(entry.time)
     _fold_lookups(lookups, entry)
+    if entry.type in _FIRST_STEPS:
+        lookups.under_way[str(event["command"])] = str(event["act"])
     if isinstance(result := event.get("result"), dict):
         _remember_done(lookups, entry, result)
     return _fold_authority(authority, entry)
@@ -57,6 +60,8 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
     match entry.type:
         case "credential.issued":
             _fold_issued(lookups, entry)
+        case "started":
+            _fold_started(lookups, entry)
         case "credential.revoked":
             lookups.revoke(str(event["credential"]))
         case "outcomes":
@@ -74,6 +79,14 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
             _fold_approval(lookups, entry)
         case _:
             pass
+
+
+def _fold_started(lookups: Lookups, entry: Entry) -> None:
+    """End what a crash left half-done: it is not gone on with, and sending its command again says so."""
+    for command, act in list(lookups.under_way.items()):
+        event: dict[str, Json] = {"command": command, "act": act}
+        detail = "the appliance stopped before it was done; ask anew"
+        _remember_refused(lookups, entry.time, event, Refusal.STOPPING, detail)
 
 
 def _fold_issued(lookups: Lookups, entry: Entry) -> None:
@@ -161,6 +174,7 @@ def _remember_done(lookups: Lookups, entry: Entry, result: dict[str, Json]) -> N
     people = record.texts("people")
     command = record.digest("command")
     lookups.requests.pop(command, None)
+    lookups.under_way.pop(command, None)
     outcome = Outcome(command, record.text("act"), State.DONE, need=len(people), have=people, result=result)
     lookups.remember(outcome, entry.time)
 
@@ -168,5 +182,6 @@ def _remember_done(lookups: Lookups, entry: Entry, result: dict[str, Json]) -> N
 def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], reason: Refusal, detail: str) -> None:
     command = str(event["command"])
     lookups.requests.pop(command, None)
+    lookups.under_way.pop(command, None)
     outcome = Outcome(command, str(event["act"]), State.REFUSED, reason=reason.value, detail=detail)
     lookups.remember(outcome, time)

@@ -39,6 +39,8 @@ class Intake:
         recorded = self.standing.lookups.outcomes.get(command.id)
         if recorded is not None and recorded.state in {State.DONE, State.REFUSED}:
             return Answer(command.id)
+        if command.id in self.standing.lookups.under_way:
+            raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
         operator = deciding.signer(self.standing, command)
         ask = Ask(command, operator.person, frozenset({operator.person}), (), attachments)
         try:

@@ -46,7 +46,10 @@ class Issued:
 
 @dataclass(slots=True)
 class Lookups:
-    """The folded state that only grows and is pruned by time; `size` is the next free seq."""
+    """The folded state that only grows and is pruned by time; `size` is the next free seq.
+
+    `under_way` holds, with their act, commands that took their first step and not their last.
+    """
 
     size: int = 0
     last_time: int = 0
@@ -58,6 +61,7 @@ class Lookups:
     used: dict[str, set[int]] = field(default_factory=dict)
     revoked: dict[str, set[int]] = field(default_factory=dict)
     shipped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    under_way: dict[str, str] = field(default_factory=dict)
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
     worth_checkpoint: int = 0
     checkpoint_size: int = 0

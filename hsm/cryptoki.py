@@ -8,6 +8,7 @@ out; a second session without a PIN does the work.
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from pkcs11 import (
@@ -63,6 +64,7 @@ _FOREIGN_FAULTS = (
     ValueError,
     struct.error,
 )
+_NO_CLASS = "an object that has no class, as a key cut short in its making"
 _WANTED = tuple(Attribute[name] for name in dict.fromkeys((*READ, *attributes.PRIVATE_KEY, *attributes.PUBLIC_KEY)))
 _UNREADABLE = (AttributeTypeInvalid, AttributeSensitive, ValueError, struct.error)
 
@@ -260,11 +262,22 @@ class TokenKeys:
     def inventory(self) -> Inventory:
         """Give all that is in the token; an empty answer of a token that vanished is `TokenMissing`."""
         session = self._session
-        with _translated("reading the token"):
-            objects = [_read(item) for item in session.get_objects({})]
+        try:
+            with _translated("reading the token"):
+                objects = [_read(item) for item in session.get_objects({})]
+        except TokenFault:
+            return self._inventory_by_class()
         if not objects:
             self._see_that_the_token_is_there()
         return assemble(self.info, objects)
+
+    def _inventory_by_class(self) -> Inventory:
+        """Give what is in a token beside an object without a class, which nobody can use and the binding not list."""
+        session = self._session
+        with _translated("reading the token"):
+            objects = [_read(item) for kind in ObjectClass for item in session.get_objects({Attribute.CLASS: kind})]
+        found = assemble(self.info, objects)
+        return replace(found, foreign=(*found.foreign, _NO_CLASS))
 
     def _see_that_the_token_is_there(self) -> None:
         # Searches on a token that was taken away find nothing and report no error.
@@ -338,21 +351,29 @@ class TokenKeys:
             return key.sign(sha256(data) if row.hashed else data, mechanism=Mechanism(row.sign))
 
     def destroy(self, key_id: bytes) -> None:
-        """Destroy the one key of this CKA_ID and its public half, and look that no object has the id."""
-        self.find(key_id)
-        self._keys.pop(key_id, None)
+        """Destroy the one key of this CKA_ID, or what a generation that was cut short left of it, and see it gone."""
         for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
-            for found in self._search(key_id, kind):
-                with _translated("destroying a key"):
-                    found.destroy()
+            if (rivals := len(self._search(key_id, kind))) > 1:
+                raise KeyAmbiguous(f"{rivals} keys of one class have CKA_ID {key_id.hex()}; none is destroyed")
+        self._keys.pop(key_id, None)
+        found = self._with_id(key_id)
+        if not found:
+            raise KeyMissing(f"the token holds no object with CKA_ID {key_id.hex()}")
+        for item in found:
+            with _translated("destroying a key"):
+                item.destroy()
         if self.holds(key_id):
             raise KeyRemains(f"the token reports key {key_id.hex()} destroyed and still holds it")
 
     def holds(self, key_id: bytes) -> bool:
         """Whether any object has this CKA_ID."""
+        return bool(self._with_id(key_id))
+
+    def _with_id(self, key_id: bytes) -> list[types.Object]:
         session = self._session
+        # To its end: an unfinished search blocks the session.
         with _translated("searching the token"):
-            return len(list(session.get_objects({Attribute.ID: key_id}))) > 0  # an unfinished search blocks the session
+            return list(session.get_objects({Attribute.ID: key_id}))
 
 
 def _read(item: types.Object) -> TokenObject:

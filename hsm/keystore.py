@@ -108,7 +108,10 @@ class KeyStore(Protocol):
         ...
 
     def destroy(self, key_id: bytes) -> None:
-        """Destroy a key pair and see, in the token read anew, that it is gone (`KeyRemains`); raises `HsmError`."""
+        """Destroy a key pair, or what is there of one, and see in the token read anew that it is gone (`KeyRemains`).
+
+        `KeyMissing` when nothing has the CKA_ID, `KeyAmbiguous` when it is not one pair; raises `HsmError`.
+        """
         ...
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
@@ -146,7 +149,7 @@ class KeyToken(Protocol):
         ...
 
     def destroy(self, key_id: bytes) -> None:
-        """Destroy the one key of this CKA_ID and its public half."""
+        """Destroy the one key of this CKA_ID and its public half, or either alone: `KeyMissing`, `KeyAmbiguous`."""
         ...
 
     def holds(self, key_id: bytes) -> bool:

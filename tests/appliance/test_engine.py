@@ -1,5 +1,7 @@
 """The engine over a real home and log: what it decides, in which order it writes and signs, what it never forgets."""
 
+import asyncio
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from appliance.custodians import Draft
 from appliance.engine import Engine
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.log import Log
+from appliance.nouns import checkpoints
 from appliance.outcome import Outcome, State
 from coldcred import framing, layout, status
 from coldcred.acts import Act
@@ -20,6 +23,7 @@ from coldcred.credential import Kind, parse_claims
 from coldcred.jose import assemble, parse_unverified
 from coldcred.keys import PublicKey
 from coldcred.log import entry as entries
+from coldcred.log import export
 from coldcred.plan import Plan
 from hsm.errors import HsmError, WorkerLost
 from tests.support import plant
@@ -45,6 +49,13 @@ def events(path: Path) -> list[dict[str, Json]]:
 def types(path: Path) -> list[Json]:
     """Read the types of all events of a home that is not running."""
     return [event["type"] for event in events(path)]
+
+
+async def believed(running: RunningPlant, engine: Engine) -> None:
+    """Have the auditor export the log, and see that coldcred believes every entry of it."""
+    exported = await engine.submit_command(running.command("carol", Act.LOG_EXPORT))
+    key = checkpoints.verifier_key(engine.standing.authority)
+    export.verify(io.BytesIO(exported.files["export"]), export.Anchor(key))
 
 
 def test_one_person_does_not_finish_an_act_for_two(running: RunningPlant) -> None:
@@ -364,6 +375,7 @@ def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(run
             outcome = await engine.submit_command(commands[0])
             assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.HSM_FAULT)
             await settled(engine)
+            await believed(running, engine)
 
     run(after())
     assert any(event["unknown"] for event in events(running.path) if event["type"] == "outcomes")
@@ -489,6 +501,65 @@ def test_bundles_of_all_sites_are_one_series(running: RunningPlant) -> None:
             assert await bundle(engine, "line-2") == 4
 
     run(story())
+
+
+def test_a_command_sent_twice_at_once_is_carried_out_once(running: RunningPlant) -> None:
+    """While a command of several steps is under way, the same command is told so and begins nothing (R7)."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            command = running.command("alice", Act.BUNDLE_CREATE, {"site": SITE})
+            twice = [engine.submit_command(command), engine.submit_command(command)]
+            first, second = await asyncio.gather(*twice, return_exceptions=True)
+            assert isinstance(first, Outcome)
+            assert first.result["sequence"] == 2
+            assert isinstance(second, Refused)
+            assert second.reason is Refusal.BUSY
+            assert (await engine.submit_command(command)).result == first.result
+
+    run(story())
+    assert types(running.path).count("bundle.begun") == 2
+
+
+def test_a_bundle_that_a_crash_cut_short_is_refused_when_asked_for_again(running: RunningPlant) -> None:
+    """What had begun is not gone on with after a restart; its number is spent and the next bundle has the next."""
+    commands: list[str] = []
+
+    class Crash(BaseException):
+        """The process ends here."""
+
+    class Dying(FakeKeyStore):
+        armed = False
+
+        def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+            if self.armed and any(data.startswith(b"{") for data in inputs):
+                raise Crash
+            return super().sign(key_id, inputs)
+
+    keystore = Dying(MemoryToken(label=LABEL))
+    running.keystore = keystore
+
+    async def crash() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            keystore.armed = True
+            commands.append(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
+            await engine.submit_command(commands[0])
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever the crash surfaces as
+        run(crash())
+    keystore.armed = False
+
+    async def after() -> None:
+        async with running.engine() as engine:
+            outcome = await engine.submit_command(commands[0])
+            assert outcome.state is State.REFUSED
+            bundle = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
+            assert bundle.result["sequence"] == 3
+            await believed(running, engine)
+
+    run(after())
 
 
 def test_the_next_status_list_ships_before_the_last_is_full(running: RunningPlant) -> None:

@@ -142,6 +142,12 @@ def new_root(world: World) -> Unsigned:
     return world.unsigned_root(version=2, custodians=[key.public for key in new_custodians()])
 
 
+def taken_over(world: World, *signers: Signer) -> Files:
+    """Return a bundle in which new custodians, by a second root that these have signed, already sign targets."""
+    after = replace(world, custodians=new_custodians())
+    return after.files(2, roots=[world.root(), signed(new_root(world), *signers)])
+
+
 def mixed_root(world: World) -> bytes:
     """Return a second root in which a custodian may also sign timestamps."""
 
@@ -228,6 +234,16 @@ ATTACKS: dict[str, Attack] = {
     "snapshot of another version than named": Attack(
         edit(TIMESTAMP, lambda signed: signed["meta"]["snapshot.json"].update(version=6)), BundleReason.BAD_SIGNATURE
     ),
+    "targets of another version than named": Attack(
+        edit(SNAPSHOT, lambda signed: signed["meta"]["targets.json"].update(version=6)), BundleReason.BAD_SIGNATURE
+    ),
+    "another site that lists the same": Attack(
+        lambda world: {
+            **(files := world.files(2)),
+            SITE: reforge(files[SITE], expiring(NOW + DAY), [world.bundle_key]),
+        },
+        BundleReason.BAD_SIGNATURE,
+    ),
     "site of another version than named": Attack(
         edit(SNAPSHOT, lambda signed: signed["meta"]["site.json"].update(version=6)), BundleReason.BAD_SIGNATURE
     ),
@@ -241,6 +257,18 @@ ATTACKS: dict[str, Attack] = {
     ),
     # roles and delegation
     "keys listed by the appliance": Attack(moved_to_site, BundleReason.BAD_SIGNATURE),
+    "keys listed by both": Attack(
+        lambda world: forged(
+            world, edits={SITE: lambda signed: list_file(signed, layout.JWKS, world.files(2)[layout.JWKS])}
+        ),
+        BundleReason.MALFORMED,
+        stricter=True,
+    ),
+    "a listed file left out": Attack(
+        edit(SITE, lambda signed: list_file(signed, layout.STATUS_LISTS[8], b"x")),
+        BundleReason.MALFORMED,
+        stricter=True,
+    ),
     "trust delegated to the appliance": Attack(
         edit(TARGETS, delegated(paths=["trust/*", "revocation/*", "log/*", "time/*"])),
         BundleReason.MALFORMED,
@@ -284,10 +312,10 @@ ATTACKS: dict[str, Attack] = {
         BundleReason.MALFORMED,
     ),
     "a second root by its own keys alone": Attack(
-        lambda world: with_roots(world, signed(new_root(world), *new_custodians())), BundleReason.BAD_SIGNATURE
+        lambda world: taken_over(world, *new_custodians()), BundleReason.BAD_SIGNATURE
     ),
     "a second root by the old keys alone": Attack(
-        lambda world: with_roots(world, signed(new_root(world), *world.custodians)), BundleReason.BAD_SIGNATURE
+        lambda world: taken_over(world, *world.custodians), BundleReason.BAD_SIGNATURE
     ),
     "a second root by too few": Attack(
         lambda world: with_roots(world, signed(world.unsigned_root(version=2), world.custodians[0])),
@@ -395,6 +423,17 @@ def test_fast_forward(world: World, trust: Path, number: int, expected: BundleRe
     """A number may rise by a thousand for each of two sites and not by more; TUF itself has no such bound."""
     files = world.files(number, times=replace(world.times(), sequence=number))
     assert refusal(files, trust, NOW) is expected
+
+
+def test_rollback_of_targets_behind_a_new_key(world: World, trust: Path) -> None:
+    """A new bundle key forgets burnt numbers of its own roles, never what custodians signed since."""
+    second = world.files(2, targets=world.targets(version=2))
+    assert refusal(second, trust, NOW + 300) is None
+    after = replace(world, bundle_key=Signer.named("new bundle"))
+    roots = [world.root(), signed(after.unsigned_root(version=2), *world.custodians)]
+    older = after.files(3, roots=roots, targets=after.targets(version=1))
+    assert refusal(older, trust, NOW + 300) is BundleReason.ROLLBACK
+    assert refusal(after.files(3, roots=roots, targets=after.targets(version=3)), trust, NOW + 300) is None
 
 
 # Rotation of the root

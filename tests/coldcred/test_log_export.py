@@ -14,9 +14,10 @@ import pytest
 
 from coldcred import framing
 from coldcred.acts import Act
-from coldcred.canonical import Json, dumps
+from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.errors import LogReason, LogRejected
 from coldcred.framing import FramedFile
+from coldcred.log import entry as entries
 from coldcred.log.blobs import Blobs
 from coldcred.log.chain import verify_chain
 from coldcred.log.export import Anchor, Report, find_checkpoint, verify
@@ -324,6 +325,39 @@ def test_a_flipped_bit_of_an_entry_is_located(small: LogWorld) -> None:
         found = refused(_flipped(export, place, places.randrange(8)))
         assert found is not None
         assert found[1] == seq, f"byte {place}: {found}"
+
+
+def _with_time(body: bytes) -> bytes:
+    """Give an entry's bytes a second later, with everything else as it was."""
+    old = entries.parse(body)
+    return body.replace(f'"time":{old.time}'.encode(), f'"time":{old.time + 1}'.encode())
+
+
+def test_the_end_of_a_log_is_located_too(small: LogWorld) -> None:
+    """No second link binds the last entries, so the root has to tell which end of the last link was changed."""
+    world = small.copy()
+    world.append({"type": "stopped"})
+    world.append({"type": "stopped"})
+    export, size = world.export(), len(world.bodies)
+    one, last = world.bodies[-2:]
+    prev = entries.parse(last).prev.hex().encode()
+    other = prev.replace(prev[:1], b"1" if prev[:1] == b"0" else b"0")
+    assert refused(export.replace(one, _with_time(one))) == (LogReason.BROKEN_CHAIN, size - 2)
+    assert refused(export.replace(last, last.replace(prev, other))) == (LogReason.BROKEN_CHAIN, size - 1)
+    assert refused(export.replace(last, _with_time(last))) == (LogReason.MALFORMED, size - 1)
+    assert refused(export.replace(last + b"\n", last + b" ")) == (LogReason.MALFORMED, size - 1)
+    digest = sha256_hex(world.files()["entries.jsonl"]).encode()
+    assert refused(export.replace(digest, digest[::-1])) == (LogReason.MALFORMED, None)
+
+
+def test_entries_beyond_the_checkpoint_are_refused(small: LogWorld) -> None:
+    """What the log key did not sign is no part of the log, however well it is chained."""
+    longer = small.copy()
+    longer.append({"type": "stopped"})
+    lines = b"".join(body + b"\n" for body in longer.bodies)
+    assert refused(small.export(entries=lines)) == (LogReason.WRONG_ROOT, len(small.bodies))
+    noise = small.files()["entries.jsonl"] + b"{}\n"
+    assert refused(small.export(entries=noise)) == (LogReason.MALFORMED, len(small.bodies))
 
 
 def test_a_cut_file_is_refused(export: bytes) -> None:

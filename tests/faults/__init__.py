@@ -1,0 +1,1 @@
+"""Fault campaigns: real appliances, killed, starved, edited and lied to."""

@@ -12,6 +12,7 @@ from tests.support.ledger import Ledger
 from tests.support.serving import Appliance, NotReady
 from tests.support.strace import Point, spread
 
+
 def kill_each(mine: Appliance, found: list[Point]) -> int:
     """Kill an issue at each point; gives how many of them ended it, the others having ended its worker or nothing."""
     ends = [disturb(mine, point.kill()) for point in found]
@@ -62,7 +63,9 @@ def test_issues_killed_at_every_point_leave_nothing_to_mend(mine: Appliance) -> 
     found = undisturbed(mine)
     assert kill_each(mine, found) >= len(found) // 2
     wal = mine.log_path.with_name("log.sqlite-wal")
-    served = [Point(call, number, wal) for call, most in (("pwrite64", 120), ("fdatasync", 40)) for number in range(1, most)]
+    served = [
+        Point(call, number, wal) for call, most in (("pwrite64", 120), ("fdatasync", 40)) for number in range(1, most)
+    ]
     served += [Point("sendto", number) for number in range(1, 43)]
     met = sum([disturb_server(mine, point) for point in served])
     assert met >= len(served) // 2

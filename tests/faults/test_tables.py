@@ -18,7 +18,7 @@ from tests.support.running import SITE
 from tests.support.serving import Appliance, NotReady
 
 
-def edit(mine: Appliance, *statements: str) -> None:
+def edit(mine: Appliance, *statements: str, **values: str | int) -> None:
     """Do to a home's database what its triggers would not allow, and leave the schema as it was."""
     with closing(sqlite3.connect(mine.log_path, isolation_level=None)) as database:
         triggers = database.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
@@ -26,7 +26,7 @@ def edit(mine: Appliance, *statements: str) -> None:
             database.execute(f"DROP TRIGGER {name}")
         for statement in statements:
             before = database.total_changes
-            database.execute(statement)
+            database.execute(statement, values)
             assert database.total_changes > before, f"it changed nothing: {statement}"
         for _, sql in triggers:
             database.execute(sql)
@@ -36,6 +36,12 @@ def query(mine: Appliance, sql: str) -> list[tuple[object, ...]]:
     """Ask a home's database."""
     with closing(sqlite3.connect(mine.log_path)) as database:
         return [tuple(row) for row in database.execute(sql)]
+
+
+def tables(mine: Appliance) -> dict[str, list[tuple[object, ...]]]:
+    """Give the reading tables as they stand."""
+    names = ("credential", "request", "bundle")
+    return {name: query(mine, f"SELECT * FROM {name} ORDER BY 1") for name in names}  # noqa: S608 - our own names
 
 
 @dataclass(frozen=True)
@@ -87,16 +93,24 @@ def enrolment(mine: Appliance) -> dict[str, Json]:
     return {"id": "spiffe://plant-a.example/line-1/robot-8", "owner": "alice", "review_by": review_by}
 
 
+ROW_PUT_IN = """
+    INSERT INTO credential
+    SELECT 'AAAAAAAAAAAAAAAAAAAAAA', seq + 1, workload, profile, audience, site, nbf, exp, list, idx + 1, 'live'
+    FROM credential ORDER BY seq DESC LIMIT 1"""
+
+# Rows that the coming entries would be given: a reading table must not be able to stop the log.
+ROWS_TO_COME = """
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
+    INSERT INTO credential
+    SELECT 'AAAAAAAAAAAAAAAAAAAA' || (10 + i), seq + i, workload, profile, audience, site, nbf, exp, list, i, state
+    FROM n, (SELECT * FROM credential ORDER BY seq DESC LIMIT 1)"""
+
 EDITS = {
     "a state": ("credential", "UPDATE credential SET state = 'live' WHERE state = 'revoked'"),
     "an expiry": ("credential", "UPDATE credential SET exp = exp + 86400 WHERE state = 'live'"),
     "an index": ("credential", "UPDATE credential SET idx = 7 WHERE seq = (SELECT max(seq) FROM credential)"),
     "a row taken out": ("credential", "DELETE FROM credential WHERE seq = (SELECT min(seq) FROM credential)"),
-    "a row put in": (
-        "credential",
-        "INSERT INTO credential SELECT 'AAAAAAAAAAAAAAAAAAAAAA', seq + 1, workload, profile, audience, site, nbf, exp,"
-        " list, idx + 1, 'live' FROM credential ORDER BY seq DESC LIMIT 1",
-    ),
+    "a row put in": ("credential", ROW_PUT_IN),
     "a request done": ("request", "UPDATE request SET state = 'done' WHERE state = 'waiting'"),
     "a person more": ("request", "UPDATE request SET people = '[\"alice\", \"bob\"]' WHERE state = 'waiting'"),
     "a bundle": ("bundle", "UPDATE bundle SET sequence = 77"),
@@ -107,8 +121,7 @@ EDITS = {
 def test_an_edited_row_is_named_and_mended(used: Used, name: str) -> None:
     """The comparison names table and row, rebuilding gives the tables back as they were, and then nothing differs."""
     mine, (table, statement) = used.appliance, EDITS[name]
-    tables = ("credential", "request", "bundle")
-    before = {each: query(mine, f"SELECT * FROM {each} ORDER BY 1") for each in tables}
+    before = tables(mine)
     assert stopped.rebuild_tables(mine.home, check=True) == []
     edit(mine, statement)
     differences = stopped.rebuild_tables(mine.home, check=True)
@@ -116,7 +129,7 @@ def test_an_edited_row_is_named_and_mended(used: Used, name: str) -> None:
     assert all(sentence.startswith(f"{table} ") for sentence in differences)
     assert stopped.rebuild_tables(mine.home, check=False) == differences
     assert stopped.rebuild_tables(mine.home, check=True) == []
-    assert {each: query(mine, f"SELECT * FROM {each} ORDER BY 1") for each in tables} == before
+    assert tables(mine) == before
 
 
 def test_the_command_line_reports_and_mends_edited_rows(used: Used) -> None:
@@ -137,14 +150,15 @@ def test_no_decision_follows_an_edited_row(used: Used) -> None:
     coming = mine.issue()
     edit(
         mine,
-        *(EDITS[name][1] for name in ("a state", "an expiry", "an index", "a person more", "a request done", "a bundle")),
+        *(
+            EDITS[name][1]
+            for name in ("a state", "an expiry", "an index", "a person more", "a request done", "a bundle")
+        ),
         "DELETE FROM credential WHERE state = 'live' AND idx = 7",
-        # Rows that the coming entries would be given: a reading table must not be able to stop the log.
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40) INSERT INTO credential SELECT"
-        " 'AAAAAAAAAAAAAAAAAAAA' || (10 + i), seq + i, workload, profile, audience, site, nbf, exp, list, idx + i, state"
-        " FROM n, (SELECT * FROM credential ORDER BY seq DESC LIMIT 1)",
-        f"INSERT INTO request SELECT '{request_id(coming)}', 3, act, person, need, people, 'denied', exp FROM request LIMIT 1",
+        ROWS_TO_COME,
+        "INSERT INTO request SELECT :coming, 3, act, person, need, people, 'denied', exp FROM request LIMIT 1",
         "INSERT INTO bundle SELECT site, 2, seq, issued_at, end FROM bundle LIMIT 1",
+        coming=request_id(coming),
     )
     with mine.serve() as server:
         transport = server.transport()
@@ -168,12 +182,17 @@ def test_no_decision_follows_an_edited_row(used: Used) -> None:
 ENTRIES = {
     "a name": ("UPDATE entry SET body = CAST(replace(body, 'robot retired', 'robot replied') AS BLOB)", "{revoked}"),
     "the founding": ("UPDATE entry SET body = CAST(replace(body, 'founded', 'fuonded') AS BLOB) WHERE seq = 0", "0"),
-    "the last": ("UPDATE entry SET body = CAST(replace(body, 'outcomes', 'outcomez') AS BLOB) WHERE seq = {last}", "{last}"),
+    "the last": (
+        "UPDATE entry SET body = CAST(replace(body, 'outcomes', 'outcomez') AS BLOB) WHERE seq = {last}",
+        "{last}",
+    ),
     "a digest": ("UPDATE entry SET digest = zeroblob(32) WHERE seq = 7", "7"),
     "one taken out": ("DELETE FROM entry WHERE seq = 9", "9"),
     "two exchanged": (
-        "UPDATE entry SET seq = -1 WHERE seq = 12; UPDATE entry SET seq = 12 WHERE seq = 13;"
-        "UPDATE entry SET seq = 13 WHERE seq = -1",
+        (
+            "UPDATE entry SET seq = -1 WHERE seq = 12; UPDATE entry SET seq = 12 WHERE seq = 13;"
+            "UPDATE entry SET seq = 13 WHERE seq = -1"
+        ),
         "12",
     ),
     "not JSON": ("UPDATE entry SET body = x'00' WHERE seq = 5", "5"),
@@ -184,8 +203,8 @@ ENTRIES = {
 def test_an_edited_entry_refuses_the_start_and_is_named(used: Used, name: str) -> None:
     """Whatever was done to an entry: start and comparison are refused with exit 5 in words that name the entry."""
     mine, (statement, seq) = used.appliance, ENTRIES[name]
-    (last,), = query(mine, "SELECT max(seq) FROM entry")
-    (revoked,), = query(mine, "SELECT seq FROM entry WHERE instr(body, 'robot retired')")
+    ((last,),) = query(mine, "SELECT max(seq) FROM entry")
+    ((revoked,),) = query(mine, "SELECT seq FROM entry WHERE instr(body, 'robot retired')")
     edit(mine, *statement.format(last=last).split(";"))
     with pytest.raises(NotReady) as caught, mine.serve():
         pass
@@ -202,7 +221,11 @@ def test_an_edited_blob_is_named(used: Used) -> None:
     """A command's own bytes changed in the database: verifying and comparing exit 5 and name the blob."""
     mine = used.appliance
     name = sha256_hex(used.waiting.encode())
-    edit(mine, f"UPDATE blob SET body = CAST(replace(body, 'a', 'b') AS BLOB) WHERE hex(sha256) = '{name.upper()}'")
+    edit(
+        mine,
+        "UPDATE blob SET body = CAST(replace(body, 'a', 'b') AS BLOB) WHERE hex(sha256) = upper(:name)",
+        name=name,
+    )
     for verb in (("log", "verify"), ("log", "rebuild", "--check"), ("log", "rebuild")):
         ended = mine.ctl(*verb)
         assert ended.code == 5
@@ -214,7 +237,11 @@ def test_an_edited_checkpoint_refuses_the_start(used: Used) -> None:
     """A signed checkpoint changed in the database is named by its size, and nothing starts on it."""
     mine = used.appliance
     ((size,),) = query(mine, "SELECT max(size) FROM checkpoint")
-    edit(mine, f"UPDATE checkpoint SET note = CAST(replace(note, 'plant-a', 'plant-b') AS BLOB) WHERE size = {size}")
+    edit(
+        mine,
+        "UPDATE checkpoint SET note = CAST(replace(note, 'plant-a', 'plant-b') AS BLOB) WHERE size = :size",
+        size=int(str(size)),
+    )
     with pytest.raises(NotReady) as caught, mine.serve():
         pass
     assert caught.value.ended.code == 5

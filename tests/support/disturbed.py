@@ -1,4 +1,4 @@
-"""One issue in one process, disturbed: a fault is put into it, the same line is run again, everything is held to the log."""
+"""One issue in one process, disturbed by a fault; then the same line again, and everything held to the log."""
 
 import signal
 from pathlib import Path

@@ -1,8 +1,8 @@
 """What clients hold and what the token was asked, held to what the log says: the accounts of a fault campaign.
 
-    ledger.ask(transport, command)     send a command; a token that comes back is durably held before anything else
-    ledger.read(bodies)                take in what the log grew by; every link is checked
-    ledger.settle()                    hold everything to everything; an `AssertionError` names what does not fit
+ledger.ask(transport, command)     send a command; a token that comes back is durably held before anything else
+ledger.read(bodies)                take in what the log grew by; every link is checked
+ledger.settle()                    hold everything to everything; an `AssertionError` names what does not fit
 """
 
 import os
@@ -22,6 +22,7 @@ from coldcred.credential import Kind, parse_claims
 from coldcred.jose import parse_unverified
 from coldcred.keys import PublicKey
 from coldcred.log.chain import Head, verify_chain
+from coldcred.record import Record
 from tests.support.serving import Appliance
 
 PAGE = 1000
@@ -122,6 +123,11 @@ class Ledger:
     def intents(self) -> list[int]:
         """Give the entries that announce a signature."""
         return [seq for seq, event in self.events.items() if "signs" in event]
+
+    def place(self, seq: int) -> int:
+        """Give the status index of a credential."""
+        result = Record.of(self.events[seq]["result"], "result")
+        return result.record("status").integer("idx")
 
     def unknown(self) -> list[int]:
         """Give the credentials whose signature failed or may exist unseen."""

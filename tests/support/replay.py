@@ -31,7 +31,7 @@ class Call:
 
 
 def calls(trace: Path) -> Iterator[tuple[bool, Call]]:
-    """Yield each call of a trace twice, in the order of things: (False, call) when it begins, (True, call) when it ends.
+    """Yield each call of a trace twice, in order: (False, call) when it begins, (True, call) when it ends.
 
     Of a call that was interrupted in the trace the arguments are known at its end only where it receives.
     """

@@ -10,16 +10,14 @@ People's keys and commands are those of the worked example, signed in the test's
 used, because the processes use it.
 """
 
-import json
 import os
 import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode
 from tests.support import plant
 from tests.support.commandline import CTL, ENVIRONMENT, Ended
-from tests.support.running import LABEL, SITE, RunningPlant, SetClock, run
+from tests.support.running import LABEL, RunningPlant, SetClock, run
 from tests.support.softhsm import MODULE, PIN, SoftHsm, is_dead
 
 READY_SECONDS = 30
@@ -142,8 +140,7 @@ class Appliance:
         """Run `coldcredctl` to its end; `under` goes before it, such as strace."""
         with secret("--pin-fd", PIN) as (option, descriptor):
             words = self.arguments(*option, *arguments, spied=spied)
-            ended = bounded([*under, *words], (descriptor,), limit)
-        return ended
+            return bounded([*under, *words], (descriptor,), limit)
 
     def issue_in_process(
         self, request: Path, out: Path, *, under: Sequence[str] = (), spied: str | None = None
@@ -176,7 +173,8 @@ def issue_args() -> dict[str, Json]:
 def issue_words(request: Path, out: Path) -> list[str]:
     """Give the verb and options that send the issuing command in the file `request` and put its token in `out`."""
     named = ("--profile", "orders-reader", "--workload", plant.WORKLOAD, "--audience", plant.AUDIENCE)
-    return ["issue", *named, "--scope", "orders.read", "--ttl", "15m", "--request", str(request), "--out", str(out), "--json"]
+    narrowed = ("--scope", "orders.read", "--ttl", "15m")
+    return ["issue", *named, *narrowed, "--request", str(request), "--out", str(out), "--json"]
 
 
 class NotReady(Exception):
@@ -265,21 +263,12 @@ class Server:
         os.close(self._ready)
         left = descendants(self.process.pid) if self.process.poll() is None else []
         for pid in reversed(left):
-            with suppressed_loss():
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait(STOP_SECONDS)
         for pid in left:
             wait_until(lambda pid=pid: is_dead(pid), 5)  # type: ignore[misc]
-
-
-@contextmanager
-def suppressed_loss() -> Iterator[None]:
-    """Pass over that a process ended meanwhile."""
-    try:
-        yield
-    except ProcessLookupError:
-        pass
 
 
 @contextmanager
@@ -368,6 +357,6 @@ def ready(tmp_path_factory: pytest.TempPathFactory, softhsm_prepared: SoftHsm) -
 
 
 @pytest.fixture
-def mine(ready: Appliance, tmp_path: Path) -> Generator[Appliance]:
+def mine(ready: Appliance, tmp_path: Path) -> Appliance:
     """Return a copy of the test's own."""
-    yield ready.copy(tmp_path / "mine")
+    return ready.copy(tmp_path / "mine")

@@ -114,10 +114,7 @@ def _check_number(store: TrustStore, metadata: VerifiedMetadata, before: TrustSt
         raise BundleRefused(BundleReason.MALFORMED, f"bundle {times.sequence} has TUF version {metadata.version}")
     if before is None:
         return
-    if not metadata.renewed:
-        if times.sequence < before.times.sequence:
-            detail = f"this is bundle {times.sequence}, and bundle {before.times.sequence} is already applied"
-            raise BundleRefused(BundleReason.ROLLBACK, detail)
+    if not metadata.renewed:  # that it is not lower than before was seen on the timestamp's version, its double
         # Bundles of all sites are numbered in one series, so a large fleet moves on faster than one site.
         most = MAX_JUMP * len(store.sites)
         check_jump("the bundle's number", times.sequence, before.times.sequence, most=most)
