@@ -486,6 +486,14 @@ def test_numbers_that_a_thief_burnt_come_back_with_a_new_key(world: World, trust
     assert oracle.accepts(renewed, NOW + 300)
 
 
+@pytest.mark.parametrize("number", [1, 5000])
+def test_numbers_begin_anew_with_a_new_key(world: World, trust: Path, number: int) -> None:
+    """With the appliance's key replaced, neither the number held nor how far the new one is from it matters."""
+    times = replace(world.times(), sequence=number)
+    files = rotated_files(world, number, targets=rotated(world).targets(version=2), times=times)
+    assert refusal(files, trust, NOW + 300) is None
+
+
 def test_time_never_goes_back_even_with_a_new_key(world: World, trust: Path) -> None:
     """The floor stands whatever custodians sign: a bundle issued earlier than the one held is refused."""
     assert refusal(world.files(5), trust, NOW + 300) is None

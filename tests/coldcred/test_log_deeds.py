@@ -186,6 +186,14 @@ def _other_trust_submitted(world: LogWorld) -> int:
     return step(world, lambda: world.trust(files={"targets/trust/plan.json": world.keep(b"other")}))
 
 
+@BROKEN.by(LogReason.WRONG_KEY, "A workload's key stands in no other register.")
+def _a_workload_with_a_founders_key(world: LogWorld) -> int:
+    key = plant.operator("bob").public.jwk()
+    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90, "key": {**key}}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
+    return world.asked("workload.enrolled", asking, {"workload": asked}, {"workload": plant.WORKLOAD})
+
+
 @BROKEN.by(LogReason.MISSING_BLOB, "What custodians signed is in the export.")
 def _trust_without_its_files(world: LogWorld) -> int:
     seq = step(world, world.trust)

@@ -79,16 +79,21 @@ def revoked(event: Record, command: Command, seq: int) -> None:
     result.done()
 
 
-def enrolled(event: Record, command: Command) -> None:
-    """Take `workload.enrolled`; the command may write the key with members that the entry leaves out."""
+def enrolled(event: Record, command: Command) -> tuple[str, PublicKey | None]:
+    """Take `workload.enrolled`, and give the workload's id and key.
+
+    The command may write the key with members that the entry leaves out.
+    """
+    key = PublicKey.from_jwk(command.args["key"]) if "key" in command.args else None
     workload, asked = event.record("workload"), Record(command.args, "workload.enrol")
     _check_same(workload, asked, ("id", "owner", "review_by"))
     if workload.has("key") != asked.has("key"):
         raise _other("key")
-    if workload.has("key") and workload.value("key") != PublicKey.from_jwk(asked.value("key")).jwk():
+    if key is not None and workload.value("key") != key.jwk():
         raise _other("key")
     workload.done()
     _check_result(event, {"workload": command.args["id"]})
+    return str(command.args["id"]), key
 
 
 def profile_set(event: Record, command: Command, domain: str) -> Profile:

@@ -50,7 +50,9 @@ class Signing:
         self._plans = {plan.name: plan for plan in founding.keys}
         self._ids: dict[str, str] = {}
         self._made: set[str] = set()
-        self._taken = {key.thumbprint for person in founding.people for key in (person.operator, person.custodian)}
+        self._registered = {
+            key.thumbprint: person.id for person in founding.people for key in (person.operator, person.custodian)
+        }
         self._open: dict[int, bool] = {}
         self.keys: dict[str, LoggedKey] = {}
         self.outcomes: Counter[str] = Counter()
@@ -94,13 +96,18 @@ class Signing:
         kid = key.public.thumbprint
         if key.public.algorithm is not plan.charter.algorithm:
             raise _wrong_key(f"key {name} is for another algorithm than its charter")
-        if kid in self._taken:
-            raise _wrong_key(f"key {name} is a founder's, or another key of the appliance")
+        if kid in self._registered:
+            raise _wrong_key(f"key {name} is somebody's already: {self._registered[kid]}'s")
         if abs(key.not_before - time) > TOLERANCE or key.not_after - key.not_before != plan.valid_for:
             raise _wrong_key(f"key {name} is valid from another time or for longer than the founding allows")
         self._made.add(name)
-        self._taken.add(kid)
+        self._registered[kid] = name
         self.keys[kid] = key
+
+    def workload_key(self, workload: str, key: PublicKey) -> None:
+        """Take the key of a workload, which stands in no other register and is no other workload's (R10)."""
+        if self._registered.setdefault(key.thumbprint, workload) != workload:
+            raise _wrong_key(f"the key of {workload} is somebody's already: {self._registered[key.thumbprint]}'s")
 
     def intent(self, event: Record, seq: int, purpose: Purpose, *, most: int = MAX_SIGNS) -> tuple[Sign, ...]:
         """Take `signs`: 1 to `most` signatures, each by a key made before this entry and for `purpose`."""
