@@ -101,9 +101,7 @@ class History:
             case "credential.revoked":
                 deeds.revoked(event, command, entry.seq)
             case "workload.enrolled":
-                workload, key = deeds.enrolled(event, command)
-                if key is not None:
-                    self.signing.workload_key(workload, key)
+                self.signing.workload_key(*deeds.enrolled(event, command))
             case "profile.set":
                 profile = deeds.profile_set(event, command, self._founding.trust_domain)
                 self._people.profiles[profile.name] = profile

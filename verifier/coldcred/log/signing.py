@@ -104,10 +104,13 @@ class Signing:
         self._registered[kid] = name
         self.keys[kid] = key
 
-    def workload_key(self, workload: str, key: PublicKey) -> None:
-        """Take the key of a workload, which stands in no other register and is no other workload's (R10)."""
-        if self._registered.setdefault(key.thumbprint, workload) != workload:
-            raise _wrong_key(f"the key of {workload} is somebody's already: {self._registered[key.thumbprint]}'s")
+    def workload_key(self, workload: str, key: PublicKey | None) -> None:
+        """Take the key of a workload, if it has one: it is in no other register and no other workload's (R10)."""
+        if key is None:
+            return
+        owner = self._registered.setdefault(key.thumbprint, workload)
+        if owner != workload:
+            raise _wrong_key(f"the key of {workload} is {owner}'s already")
 
     def intent(self, event: Record, seq: int, purpose: Purpose, *, most: int = MAX_SIGNS) -> tuple[Sign, ...]:
         """Take `signs`: 1 to `most` signatures, each by a key made before this entry and for `purpose`."""
