@@ -28,7 +28,7 @@ lint: ## ruff, mypy --strict, import contracts
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/mypy
-	@PYTHONPATH=.:verifier .venv/bin/lint-imports --quiet
+	@PYTHONPATH=.:verifier .venv/bin/lint-imports
 
 format: ## write what the linters can write themselves
 	@provisioning/bootstrap test
