@@ -9,7 +9,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self, cast
 
@@ -21,7 +21,7 @@ APPLICATION_ID = 0x434F4C44
 SCHEMA_VERSION = 1
 PAGE = 256
 
-SCHEMA = """
+_LOG_SCHEMA = """
 CREATE TABLE entry (seq INTEGER PRIMARY KEY, digest BLOB NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE blob (sha256 BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
@@ -43,7 +43,10 @@ CREATE TRIGGER checkpoint_appends BEFORE INSERT ON checkpoint
 CREATE TRIGGER checkpoint_stays BEFORE UPDATE ON checkpoint BEGIN SELECT raise(ABORT, 'append-only'); END;
 CREATE TRIGGER checkpoint_remains BEFORE DELETE ON checkpoint BEGIN SELECT raise(ABORT, 'append-only'); END;
 
--- Reading tables: for people and searches. No decision reads them.
+"""
+
+# For people and searches. No decision reads them.
+_READING_SCHEMA = """
 CREATE TABLE credential (
     jti TEXT PRIMARY KEY, seq INTEGER NOT NULL, workload TEXT NOT NULL, profile TEXT NOT NULL, audience TEXT NOT NULL,
     site TEXT NOT NULL, nbf INTEGER NOT NULL, exp INTEGER NOT NULL, list TEXT NOT NULL, idx INTEGER NOT NULL,
@@ -59,6 +62,9 @@ CREATE TABLE bundle (
     end INTEGER NOT NULL, PRIMARY KEY (site, sequence)
 ) STRICT;
 """
+
+SCHEMA = _LOG_SCHEMA + _READING_SCHEMA
+_READING = ("credential", "request", "bundle")
 
 
 def create(path: Path) -> None:
@@ -131,6 +137,19 @@ class Store:
         for path, identity in self._files.items():
             if identity is None or _identity(path) != identity:
                 raise HomeError(HomeFault.STORAGE, f"{path} was removed or replaced while this process had it open")
+
+    def altered_tables(self) -> list[str]:
+        """Give the names of reading tables that are not as this program makes them, with their indices and triggers."""
+        with _told():
+            found, made = _schema(self._database.conn), _made(SCHEMA)
+        return [name for name in _READING if found.get(name) != made[name]]
+
+    def remake_tables(self, database: Database) -> None:
+        """Put empty reading tables in the place of those there are, in the transaction of `database`."""
+        for name in _READING:
+            database.execute(f"DROP TABLE IF EXISTS {name}")
+        for statement in filter(str.strip, _READING_SCHEMA.split(";")):
+            database.execute(statement)
 
     def rows(self, sql: str, *arguments: object) -> Iterator[tuple[object, ...]]:
         """Run a query and give its rows, a page at a time."""
@@ -216,12 +235,36 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     for pragma, wanted in expected.items():
         if (found := value(pragma)) != wanted:
             raise HomeError(HomeFault.STORAGE, f"SQLite runs {path} with {pragma}={found} where {wanted} is needed")
+    _check_schema(connection, path)
     # The exclusive lock is taken at the first write; taking it now shows at once that the file can be written.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("COMMIT")
     problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
         raise HomeError(HomeFault.LOG_DAMAGED, f"{path}: {problem}")
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a log whose tables and triggers are not exactly ours: a trigger that ignores an insert loses an entry."""
+    found, made = _schema(connection), _made(SCHEMA)
+    for name in sorted((found.keys() | made.keys()) - set(_READING)):
+        if found.get(name) != made.get(name):
+            raise HomeError(HomeFault.LOG_DAMAGED, f"{path}: table {name} or a trigger on it is not as it was made")
+
+
+def _schema(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """Give what makes each table and all that hangs on it, as SQL in one spacing."""
+    found: dict[str, list[str]] = {}
+    rows = connection.execute("SELECT tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name")
+    for name, sql in rows.fetchall():
+        found.setdefault(str(name), []).append(" ".join(str(sql).split()))
+    return found
+
+
+def _made(schema: str) -> dict[str, list[str]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        fresh.executescript(schema)
+        return _schema(fresh)
 
 
 def storage_error(error: sqlite3.Error) -> HomeError:

@@ -76,7 +76,7 @@ class Log:
             head.check(entry)
             head = Head.of(entry)
         with self._store.transaction() as database:
-            self._compare()
+            self._compare(self.head)
             for digest, body in blobs.items():
                 if sha256(body).hex() != digest:
                     message = "a blob that is not what its digest says"
@@ -85,16 +85,17 @@ class Log:
             database.conn.executemany("INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", notes)
             rows = [(entry.seq, entry.digest, entry.body) for entry in entries]
             database.conn.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
+            self._compare(head)
             for entry in entries:
                 for sql, arguments in registry.project(entry):
                     database.conn.execute(sql, arguments)
         self.head, self.frontier = head, frontier
 
-    def _compare(self) -> None:
-        """Refuse to write when the file does not end where this process left it."""
+    def _compare(self, head: Head) -> None:
+        """Refuse to write when the file does not end where this process left it, or to commit what is not there."""
         row = self._store.row("SELECT seq, digest FROM entry ORDER BY seq DESC LIMIT 1")
-        if (row or (-1, Head().digest)) != (self.head.size - 1, self.head.digest):
-            detail = f"the file does not end with entry {self.head.size - 1} as this process wrote it"
+        if (row or (-1, Head().digest)) != (head.size - 1, head.digest):
+            detail = f"the file does not end with entry {head.size - 1} as this process wrote it"
             raise HomeError(HomeFault.LOG_DAMAGED, detail)
 
     def blob(self, digest: str) -> bytes:
@@ -127,9 +128,15 @@ class Log:
         return found
 
     def table_differences(self) -> list[str]:
-        """Compare the reading tables with the log; one sentence per row that differs."""
+        """Compare the reading tables with the log; one sentence per row, or whole table, that differs."""
+        if altered := self.altered_tables():
+            return [f"{name}: the table is not as it was made" for name in altered]
         found = [(table, row) for table in registry.TABLES for row in self._store.rows(registry.query(table))]
         return registry.differences(SCHEMA, verify_chain(self._stored()), found)
+
+    def altered_tables(self) -> list[str]:
+        """Give the names of reading tables that are not as they were made, so that nothing can be written there."""
+        return self._store.altered_tables()
 
     def damaged_blobs(self) -> list[str]:
         """Give the name of each blob that is not what its name says: a SHA-256 in hex, or what stands in its place."""
@@ -144,8 +151,7 @@ class Log:
         """Write the reading tables anew from the log, in one transaction."""
         try:
             with self._store.transaction() as database:
-                for table in registry.TABLES:
-                    database.execute(f"DELETE FROM {table}")  # noqa: S608 - the table's name is one of ours
+                self._store.remake_tables(database)
                 for entry in verify_chain(self._stored()):
                     for sql, arguments in registry.project(entry):
                         database.execute(sql, list(arguments))

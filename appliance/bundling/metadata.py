@@ -34,7 +34,7 @@ from coldcred.bundle.library import (
 from coldcred.bundle.roles import OFFLINE, ONLINE, SITE, SITE_PATHS, read, tuf_key
 from coldcred.bundle.targets import VERSIONS_EACH
 from coldcred.canonical import sha256_hex
-from coldcred.errors import BadSignature
+from coldcred.errors import BadSignature, Malformed
 from coldcred.keys import COORDINATE, Algorithm, PublicKey
 
 Signer: TypeAlias = tuple[PublicKey, bytes]
@@ -156,7 +156,10 @@ def assemble(
     site: bytes,
     documents: Mapping[str, bytes],
 ) -> bytes:
-    """Give a bundle's bytes; `roots` is the whole chain from version 1, `documents` are the custodians' and our own."""
+    """Give a bundle's bytes; `roots` is the whole chain from version 1, `documents` are the custodians' and our own.
+
+    A file that no site would take, by its name or its size, is a `ValueError`.
+    """
     files = {
         **dict(zip(layout.ROOTS, roots, strict=False)),
         layout.TIMESTAMP: timestamp,
@@ -165,7 +168,10 @@ def assemble(
         layout.SITE_ROLE: site,
         **documents,
     }
-    layout.check_names(files)
+    try:
+        layout.check_names(files)
+    except Malformed as error:
+        raise ValueError(str(error)) from error
     return framing.write(framing.BUNDLE, files)
 
 

@@ -37,6 +37,9 @@ class Recovery:
 
     def fold(self) -> None:
         """Fold the whole log, verified link by link, and hold it to the checkpoints that were kept."""
+        if altered := self._log.altered_tables():
+            detail = f"reading table {altered[0]} is not as it was made; `coldcredctl log rebuild` makes it anew"
+            raise HomeError(HomeFault.LOG_DAMAGED, detail)
         roots = dict(self._log.checkpoints())
         found: dict[int, bytes] = {}
         for entry in self._log.load():

@@ -1,6 +1,7 @@
 """Making a bundle: what is signed is known before it is signed, and what cannot be read is not made."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -196,6 +197,30 @@ def test_documents_that_sites_would_not_read_are_not_made(world: World) -> None:
         world.site_documents(world.times(), status_lists=[])
     with pytest.raises(ValueError, match="status lists"):
         world.site_documents(world.times(), status_lists=["x"] * 33)
+    with pytest.raises(ValueError, match="at most"):
+        world.site_documents(world.times(), status_lists=["x" * (512 * 1024 + 1)])
+
+
+def test_a_bundle_that_no_site_would_take_is_not_assembled(world: World) -> None:
+    """A file of another name, or beyond its size, is found where the bundle is made."""
+    parts: dict[str, Any] = {
+        "roots": [world.root()],
+        "timestamp": b"{}",
+        "snapshot": b"{}",
+        "targets": b"{}",
+        "site": b"{}",
+    }
+    for documents in ({"targets/trust/extra.json": b"{}"}, {layout.TAINTS: bytes(64 * 1024 + 1)}):
+        with pytest.raises(ValueError, match=r"not a file of a bundle|at most"):
+            bundling.assemble(**parts, documents=documents)
+    with pytest.raises(ValueError, match="at most"):
+        bundling.assemble(**{**parts, "site": bytes(512 * 1024 + 1)}, documents={})
+
+
+def test_all_custodians_may_have_to_sign(world: World) -> None:
+    """A quorum of everybody is a quorum."""
+    everybody = replace(world, threshold=3)
+    assert json.loads(everybody.root())["signed"]["roles"]["targets"]["threshold"] == 3
 
 
 def test_times_follow_from_the_span() -> None:

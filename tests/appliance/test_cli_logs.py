@@ -100,11 +100,14 @@ def stopped(plant: Plant, tmp_path: Path) -> Plant:
 
 
 def edit(plant: Plant, statement: str) -> None:
-    """Change the database as somebody with the disk in hand would."""
+    """Change the database as somebody with the disk in hand would, and leave no trigger missing."""
     with closing(sqlite3.connect(plant.home / "log.sqlite")) as database:
-        for trigger in ("entry_stays", "entry_remains"):
-            database.execute(f"DROP TRIGGER {trigger}")
+        triggers = database.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            database.execute(f"DROP TRIGGER {name}")
         database.execute(statement)
+        for _, trigger in triggers:
+            database.execute(trigger)
         database.commit()
 
 

@@ -1,6 +1,7 @@
 """The log on disk: what was acknowledged is there after any kill, and what was changed by hand is found."""
 
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,9 +16,12 @@ from appliance.log import Log
 from coldcred.canonical import sha256, sha256_hex
 from tests.support.entries import chain
 
+ROOT = Path(__file__).parents[2]
+
 WRITER = """
 import sys
 from pathlib import Path
+sys.path.append(sys.argv[2])  # for tests.support; the appliance is the one that is installed
 from appliance.log import Log
 from tests.support.entries import chain
 log = Log.open(Path(sys.argv[1]))
@@ -84,11 +88,14 @@ def test_a_failed_append_leaves_nothing(path: Path) -> None:
 
 
 def _edit(path: Path, sql: str, *arguments: object) -> None:
-    """Edit the file as an attacker with the file would: triggers dropped first."""
+    """Edit the file as an attacker with the file would: without the triggers, which are put back afterwards."""
     connection = sqlite3.connect(path)
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
     connection.execute(sql, arguments)
+    for _, trigger in triggers:
+        connection.execute(trigger)
     connection.commit()
     connection.close()
 
@@ -117,6 +124,19 @@ def test_an_edited_entry_is_found_and_named(path: Path, seq: int, digest: bool) 
         list(log.load())
     log.close()
     assert caught.value.fault is HomeFault.LOG_DAMAGED
+
+
+def test_an_append_that_stored_nothing_is_no_append(path: Path) -> None:
+    """Where the database silently drops an entry, the append fails, and the file is as it was."""
+    log = Log.open(path)
+    log.append(chain(2), {})
+    trigger = "CREATE TRIGGER lose BEFORE INSERT ON entry BEGIN SELECT raise(IGNORE); END"
+    log._store._database.execute(trigger)
+    with pytest.raises(HomeError, match="does not end with entry 2") as caught:
+        log.append(chain(3)[2:], {})
+    assert caught.value.fault is HomeFault.LOG_DAMAGED
+    assert len(list(log.bodies())) == 2
+    log.close()
 
 
 def test_a_deleted_entry_is_found(path: Path) -> None:
@@ -161,14 +181,13 @@ def _check(path: Path, acknowledged: int) -> None:
 def _kill_at_random(path: Path, rounds: int) -> None:
     chance = random.Random(7)
     for _ in range(rounds):
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-        ) as writer:
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(ROOT)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             first = writer.stdout.readline()
             time.sleep(chance.uniform(0, 0.05))
             writer.kill()
             rest = writer.stdout.read()
+        assert first, "the writer was killed before it wrote anything"
         _check(path, _acknowledged(first + rest))
 
 
@@ -178,13 +197,13 @@ def _kill_at_syscall(path: Path, number: int) -> None:
     strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
     inject = ["-e", f"inject={calls}:signal=SIGKILL:when={number}"]
     found = subprocess.run(
-        [*strace, *inject, sys.executable, "-c", WRITER, str(path)],
+        [*strace, *inject, sys.executable, "-c", WRITER, str(path), str(ROOT)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        cwd=Path(__file__).parents[2],
         check=False,
         timeout=60,
     )
+    assert found.returncode == -signal.SIGKILL, "the writer was not killed"
     _check(path, _acknowledged(found.stdout))
 
 
@@ -213,9 +232,8 @@ def test_every_append_syncs_before_it_returns(path: Path) -> None:
     trace = path.parent / "trace"
     subprocess.run(
         ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=write,fdatasync,fsync",
-         sys.executable, "-c", WRITER, str(path)],
+         sys.executable, "-c", WRITER, str(path), str(ROOT)],
         stdout=subprocess.DEVNULL,
-        cwd=Path(__file__).parents[2],
         check=True,
         timeout=60,
     )  # fmt: skip

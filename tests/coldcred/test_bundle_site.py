@@ -171,6 +171,20 @@ def test_a_disk_that_fails_leaves_nothing(
     make(tmp_path / "trust", world)
 
 
+def test_a_place_that_cannot_be_looked_into(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it cannot be told whether a store is there, none is made."""
+
+    def forbidden(_: Path) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "trust").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", forbidden)
+        with pytest.raises(BundleRefused) as caught:
+            make(tmp_path / "trust", world)
+    assert caught.value.reason is BundleReason.STORE_UNWRITABLE
+
+
 def test_what_a_crash_left_is_no_obstacle(world: World, tmp_path: Path) -> None:
     """A half-made store beside the target is removed by the next attempt."""
     leftover = tmp_path / ".trust.new"

@@ -13,7 +13,7 @@ import pytest
 from coldcred import Kind, Reason, Rejected, TrustStore, generation, layout, verify
 from coldcred.bundle import apply
 from coldcred.canonical import Json, dumps
-from coldcred.charter import StatusCharter
+from coldcred.charter import BundleCharter, LogCharter, StatusCharter
 from coldcred.documents import TrustKey
 from coldcred.errors import BadSignature, CharterExceeded, Malformed
 from coldcred.keys import Algorithm
@@ -388,15 +388,50 @@ def test_documents_are_read_strictly(world: World, case: str) -> None:
         TrustStore.of_files({**files, name: changed}, generation=1)
 
 
-def test_sites_hold_no_key_for_bundles(world: World) -> None:
-    """The set that sites trust has keys for tokens and status lists only, each within its charter's algorithm."""
+def test_sites_hold_no_key_for_bundles_or_logs(world: World) -> None:
+    """The set that sites trust has keys for tokens and status lists only."""
+    bundle = world.trust_key(world.bundle_key, BundleCharter(Algorithm.ES256, ("site",), NOW + DAY))
+    log = world.trust_key(world.log_key, LogCharter(Algorithm.ED25519, "plant-a.example/log/1"))
+    for key in (bundle, log):
+        with pytest.raises(Malformed, match="sites hold keys for"):
+            TrustKey.read(key.as_json())
+
+
+def test_a_key_is_of_its_charter_s_algorithm(world: World) -> None:
+    """A charter for one algorithm does not hold a key of another."""
     ed25519 = Signer.named("ed25519", Algorithm.ED25519)
     for charter, key in (
         (StatusCharter(Algorithm.ES256, f"{ISSUER}/status/"), ed25519),
         (world.access_charter(algorithm=Algorithm.ED25519), world.access_key),
     ):
-        with pytest.raises(Malformed, match="charter"):
+        with pytest.raises(Malformed, match="its charter is for"):
             TrustKey.read(world.trust_key(key, charter).as_json())
+
+
+@pytest.mark.parametrize(("length", "fits"), [(-1, False), (0, False), (1, True)])
+def test_a_key_has_a_time(world: World, length: int, *, fits: bool) -> None:
+    """A key that ends when it begins is none."""
+    key = world.trust_key(world.access_key, world.access_charter(), not_before=NOW, expires_at=NOW + length)
+    if fits:
+        assert TrustKey.read(key.as_json()) == key
+    else:
+        with pytest.raises(Malformed, match="ends before it begins"):
+            TrustKey.read(key.as_json())
+
+
+def test_a_bundle_has_a_time(world: World) -> None:
+    """A bundle may be stale at once, and not over at once; its times may fall together, and not cross."""
+    good = world.times(ageing_after=NOW, stale_after=NOW, end=NOW + 1)
+    assert type(good).parse(good.write()) == good
+    for changes in (
+        {"ageing_after": NOW, "stale_after": NOW, "end": NOW},
+        {"ageing_after": NOW - 1},
+        {"stale_after": good.ageing_after - 1},
+        {"end": NOW},
+    ):
+        bad = world.times(**changes)
+        with pytest.raises(Malformed, match="bundle"):
+            type(bad).parse(bad.write())
 
 
 def test_an_ed25519_key_is_trusted_like_any_other(world: World) -> None:

@@ -246,3 +246,58 @@ def test_an_edited_checkpoint_refuses_the_start(used: Used) -> None:
         pass
     assert caught.value.ended.code == 5
     assert f"checkpoint of size {size}" in caught.value.ended.err
+
+
+SCHEMAS = {
+    "a trigger put in": (
+        "CREATE TRIGGER lose BEFORE INSERT ON entry WHEN instr(NEW.body, 'credential.issued')"
+        " BEGIN SELECT raise(IGNORE); END"
+    ),
+    "a trigger taken out": "DROP TRIGGER entry_stays",
+    "a trigger changed": (
+        "DROP TRIGGER entry_remains;CREATE TRIGGER entry_remains BEFORE DELETE ON entry WHEN OLD.seq < 0"
+        " BEGIN SELECT raise(ABORT, 'the log is append-only'); END"
+    ),
+    "a table put in": "CREATE TABLE letter (body TEXT)",
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_changed_schema_refuses_the_start(used: Used, name: str) -> None:
+    """Triggers decide what becomes of an insert, so a log with other ones than ours is not written."""
+    mine = used.appliance
+    with closing(sqlite3.connect(mine.log_path, isolation_level=None)) as database:
+        database.executescript(SCHEMAS[name])
+    with pytest.raises(NotReady) as caught, mine.serve():
+        pass
+    assert caught.value.ended.code == 5
+    assert "(log-damaged)" in caught.value.ended.err
+    assert "not as it was made" in caught.value.ended.err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE credential",
+        "ALTER TABLE request ADD COLUMN note TEXT",
+        "DROP INDEX credential_seq",
+        "CREATE TRIGGER stop BEFORE INSERT ON credential BEGIN SELECT raise(ABORT, 'no'); END",
+    ],
+)
+def test_a_reading_table_of_another_form_is_reported_and_made_anew(used: Used, statement: str) -> None:
+    """The start is refused with what to run; the comparison names the table; rebuilding gives the tables back."""
+    mine = used.appliance
+    before = tables(mine)
+    with closing(sqlite3.connect(mine.log_path, isolation_level=None)) as database:
+        database.execute(statement)
+    with pytest.raises(NotReady) as caught, mine.serve():
+        pass
+    assert caught.value.ended.code == 5
+    assert "coldcredctl log rebuild" in caught.value.ended.err
+    (difference,) = stopped.rebuild_tables(mine.home, check=True)
+    assert difference.endswith("not as it was made")
+    assert mine.ctl("log", "rebuild").code == 0
+    assert tables(mine) == before
+    with mine.serve() as server:
+        assert server.transport().command(mine.issue(), {}, ()).files
+        assert server.stop().code == 0

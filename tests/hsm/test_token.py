@@ -5,7 +5,16 @@ import shutil
 import pytest
 
 from coldcred.charter import Purpose, label
-from hsm.errors import HsmError, KeyAmbiguous, KeyExposed, ModuleMissing, TokenAmbiguous, TokenMissing
+from hsm.errors import (
+    HsmError,
+    KeyAmbiguous,
+    KeyExists,
+    KeyExposed,
+    KeyMissing,
+    ModuleMissing,
+    TokenAmbiguous,
+    TokenMissing,
+)
 from hsm.keystore import KeyOrder
 from hsm.uri import TokenUri
 from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
@@ -153,6 +162,35 @@ def test_two_keys_of_one_id_are_not_told_apart(softhsm: SoftHsm) -> None:
         store.admit(KEY, CHARTER, Signer.named("either").public)
     with pytest.raises(KeyAmbiguous):
         store.destroy(KEY)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_half_a_key_is_destroyed_as_a_whole_one(softhsm: SoftHsm, lost: int) -> None:
+    """What a generation that was cut short left, private or public, goes by its id, and then the id is free."""
+    store = softhsm.store()
+    admitted(store)
+    store.close()
+    softhsm.object_files()[lost].unlink()
+    store = softhsm.store()
+    with pytest.raises(KeyExists):
+        store.generate(KeyOrder(KEY, CHARTER))
+    store.destroy(KEY)
+    assert softhsm.objects() == []
+    with pytest.raises(KeyMissing):
+        store.destroy(KEY)
+    store.generate(KeyOrder(KEY, CHARTER))
+
+
+def test_an_object_without_a_class_is_listed_and_hides_nothing(softhsm: SoftHsm) -> None:
+    """A file that SoftHSM made and never wrote into is one line among the foreign; keys beside it are found."""
+    store = softhsm.store()
+    public = admitted(store)
+    store.close()
+    (softhsm.tokens / "token-1" / "00000000-0000-0000-0000-000000000000.object").write_bytes(b"\0" * 7 + b"\1")
+    inventory = softhsm.store().inventory()
+    assert [key.public for key in inventory.keys] == [public]
+    assert len(inventory.foreign) == 1
+    assert "no class" in inventory.foreign[0]
 
 
 def test_a_key_of_a_foreign_label_is_not_ours_even_by_its_id(softhsm: SoftHsm) -> None:

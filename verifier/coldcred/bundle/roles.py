@@ -6,6 +6,7 @@ numbers that are booleans, a key under two ids (which would count twice), and a 
 
 from typing import Any, TypeVar
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from coldcred.bundle.library import (
@@ -113,7 +114,7 @@ def _public(key: Key) -> PublicKey:
                 return PublicKey(Algorithm.ED25519, bytes.fromhex(content))
             case "ecdsa", "ecdsa-sha2-nistp256":
                 return PublicKey.from_cryptography(load_pem_public_key(content.encode()))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (Malformed, ValueError, TypeError, AttributeError, UnsupportedAlgorithm) as error:
         raise Malformed(f"key {key.keyid[:64]!a} cannot be read") from error
     raise Malformed(f"key {key.keyid[:64]!a} is neither Ed25519 nor ECDSA P-256")
 
