@@ -636,17 +636,17 @@ def test_the_most_specific_reason_wins(world: World, store: TrustStore) -> None:
 )
 def test_hostile_input_costs_nothing(store: TrustStore, token: str | bytes) -> None:
     """Size, depth and nonsense are refused with a reason and in a blink, never with a traceback."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert reason(store, token) in {Reason.MALFORMED, Reason.TOO_LARGE}
-    assert time.perf_counter() - begin < 0.25
+    assert time.process_time() - begin < 0.25
 
 
 def test_a_signed_payload_with_an_endless_string_costs_nothing(world: World, store: TrustStore) -> None:
     """Brackets before a string that never ends, full of escaped quotes, are read once and not once for each quote."""
     token = world.raw_token(world.header(), b"[" * 17 + b'"' + rb"\"" * 8_000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert reason(store, token) is Reason.MALFORMED
-    assert time.perf_counter() - begin < 0.25
+    assert time.process_time() - begin < 0.25
 
 
 @settings(deadline=None)

@@ -201,14 +201,19 @@ def test_a_full_disk_stops_issuing_until_there_is_room(mine: Appliance, tmp_path
 
 def test_every_failing_call_is_told(mine: Appliance) -> None:
     """One write or sync of an issue fails, at six points: exit 5 in words or nothing lost, and the line works again."""
-    fail_each(mine, spread(undisturbed(mine), 6), ("EIO",))
+    fail_each(mine, spread(storing(mine), 6), ("EIO",))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_every_failing_call_is_told_at_every_point(mine: Appliance) -> None:
-    """The long form: each write, sync, truncation, removal and frame of an issue fails once, by EIO and by ENOSPC."""
-    fail_each(mine, undisturbed(mine), ("EIO", "ENOSPC"))
+    """The long form: each write, sync, truncation and removal of an issue fails once, by EIO and by ENOSPC."""
+    fail_each(mine, storing(mine), ("EIO", "ENOSPC"))
+
+
+def storing(mine: Appliance) -> list[Point]:
+    """Give the points of an issue at which something is stored."""
+    return [point for point in undisturbed(mine) if point.call != "sendto"]
 
 
 def fail_each(mine: Appliance, found: list[Point], errors: tuple[str, ...]) -> None:
