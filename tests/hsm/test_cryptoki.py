@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pkcs11 import exceptions
@@ -11,7 +11,17 @@ from pkcs11 import exceptions
 from coldcred.canonical import sha256
 from coldcred.keys import Algorithm
 from hsm import cryptoki
-from hsm.errors import HsmError, KeyExists, KeyExposed, KeyMissing, MechanismMissing, Reaction, TokenFault, TokenMissing
+from hsm.errors import (
+    HsmError,
+    KeyExists,
+    KeyExposed,
+    KeyMissing,
+    MechanismMissing,
+    PinIncorrect,
+    Reaction,
+    TokenFault,
+    TokenMissing,
+)
 from hsm.keystore import TokenInfo
 from hsm.mechanisms import MECHANISMS
 from tests.support.softhsm import PIN, SoftHsm
@@ -79,6 +89,40 @@ def _closing(token: cryptoki.TokenKeys) -> HsmError:
     except HsmError as error:
         return error
     raise AssertionError("a closed token answers")
+
+
+class _Opening:
+    """A token that opens sessions and notes the PIN it is given."""
+
+    def __init__(self) -> None:
+        self.pins: list[bytes] = []
+
+    def open(self, *, rw: bool, user_pin: cryptoki.Pin | None = None) -> object:
+        if user_pin is not None:
+            self.pins.append(bytes(user_pin.encode()))
+        return rw
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_workers_copy_of_the_pin_is_wiped(refused: bool) -> None:  # noqa: FBT001
+    """The buffer that the frame was read into holds noughts after the login, granted or refused."""
+    token, opening, pin = failing(exceptions.PinIncorrect), _Opening(), bytearray(b"4711-canary")
+    if refused:
+        with pytest.raises(PinIncorrect):
+            token.login(pin)
+    else:
+        token._token = cast("Any", opening)
+        token.login(pin)
+        assert opening.pins == [b"4711-canary"]
+    assert pin == bytes(11)
+
+
+@pytest.mark.parametrize("error", [exceptions.PinIncorrect, exceptions.PinLenRange, exceptions.PinInvalid])
+def test_a_pin_the_token_never_takes_is_as_wrong_as_any(error: type[Exception]) -> None:
+    """At login, a length or a character that no PIN has is a wrong PIN: not to be tried again."""
+    with pytest.raises(PinIncorrect) as caught:
+        failing(error).login(bytearray(b"1"))
+    assert caught.value.reaction is Reaction.STOP
 
 
 def test_a_foreign_answer_calls_for_a_new_worker() -> None:

@@ -27,6 +27,7 @@ from hsm.errors import (
     WorkerTimeout,
 )
 from hsm.keystore import KeyOrder
+from hsm.process import WorkerProcess
 from hsm.supervisor import WorkerEvent
 from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
 from tests.support.softhsm import SoftHsm, is_dead, kill_worker
@@ -415,3 +416,13 @@ def test_a_charter_that_cannot_be_read_is_refused(softhsm: SoftHsm) -> None:
         store.generate(KeyOrder(KEY, StatusCharter(Algorithm.ES256, "not a uri")))
     assert store.worker_pid == pid
     assert store.inventory().keys == ()
+
+
+@pytest.mark.parametrize("script", ["exec sleep 60", "printf x >&$1; exec sleep 60", "exit 3"])
+def test_a_process_that_failed_is_ended_by_the_failure_itself(script: str) -> None:
+    """Whoever asks once, without a supervisor, has no process left over after a timeout or a loss."""
+    worker = WorkerProcess({}, command=("/bin/sh", "-c", script, "sh"))
+    with pytest.raises((WorkerLost, WorkerTimeout)):
+        worker.ask({"do": "tokens"}, timeout=0.3)
+    assert gone(worker.pid)
+    worker.close()
