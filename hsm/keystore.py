@@ -124,6 +124,14 @@ class KeyStore(Protocol):
         """
         ...
 
+    def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        """Sign as `sign` does, without verifying: for a caller that verifies each signature itself before use."""
+        ...
+
+    def signed_wrongly(self) -> None:
+        """Take word from that caller that a signature does not verify: what gave it is replaced, as `sign` would."""
+        ...
+
     def close(self) -> None:
         """Log out and leave no process behind; every later call is answered `WorkerLost`."""
         ...

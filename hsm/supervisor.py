@@ -8,7 +8,7 @@ What a caller may rely on:
 - Any fault that calls for a new login or a new start of the module ends the worker, so the next call begins afresh.
   A token that was taken away and put back is served again without a restart.
 - A refused PIN is not tried again, by nobody's retry, until `provide_pin` gives another.
-- Every signature is verified here, under the pinned public key, before anyone sees it.
+- `sign` verifies every signature under the pinned public key; `sign_unverified` leaves that to its caller.
 
 Thread-safe; calls are served one after the other and block. The engine keeps the PIN, not this module: `PinSource` is
 asked at each login and its buffer wiped after use.
@@ -35,6 +35,7 @@ from hsm.errors import (
     PinLocked,
     PinMissing,
     Reaction,
+    SignatureWrong,
     WorkerLost,
     WorkerTimeout,
 )
@@ -170,12 +171,27 @@ class WorkerKeyStore:
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Sign a batch; see `KeyStore.sign`."""
+        answers = self.sign_unverified(key_id, inputs)
+        admission = self._admitted.get(key_id)
+        if admission is not None:
+            answers = verified(admission.public, inputs, answers)
+        if any(isinstance(answer, SignatureWrong) for answer in answers):
+            self.signed_wrongly()
+        return answers
+
+    def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        """Sign a batch for a caller that verifies; see `KeyStore.sign_unverified`."""
         check_batch(inputs)
         try:
             with self._held():
                 return self._sign(key_id, inputs)
         except HsmError as error:
             return [error for _ in inputs]
+
+    def signed_wrongly(self) -> None:
+        """Replace a worker whose signature does not verify: the key it holds may be damaged."""
+        with self._held():
+            self._follow(SignatureWrong("a signature does not verify under the pinned key"))
 
     def destroy(self, key_id: bytes) -> None:
         """Destroy a key pair, then look for it in a new worker: SoftHSM can report success and keep the file."""
@@ -221,7 +237,6 @@ class WorkerKeyStore:
         }
         answer = self._exchange(worker, request)
         answers = self._decoded(lambda value: messages.read_answers(value, len(inputs)), answer)
-        answers = verified(admission.public, inputs, answers)
         fault = next((item for item in answers if isinstance(item, HsmError) and item.reaction not in _SOUND), None)
         if fault is not None:
             self._follow(fault)

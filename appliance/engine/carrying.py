@@ -1,6 +1,7 @@
 """From decisions to signatures: stage events, commit them, ask the HSM, verify, go on, and owe the outcome.
 
-Everything staged is folded at once and made durable by the next commit, before any key is used (rule R31).
+Everything staged is folded at once and made durable by the next commit, before any key is used (rule R31). While the
+HSM works on one group of decisions (a flight), the next group is decided and committed.
 """
 
 import asyncio
@@ -20,10 +21,14 @@ from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
 from hsm.keystore import KeyStore
 
+FLIGHTS = 4
+"""Groups of inputs at the HSM at once: enough that it never waits for us, few enough that nobody waits long for it."""
+
+_VERIFY_EACH = 16
+"""Signatures verified before the loop looks at its sockets again."""
+
 Answer: TypeAlias = Callable[[Outcome | Refused], None]
 """Called once with what became of a command, after it is durable."""
-
-_Found: TypeAlias = bytes | signing.Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,31 @@ class _Batch:
 class Carrier:
     """Carries decisions through log and HSM; the one place that appends while an appliance serves."""
 
-    def __init__(self, standing: Standing, log: Log, keystores: Mapping[str, KeyStore], now: Callable[[], int]) -> None:
-        """Carry on from `standing`; `now` gives the Unix seconds to write into entries."""
+    def __init__(
+        self,
+        standing: Standing,
+        log: Log,
+        keystores: Mapping[str, KeyStore],
+        now: Callable[[], int],
+        wake: Callable[[], None],
+    ) -> None:
+        """Carry on from `standing`.
+
+        `now` gives the Unix seconds to write into entries; `wake` is called when a flight landed.
+        """
         self._standing = standing
         self._log = log
         self._keystores = keystores
         self._now = now
+        self._wake = wake
         self.disk = ThreadPoolExecutor(1, "disk")
         self._hsm = ThreadPoolExecutor(1, "hsm")
         self._batch = _Batch()
         self._signed: list[int] = []
         self._failed: list[int] = []
+        self._following: list[Work] = []
+        self._flights: set[asyncio.Task[None]] = set()
+        self._fault: BaseException | None = None
 
     def close(self) -> None:
         """End the executors; what was committed stays."""
@@ -69,6 +88,16 @@ class Carrier:
     def owes(self) -> bool:
         """Whether outcomes or signed checkpoints wait for the next commit."""
         return bool(self._signed or self._failed or self._batch.notes)
+
+    @property
+    def flying(self) -> int:
+        """How many groups are at the HSM."""
+        return len(self._flights)
+
+    @property
+    def has_following(self) -> bool:
+        """Whether steps that signatures made possible wait for the next commit."""
+        return bool(self._following)
 
     @property
     def signs_log(self) -> bool:
@@ -99,17 +128,31 @@ class Carrier:
         return self.stage(checkpoints.decide(standing.authority, standing.frontier, lambda _note: Finished()))
 
     async def carry(self, works: list[Work]) -> None:
-        """Commit, sign and go on until nothing is left to do; each round is one commit and one batch for the HSM.
+        """Commit what is staged, then release `works` that need no signature and send the others to the HSM.
 
-        Raises `HomeError` when the log cannot be written: then nothing more may be signed.
+        Steps that signatures made possible since the last call go along. Raises `HomeError` when the log cannot be
+        written: then nothing more may be signed.
         """
+        if self._fault is not None:
+            raise self._fault
+        works = [*self._following, *works]
+        self._following = []
         await self.commit()
-        while works:
-            results = await self._sign(works)
-            concluded = [self._conclude(work, found) for work, found in zip(works, results, strict=True)]
-            works = [work for work in concluded if work is not None]
-            if works:
-                await self.commit()
+        flight = [work for work in works if work.decision.signings]
+        for work in works:
+            if not work.decision.signings:
+                self._conclude(work, [])
+        if flight:
+            task = asyncio.create_task(self._fly(flight), name="flight")
+            self._flights.add(task)
+            task.add_done_callback(self._landed)
+
+    async def settle(self) -> None:
+        """Carry on until nothing is at the HSM and nothing follows."""
+        while self._flights or self._following:
+            if self._flights:
+                await asyncio.wait(self._flights)
+            await self.carry([])
 
     async def commit(self) -> None:
         """Make everything staged durable, with the outcomes that are owed."""
@@ -126,35 +169,55 @@ class Carrier:
         self._signed, self._failed = [], []
         return {"type": "outcomes", "signed": signed, "failed": failed, "unknown": []}
 
-    async def _sign(self, works: list[Work]) -> list[list[_Found]]:
-        wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
-        found: list[_Found] = []
-        if wanted:
-            loop = asyncio.get_running_loop()
-            authority = self._standing.authority
-            found = await loop.run_in_executor(self._hsm, signing.sign, authority, self._keystores, wanted)
-        answers = iter(found)
-        return [[next(answers) for _ in work.decision.signings] for work in works]
+    async def _fly(self, works: list[Work]) -> None:
+        """Wait for the HSM in its executor, then verify each signature here and conclude its work.
 
-    def _conclude(self, work: Work, found: list[_Found]) -> Work | None:
+        In a thread beside a busy loop each check would wait longer for the interpreter's lock than it computes.
+        """
+        authority, loop = self._standing.authority, asyncio.get_running_loop()
+        wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
+        found = await loop.run_in_executor(self._hsm, signing.ask, authority, self._keystores, wanted)
+        answers = iter(zip(wanted, found, strict=True))
+        checked, wrong = 0, []
+        for work in works:
+            results: list[bytes | signing.Failure] = []
+            for _ in work.decision.signings:
+                item, answer = next(answers)
+                results.append(signing.verified(authority, item, answer))
+                if results[-1] is signing.WRONG:
+                    wrong.append(item)
+                checked += 1
+                if checked % _VERIFY_EACH == 0:
+                    await asyncio.sleep(0)
+            self._conclude(work, results)
+        if wrong:
+            await loop.run_in_executor(self._hsm, signing.tell_wrong, authority, self._keystores, wrong)
+
+    def _landed(self, flight: "asyncio.Task[None]") -> None:
+        self._flights.discard(flight)
+        if not flight.cancelled() and (fault := flight.exception()) is not None:
+            self._fault = fault
+        self._wake()
+
+    def _conclude(self, work: Work, found: list[bytes | signing.Failure]) -> None:
         """Record what became of one work's signatures; release it, refuse it, or stage its next step."""
         intents = sorted({work.seqs[item.place] for item in work.decision.signings})
         failures = [item for item in found if isinstance(item, signing.Failure)]
         if failures:
             self._failed.extend(intents)
             self._answer(work, Refused(Refusal.HSM_FAULT, f"{failures[0].id}: {failures[0].detail}"))
-            return None
+            return
         self._signed.extend(intents)
         try:
             following = work.decision.finish([item for item in found if isinstance(item, bytes)])
         except Refused as refused:
             self._answer(work, refused)
-            return None
+            return
         if isinstance(following, Decision):
-            return self.stage(following, work.command, work.answer)
+            self._following.append(self.stage(following, work.command, work.answer))
+            return
         self._batch.notes.extend(following.notes)
         self._answer(work, following)
-        return None
 
     def _answer(self, work: Work, ended: Finished | Refused) -> None:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""

@@ -1,18 +1,20 @@
 """The loop: signed commands in, logged events out.
 
-One task takes submissions in slices of at most 64, decides them and carries them through log and HSM. Commits and the
-HSM wait in executors, so the loop answers meanwhile. The outcome of a batch rides on the next commit, at most 50 ms
-later (rule R31).
+One task takes submissions in slices of at most 64, decides them, commits them and sends them to the HSM; while that
+signs, the next slice is decided. Commits and the HSM wait in executors, so the loop answers meanwhile. The outcome of
+a signature rides on the next commit, at most 50 ms later (rule R31).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from appliance import deciding
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision
-from appliance.engine.carrying import Carrier, Work
+from appliance.engine.carrying import FLIGHTS, Carrier, Work
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake
 from appliance.log import Log
@@ -32,7 +34,38 @@ CHECKPOINT_ENTRIES = 4096
 LARGEST_EVENT = MAX_BODY - 1024
 
 
-@dataclass(frozen=True, slots=True)
+class _Signal:
+    """Wakes the loop: kept while nobody waits, forgotten once somebody did."""
+
+    def __init__(self) -> None:
+        self._kept = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """Wake whoever waits, or the next one who does."""
+        self._kept = True
+        self._wake()
+
+    async def wait(self, delay: float | None) -> None:
+        """Wait until set, at most `delay` seconds."""
+        if not self._kept:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = None if delay is None else loop.call_later(delay, self._wake)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        self._kept = False
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     """A submission and the future its sender waits on."""
 
@@ -65,10 +98,14 @@ class Engine:
         self._log = log
         self._clock = clock
         self._random = random
-        self._carrier = Carrier(standing, log, keystores, self._entry_time)
+        self._signal = _Signal()
+        self._carrier = Carrier(standing, log, keystores, self._entry_time, self._signal.set)
         self._intake = Intake(standing, self._carrier.append, self._carrier.keep)
-        self._queue: asyncio.Queue[_Job | None] = asyncio.Queue(QUEUE)
-        self._under_way: list[_Job] = []
+        self._inbox: deque[_Job] = deque()
+        self._under_way: set[_Job] = set()
+        self._stopping = False
+        self._owed_at: float | None = None
+        self._news_at: float | None = None
         self._readings: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self.failure: HomeError | None = None
@@ -87,7 +124,8 @@ class Engine:
         task, self._task = self._task, None
         if task is None:
             return
-        await self._queue.put(None)
+        self._stopping = True
+        self._signal.set()
         await task
         self._carrier.close()
 
@@ -132,13 +170,13 @@ class Engine:
     async def _submit(self, take: Callable[[], Answer]) -> Outcome:
         if self.failure is not None:
             raise Refused(Refusal.STORAGE_FAULT, str(self.failure))
-        if self._task is None:
+        if self._task is None or self._stopping:
             raise Refused(Refusal.STOPPING, "the appliance is stopping")
+        if len(self._inbox) >= QUEUE:
+            raise Refused(Refusal.BUSY, f"{QUEUE} submissions wait already")
         job = _Job(take, asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(job)
-        except asyncio.QueueFull as error:
-            raise Refused(Refusal.BUSY, f"{QUEUE} submissions wait already") from error
+        self._inbox.append(job)
+        self._signal.set()
         return await job.done
 
     def _now(self) -> int:
@@ -151,8 +189,8 @@ class Engine:
     async def _run(self) -> None:
         """Serve until told to stop or until the log cannot be written."""
         try:
-            while (jobs := await self._take()) is not None:
-                await self._slice(jobs)
+            while not (self._stopping and not self._inbox):
+                await self._turn(await self._wait())
             await self._finish()
         except HomeError as error:
             self.failure = error
@@ -162,54 +200,81 @@ class Engine:
         finally:
             self._abandon()
 
-    async def _take(self) -> list[_Job] | None:
-        """Wait for submissions, at most until outcomes or a checkpoint are due; None means stop."""
-        delay = OUTCOME_DELAY if self._carrier.owes else CHECKPOINT_DELAY if self._checkpoint_due() else None
-        try:
-            first = await asyncio.wait_for(self._queue.get(), delay)
-        except TimeoutError:
-            return []
-        jobs = []
-        while first is not None:
-            jobs.append(first)
-            if len(jobs) == SLICE or self._queue.empty():
-                return jobs
-            first = self._queue.get_nowait()
-        if jobs:
-            self._queue.put_nowait(None)
-            return jobs
-        return None
+    async def _wait(self) -> bool:
+        """Wait for something to do, at most until outcomes or a checkpoint are due; says whether a time ran out."""
+        loop = asyncio.get_running_loop()
+        while not self._has_work():
+            due = self._due()
+            if due is not None and due <= loop.time():
+                return True
+            await self._signal.wait(None if due is None else due - loop.time())
+        return False
+
+    def _has_work(self) -> bool:
+        if self._carrier.flying >= FLIGHTS:
+            return False
+        return bool(self._inbox) or self._carrier.has_following or self._stopping
+
+    def _due(self) -> float | None:
+        """Give the loop's time by which outcomes are written or a checkpoint is made; None when nothing is owed."""
+        now = asyncio.get_running_loop().time()
+        if not self._carrier.owes:
+            self._owed_at = None
+        elif self._owed_at is None:
+            self._owed_at = now
+        if not self._checkpoint_due():
+            self._news_at = None
+        elif self._news_at is None:
+            self._news_at = now
+        times = []
+        if self._owed_at is not None:
+            times.append(self._owed_at + OUTCOME_DELAY)
+        if self._news_at is not None:
+            times.append(self._news_at + CHECKPOINT_DELAY)
+        return min(times, default=None)
 
     def _checkpoint_due(self) -> bool:
         return self._carrier.signs_log and self._standing.lookups.worth_checkpoint > 0
 
-    async def _slice(self, jobs: list[_Job]) -> None:
-        """Decide, commit, sign, release; an empty slice settles outcomes, then makes a checkpoint that is due."""
-        idle = not jobs and not self._carrier.owes
-        self._under_way = jobs
+    async def _turn(self, overdue: bool) -> None:  # noqa: FBT001 - what `_wait` found
+        """Decide what waits, commit it, and send it on its way; a turn that is overdue settles what is owed."""
+        jobs = [self._inbox.popleft() for _ in range(min(SLICE, len(self._inbox)))]
         works = [work for job in jobs if (work := self._begin(job)) is not None]
-        if self._checkpoint_due() and (idle or self._standing.lookups.worth_checkpoint >= CHECKPOINT_ENTRIES):
+        if self._checkpoint_now(overdue):
             works.append(self._carrier.stage_checkpoint())
         await self._carrier.carry(works)
-        self._under_way = []
+
+    def _checkpoint_now(self, overdue: bool) -> bool:  # noqa: FBT001 - as above
+        if not self._checkpoint_due():
+            return False
+        if self._standing.lookups.worth_checkpoint >= CHECKPOINT_ENTRIES:
+            return True
+        now = asyncio.get_running_loop().time()
+        return overdue and self._news_at is not None and now >= self._news_at + CHECKPOINT_DELAY
 
     def _begin(self, job: _Job) -> Work | None:
         """Decide one submission and stage its events; answers that need no signature wait for the commit too."""
+        self._under_way.add(job)
         try:
             answer = job.take()
         except Refused as refused:
-            job.answer(refused)
+            self._end(job, refused)
             return None
         except HomeError as error:
-            job.answer(Refused(Refusal.CLOCK_FAULT, error.detail))
+            self._end(job, Refused(Refusal.CLOCK_FAULT, error.detail))
             return None
+        ended = partial(self._end, job)
         if answer.ask is None:
-            return Work(Decision(()), command=answer.command, answer=job.answer)
+            return Work(Decision(()), command=answer.command, answer=ended)
         try:
             decision = self._decide(answer.ask)
         except Refused as refused:
             decision = Decision((deciding.refused_event(answer.ask, refused),))
-        return self._carrier.stage(decision, answer.command, job.answer)
+        return self._carrier.stage(decision, answer.command, ended)
+
+    def _end(self, job: _Job, ended: Outcome | Refused) -> None:
+        self._under_way.discard(job)
+        job.answer(ended)
 
     def _decide(self, ask: Ask) -> Decision:
         decision = deciding.decide(self._standing, ask, self._now(), self._random)
@@ -219,11 +284,13 @@ class Engine:
         return decision
 
     async def _finish(self) -> None:
-        """End cleanly: outcomes, the stop entry, a last checkpoint, and its outcome."""
+        """End cleanly: what is under way, outcomes, the stop entry, a last checkpoint, and its outcome."""
+        await self._carrier.settle()
         self._carrier.append({"type": "stopped"})
         await self._carrier.commit()
         if self._carrier.signs_log:
             await self._carrier.carry([self._carrier.stage_checkpoint()])
+            await self._carrier.settle()
             await self._carrier.commit()
 
     def _abandon(self) -> None:
@@ -231,9 +298,7 @@ class Engine:
         ended = Refused(Refusal.STOPPING, "the appliance stopped")
         if self.failure is not None:
             ended = Refused(Refusal.STORAGE_FAULT, str(self.failure))
-        waiting = list(self._under_way)
-        while not self._queue.empty():
-            if (job := self._queue.get_nowait()) is not None:
-                waiting.append(job)
-        for job in waiting:
+        for job in [*self._under_way, *self._inbox]:
             job.answer(ended)
+        self._under_way.clear()
+        self._inbox.clear()

@@ -4,13 +4,13 @@ A bit that flipped in a key file gives a wrong signature and no error, so nothin
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from appliance.authority import Authority
+from appliance.authority import Authority, SigningKey
 from coldcred.errors import BadSignature
-from coldcred.keys import PublicKey
 from hsm.errors import HsmError
-from hsm.keystore import KeyStore
+from hsm.keystore import MAX_INPUTS, KeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +29,51 @@ class Failure:
     detail: str
 
 
-def sign(authority: Authority, keystores: Mapping[str, KeyStore], wanted: Sequence[Wanted]) -> list[bytes | Failure]:
-    """Give, in order, a verified signature or a failure for each input; blocks while the HSM works, never retries."""
-    results: list[bytes | Failure] = [Failure("key-not-ready", "no such key")] * len(wanted)
+WRONG = Failure("wrong-signature", "the HSM gave a signature that does not verify under the key pinned here")
+
+
+def ask(
+    authority: Authority, keystores: Mapping[str, KeyStore], wanted: Sequence[Wanted]
+) -> list[bytes | HsmError | Failure]:
+    """Give, in order, what the HSM answers for each input, unverified; blocks while it works, never retries."""
+    results: list[bytes | HsmError | Failure] = [Failure("key-not-ready", "no such key")] * len(wanted)
     keys = {key.key_id: key for key in authority.keys.values()}
     for key_id in dict.fromkeys(item.key_id for item in wanted):
         places = [place for place, item in enumerate(wanted) if item.key_id == key_id]
         key = keys.get(key_id)
         if key is None or key.public is None or key.token not in keystores:
             continue
-        found = _batch(keystores[key.token], key_id, [wanted[place].input for place in places])
-        for place, signature in zip(places, found, strict=True):
-            results[place] = _verified(key.public, signature, wanted[place].input)
+        keystore = keystores[key.token]
+        for first in range(0, len(places), MAX_INPUTS):
+            some = places[first : first + MAX_INPUTS]
+            found = keystore.sign_unverified(bytes.fromhex(key_id), [wanted[place].input for place in some])
+            for place, answer in zip(some, found, strict=True):
+                results[place] = answer
     return results
 
 
-def _batch(keystore: KeyStore, key_id: str, inputs: Sequence[bytes]) -> Sequence[bytes | HsmError]:
+def verified(authority: Authority, item: Wanted, answer: bytes | HsmError | Failure) -> bytes | Failure:
+    """Give a signature that verifies under the key that the log pinned, or the failure that stands in its place."""
+    if isinstance(answer, HsmError):
+        return Failure(answer.id, str(answer))
+    if isinstance(answer, Failure):
+        return answer
+    public = _key(authority, item).public
     try:
-        return keystore.sign(bytes.fromhex(key_id), inputs)
-    except HsmError as error:
-        return [error] * len(inputs)
-
-
-def _verified(public: PublicKey, signature: bytes | HsmError, data: bytes) -> bytes | Failure:
-    if isinstance(signature, HsmError):
-        return Failure(signature.id, str(signature))
-    try:
-        public.verify(signature, data)
+        if public is not None:
+            public.verify(answer, item.input)
+            return answer
     except BadSignature:
-        return Failure("wrong-signature", "the HSM gave a signature that does not verify under the key pinned here")
-    return signature
+        pass
+    return WRONG
+
+
+def tell_wrong(authority: Authority, keystores: Mapping[str, KeyStore], wanted: Sequence[Wanted]) -> None:
+    """Tell each store whose signature over one of `wanted` did not verify; blocks while it replaces its worker."""
+    for token in {_key(authority, item).token for item in wanted}:
+        with suppress(HsmError):
+            keystores[token].signed_wrongly()
+
+
+def _key(authority: Authority, item: Wanted) -> SigningKey:
+    return next(key for key in authority.keys.values() if key.key_id == item.key_id)

@@ -300,11 +300,11 @@ def test_the_entry_is_durable_before_the_key_signs(running: RunningPlant) -> Non
     missing: list[bytes] = []
 
     class Spy(FakeKeyStore):
-        def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
             # The write-ahead log holds what a crash now would leave.
             stored = (running.path / "log.sqlite-wal").read_bytes() + (running.path / "log.sqlite").read_bytes()
             missing.extend(data for data in inputs if sha256_hex(data).encode() not in stored)
-            return super().sign(key_id, inputs)
+            return super().sign_unverified(key_id, inputs)
 
     spy = Spy(MemoryToken(label=LABEL))
     running.keystore = spy
@@ -346,10 +346,10 @@ def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(run
         """The process ends here, as kill -9 would end it."""
 
     class Dying(FakeKeyStore):
-        def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
             if any(b"." in data and len(data) > 200 and not data.startswith(b"{") for data in inputs) and self.armed:
                 raise Crash
-            return super().sign(key_id, inputs)
+            return super().sign_unverified(key_id, inputs)
 
         armed = False
 
@@ -532,10 +532,10 @@ def test_a_bundle_that_a_crash_cut_short_is_refused_when_asked_for_again(running
     class Dying(FakeKeyStore):
         armed = False
 
-        def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
             if self.armed and any(data.startswith(b"{") for data in inputs):
                 raise Crash
-            return super().sign(key_id, inputs)
+            return super().sign_unverified(key_id, inputs)
 
     keystore = Dying(MemoryToken(label=LABEL))
     running.keystore = keystore

@@ -160,13 +160,20 @@ class FakeKeyStore:
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Sign a batch."""
+        answers = self.sign_unverified(key_id, inputs)
+        return verified(self._public[key_id], inputs, answers) if key_id in self._public else answers
+
+    def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+        """Sign a batch for a caller that verifies."""
         check_batch(inputs)
         try:
             self._meet_fault()
         except HsmError as error:
             return [error for _ in inputs]
-        answers = self._keys.sign(key_id, inputs)
-        return verified(self._public[key_id], inputs, answers) if key_id in self._public else answers
+        return self._keys.sign(key_id, inputs)
+
+    def signed_wrongly(self) -> None:
+        """Nothing stands between this store and its keys that could be replaced."""
 
     def close(self) -> None:
         """Answer no more."""
