@@ -52,7 +52,7 @@ CREATE TABLE credential (
     site TEXT NOT NULL, nbf INTEGER NOT NULL, exp INTEGER NOT NULL, list TEXT NOT NULL, idx INTEGER NOT NULL,
     state TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX credential_seq ON credential (seq);
+CREATE INDEX credential_seq ON credential (seq);
 CREATE TABLE request (
     command TEXT PRIMARY KEY, seq INTEGER NOT NULL, act TEXT NOT NULL, person TEXT NOT NULL, need INTEGER NOT NULL,
     people TEXT NOT NULL, state TEXT NOT NULL, exp INTEGER NOT NULL

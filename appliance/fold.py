@@ -13,7 +13,7 @@ PRUNE_EVERY = 4096
 """Entries between two prunings: often enough to stay small, rarely enough to cost nothing."""
 
 _SILENT = frozenset({"checkpoint", "outcomes"})
-_FIRST_STEPS = frozenset({"bundle.begun"})
+_FIRST_STEPS = frozenset({"batch.begun", "bundle.begun"})
 
 
 def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
@@ -60,6 +60,8 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
     match entry.type:
         case "credential.issued":
             _fold_issued(lookups, entry)
+        case "batch.issued":
+            _fold_chunk(lookups, entry)
         case "started":
             _fold_started(lookups, entry)
         case "credential.revoked":
@@ -105,6 +107,27 @@ def _fold_issued(lookups: Lookups, entry: Entry) -> None:
     lookups.used.setdefault(issued.list_uri, set()).add(issued.index)
 
 
+def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "batch.issued")
+    lines = lookups.batches.setdefault(record.digest("command"), {})
+    if record.has("revokes"):
+        for jti in record.texts("revokes"):
+            lookups.revoke(jti)
+    for item in record.records("items"):
+        jti = item.text("jti")
+        issued = Issued(
+            seq=entry.seq,
+            list_uri=item.text("uri"),
+            index=item.integer("idx"),
+            expires_at=item.integer("exp"),
+            workload=item.text("workload"),
+            profile=item.text("profile"),
+        )
+        lookups.issued[jti] = issued
+        lookups.used.setdefault(issued.list_uri, set()).add(issued.index)
+        lines[item.integer("line", least=1)] = jti
+
+
 def _fold_outcomes(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "outcomes")
     for member in ("signed", "failed", "unknown"):
@@ -128,7 +151,11 @@ def _fold_unsigned(lookups: Lookups, time: int, intent: dict[str, Json], member:
         result = intent["result"]
         if isinstance(result, dict):
             lookups.revoke(str(result["jti"]))
-    if "command" in intent:
+    if intent["type"] == "batch.issued":
+        # The batch ends with an entry of its own, which says how far it came.
+        for item in Record(intent, "batch.issued").records("items"):
+            lookups.revoke(item.text("jti"))
+    elif "command" in intent:
         detail = "the HSM did not sign" if member == "failed" else "the appliance stopped before it saw the signature"
         _remember_refused(lookups, time, intent, Refusal.HSM_FAULT, detail)
 

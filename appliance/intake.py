@@ -5,6 +5,7 @@ Each step hands its events to `stage`, which folds them at once, so the next ste
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from appliance import deciding, policy
 from appliance.decision import Ask, Event
@@ -13,8 +14,16 @@ from appliance.lookups import Request
 from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.canonical import sha256_hex
+from coldcred.asked import Asked
+from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
+from coldcred.canonical import loads, sha256_hex
 from coldcred.command import Command
+from coldcred.errors import Malformed
+from coldcred.jose import parse_unverified
+from coldcred.record import Record
+
+Items: TypeAlias = tuple[Asked | str, ...]
+"""The lines of a batch: what each asks for, or why it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +42,18 @@ class Intake:
     stage: Callable[[Event], object]
     keep: Callable[[bytes], object]
 
-    def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], now: int) -> Answer:
-        """Take a command; raises `Refused` only for what cannot be laid at an enrolled person's door."""
+    def command(
+        self,
+        token: str,
+        attachments: Mapping[str, bytes],
+        approvals: Sequence[str],
+        now: int,
+        items: Items | None = None,
+    ) -> Answer:
+        """Take a command, with the lines of its batch where it asks for one.
+
+        Raises `Refused` only for what cannot be laid at an enrolled person's door.
+        """
         command = deciding.read_command(self.standing, token)
         recorded = self.standing.lookups.outcomes.get(command.id)
         if recorded is not None and recorded.state in {State.DONE, State.REFUSED}:
@@ -46,9 +65,10 @@ class Intake:
         try:
             deciding.check_time(command, now)
             policy.check_may_ask(operator, command.act)
+            _check_manner(command, items)
         except Refused as refused:
             return self._refuse(ask, refused)
-        need = policy.people_for(self.standing.authority, command)
+        need = policy.people_for(self.standing.authority, command, profiles_in(items or ()))
         request = self.standing.lookups.requests.get(command.id)
         if request is None and need > 1:
             self._keep(ask)
@@ -110,6 +130,29 @@ class Intake:
         self.keep(ask.command.token.encode())
         for body in ask.attachments.values():
             self.keep(body)
+
+
+def read_batch(token: str, attachments: Mapping[str, bytes]) -> Items:
+    """Read the lines that a command for a batch covers, before anything is decided; raises `Refused`.
+
+    Nothing of the command is believed yet but the digest of the file, which has to be there with exactly that digest.
+    """
+    try:
+        claims = Record.of(loads(parse_unverified(token).payload), "command")
+        arguments = BatchArguments.read(claims.record("args"))
+        body = attachments.get(arguments.items.sha256, b"")
+        arguments.items.check(body)
+        if arguments.held is not None:
+            arguments.held.check(attachments.get(arguments.held.sha256, b""))
+        return read_items(body)
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+def _check_manner(command: Command, items: Items | None) -> None:
+    """Refuse a batch that came as a single command, and the other way round."""
+    if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != (items is not None):
+        raise Refused(Refusal.MALFORMED, "a batch is sent as a batch, with its file beside it, and nothing else is")
 
 
 def _with_people(ask: Ask, request: Request) -> Ask:

@@ -48,7 +48,8 @@ class Issued:
 class Lookups:
     """The folded state that only grows and is pruned by time; `size` is the next free seq.
 
-    `under_way` holds, with their act, commands that took their first step and not their last.
+    `under_way` holds, with their act, commands that took their first step and not their last; `batches`, by command,
+    the jti that was issued for each line.
     """
 
     size: int = 0
@@ -62,6 +63,7 @@ class Lookups:
     revoked: dict[str, set[int]] = field(default_factory=dict)
     shipped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
+    batches: dict[str, dict[int, str]] = field(default_factory=dict)
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
     worth_checkpoint: int = 0
     checkpoint_size: int = 0
@@ -77,6 +79,7 @@ class Lookups:
             if when >= horizon:
                 break
             self.outcomes.pop(command, None)
+            self.batches.pop(command, None)
             forgotten += 1
         del self.outcome_times[:forgotten]
 
@@ -102,6 +105,13 @@ class Lookups:
     def fill(self, list_uri: str) -> float:
         """Give the share of a list's indices that were given out, from 0 to 1."""
         return len(self.used.get(list_uri, ())) / SIZE
+
+    def lives(self, jti: str, now: int) -> bool:
+        """Whether a credential was issued here, has not ended and is not revoked."""
+        issued = self.issued.get(jti)
+        return (
+            issued is not None and now < issued.expires_at and issued.index not in self.revoked.get(issued.list_uri, ())
+        )
 
     def revoke(self, jti: str) -> None:
         """Set the status bit of a credential that was issued here."""

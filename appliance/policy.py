@@ -1,5 +1,7 @@
 """May this person ask for that, and how many people does it take (rule R2): a closed table, no settings."""
 
+from collections.abc import Collection
+
 from appliance.authority import Authority, Operator
 from appliance.errors import Refusal, Refused
 from coldcred.acts import MAY_APPROVE, RULES, Act, people_needed
@@ -23,11 +25,14 @@ def check_may_approve(operator: Operator, requester: str) -> None:
         raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
 
 
-def people_for(authority: Authority, command: Command) -> int:
-    """How many people the command takes: the table, raised by the founding and by the profile it names."""
+def people_for(authority: Authority, command: Command, profiles: Collection[str] = ()) -> int:
+    """How many people the command takes: the table, raised by the founding and by every profile that it names.
+
+    `profiles` are those that the lines of its batch name.
+    """
     raised = authority.founding.quorums.acts.get(command.act, 0)
     if command.act is Act.CREDENTIAL_ISSUE:
-        name = command.args.get("profile")
-        profile = authority.profiles.get(name) if isinstance(name, str) else None
-        raised = max(raised, profile.approvals if profile else 0)
+        single = command.args.get("profile")
+        named = [*profiles, single] if isinstance(single, str) else profiles
+        raised = max(raised, *(authority.profiles[name].approvals for name in named if name in authority.profiles), 0)
     return people_needed(command.act, founders=len(authority.founding.people), raised=raised)

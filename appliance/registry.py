@@ -30,6 +30,8 @@ def project(entry: Entry) -> Iterator[Statement]:
     match entry.type:
         case "credential.issued":
             yield _insert("credential", _credential(entry))
+        case "batch.issued":
+            yield from _chunk(entry)
         case "credential.revoked":
             yield "UPDATE credential SET state = 'revoked' WHERE jti = ?", (event["credential"],)
         case "outcomes":
@@ -70,6 +72,17 @@ def _credential(entry: Entry) -> tuple[object, ...]:
         status.integer("idx"),
         "signing",
     )
+
+
+def _chunk(entry: Entry) -> Iterator[Statement]:
+    record = Record(entry.event, "batch.issued")
+    iat = record.integer("iat")
+    for jti in record.texts("revokes") if record.has("revokes") else ():
+        yield "UPDATE credential SET state = 'revoked' WHERE jti = ?", (jti,)
+    for item in record.records("items"):
+        names = ("workload", "profile", "audience", "site")
+        row = (item.text("jti"), entry.seq, *(item.text(name) for name in names), iat, item.integer("exp"))
+        yield _insert("credential", (*row, item.text("uri"), item.integer("idx"), "signing"))
 
 
 def _outcomes(event: dict[str, Json]) -> Iterator[Statement]:

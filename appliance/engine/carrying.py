@@ -7,7 +7,7 @@ HSM works on one group of decisions (a flight), the next group is decided and co
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from appliance.decision import Decision, Event, Finished
@@ -15,7 +15,6 @@ from appliance.engine import signing
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
 from appliance.nouns import checkpoints
-from appliance.outcome import Outcome, State
 from appliance.standing import Standing
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
@@ -27,18 +26,17 @@ FLIGHTS = 4
 _VERIFY_EACH = 16
 """Signatures verified before the loop looks at its sockets again."""
 
-Answer: TypeAlias = Callable[[Outcome | Refused], None]
-"""Called once with what became of a command, after it is durable."""
+Release: TypeAlias = Callable[[Finished | Refused], None]
+"""Called once with what a decision came to, after it is durable and its signatures are verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A decision under way: its events stand at `seqs`; `answer` is for whoever sent `command`, if anybody did."""
+    """A decision under way: its events stand at `seqs`; `release` is for whoever waits for it, if anybody does."""
 
     decision: Decision
     seqs: tuple[int, ...] = ()
-    command: str | None = None
-    answer: Answer | None = None
+    release: Release | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +75,7 @@ class Carrier:
         self._failed: list[int] = []
         self._following: list[Work] = []
         self._flights: set[asyncio.Task[None]] = set()
+        self._last_flight: asyncio.Task[None] | None = None
         self._fault: BaseException | None = None
 
     def close(self) -> None:
@@ -115,12 +114,12 @@ class Carrier:
         """Store a blob with the next commit."""
         self._batch.blobs[sha256_hex(body)] = body
 
-    def stage(self, decision: Decision, command: str | None = None, answer: Answer | None = None) -> Work:
+    def stage(self, decision: Decision, release: Release | None = None) -> Work:
         """Stage a decision's events, blobs and checkpoints."""
         seqs = tuple(self.append(event) for event in decision.events)
         self._batch.blobs |= decision.blobs
         self._batch.notes.extend(decision.notes)
-        return Work(decision, seqs, command, answer)
+        return Work(decision, seqs, release)
 
     def stage_checkpoint(self) -> Work:
         """Stage a checkpoint of the log as it stands."""
@@ -143,7 +142,8 @@ class Carrier:
             if not work.decision.signings:
                 self._conclude(work, [])
         if flight:
-            task = asyncio.create_task(self._fly(flight), name="flight")
+            task = asyncio.create_task(self._fly(flight, self._last_flight), name="flight")
+            self._last_flight = task
             self._flights.add(task)
             task.add_done_callback(self._landed)
 
@@ -169,7 +169,7 @@ class Carrier:
         self._signed, self._failed = [], []
         return {"type": "outcomes", "signed": signed, "failed": failed, "unknown": []}
 
-    async def _fly(self, works: list[Work]) -> None:
+    async def _fly(self, works: list[Work], before: "asyncio.Task[None] | None") -> None:
         """Wait for the HSM in its executor, then verify each signature here and conclude its work.
 
         In a thread beside a busy loop each check would wait longer for the interpreter's lock than it computes.
@@ -177,6 +177,8 @@ class Carrier:
         authority, loop = self._standing.authority, asyncio.get_running_loop()
         wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
         found = await loop.run_in_executor(self._hsm, signing.ask, authority, self._keystores, wanted)
+        if before is not None and not before.done():
+            await asyncio.wait({before})  # outcomes come in the order of their entries
         answers = iter(zip(wanted, found, strict=True))
         checked, wrong = 0, []
         for work in works:
@@ -205,29 +207,21 @@ class Carrier:
         failures = [item for item in found if isinstance(item, signing.Failure)]
         if failures:
             self._failed.extend(intents)
-            self._answer(work, Refused(Refusal.HSM_FAULT, f"{failures[0].id}: {failures[0].detail}"))
+            _release(work, Refused(Refusal.HSM_FAULT, f"{failures[0].id}: {failures[0].detail}"))
             return
         self._signed.extend(intents)
         try:
             following = work.decision.finish([item for item in found if isinstance(item, bytes)])
         except Refused as refused:
-            self._answer(work, refused)
+            _release(work, refused)
             return
         if isinstance(following, Decision):
-            self._following.append(self.stage(following, work.command, work.answer))
+            self._following.append(self.stage(following, work.release))
             return
         self._batch.notes.extend(following.notes)
-        self._answer(work, following)
+        _release(work, following)
 
-    def _answer(self, work: Work, ended: Finished | Refused) -> None:
-        """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
-        if work.answer is None or work.command is None:
-            return
-        recorded = self._standing.lookups.outcomes.get(work.command)
-        if isinstance(ended, Finished) and recorded is not None:
-            work.answer(replace(recorded, files=ended.files))
-        elif isinstance(ended, Refused):
-            act = str(work.decision.events[0].get("act", "")) if work.decision.events else ""
-            work.answer(Outcome(work.command, act, State.REFUSED, reason=ended.reason, detail=ended.detail))
-        else:
-            work.answer(Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
+
+def _release(work: Work, ended: Finished | Refused) -> None:
+    if work.release is not None:
+        work.release(ended)

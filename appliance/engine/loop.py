@@ -8,16 +8,18 @@ a signature rides on the next commit, at most 50 ms later (rule R31).
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from appliance import deciding
+from appliance import deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Ask, Decision
+from appliance.decision import Ask, Decision, Finished
+from appliance.engine.batching import BatchStream, Running
 from appliance.engine.carrying import FLIGHTS, Carrier, Work
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
-from appliance.intake import Answer, Intake
+from appliance.intake import Answer, Intake, Items
 from appliance.log import Log
+from appliance.nouns import batches
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.standing import Standing
@@ -67,12 +69,14 @@ class _Signal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """A submission and the future its sender waits on."""
+    """A submission and the future its sender waits on; None says that the lines of a batch come by its `stream`."""
 
     take: Callable[[], Answer]
-    done: "asyncio.Future[Outcome]"
+    done: "asyncio.Future[Outcome | None]"
+    items: Items | None = None
+    stream: BatchStream | None = None
 
-    def answer(self, ended: Outcome | Refused) -> None:
+    def answer(self, ended: Outcome | Refused | None) -> None:
         """Answer once; a sender who went away hears nothing."""
         if self.done.done():
             return
@@ -103,6 +107,7 @@ class Engine:
         self._intake = Intake(standing, self._carrier.append, self._carrier.keep)
         self._inbox: deque[_Job] = deque()
         self._under_way: set[_Job] = set()
+        self._running: deque[Running] = deque()
         self._stopping = False
         self._owed_at: float | None = None
         self._news_at: float | None = None
@@ -147,6 +152,34 @@ class Engine:
             raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
         return await self._submit(lambda: self._intake.command(token, given, approvals, self._now()))
 
+    async def submit_batch(
+        self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = ()
+    ) -> BatchStream:
+        """Carry out a command for a batch, whose files are attached; the stream gives each line's outcome as it comes.
+
+        Raises `Refused` as `submit_command` does, before anything is issued.
+        """
+        given = dict(attachments)
+        if any(sha256_hex(body) != digest for digest, body in given.items()):
+            raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
+        loop = asyncio.get_running_loop()
+        items = await loop.run_in_executor(None, intake.read_batch, token, given)
+        stream = BatchStream(self._signal.set)
+        job = _Job(
+            lambda: self._intake.command(token, given, approvals, self._now(), items),
+            loop.create_future(),
+            items,
+            stream,
+        )
+        self._enter(job)
+        try:
+            if (ended := await job.done) is not None:
+                stream.end(ended)
+        except asyncio.CancelledError:
+            stream.abandon()
+            raise
+        return stream
+
     async def submit_approval(self, token: str) -> Outcome:
         """Count an approval; the outcome is that of the request it is about. Raises as `submit_command`."""
         return await self._submit(lambda: self._intake.approval(token, self._now()))
@@ -168,16 +201,22 @@ class Engine:
         return Reader(self._standing, self._log, self._carrier.disk, self._now)
 
     async def _submit(self, take: Callable[[], Answer]) -> Outcome:
+        job = _Job(take, asyncio.get_running_loop().create_future())
+        self._enter(job)
+        ended = await job.done
+        if ended is None:
+            raise TypeError("a submission without a stream was taken for a batch")
+        return ended
+
+    def _enter(self, job: _Job) -> None:
         if self.failure is not None:
             raise Refused(Refusal.STORAGE_FAULT, str(self.failure))
         if self._task is None or self._stopping:
             raise Refused(Refusal.STOPPING, "the appliance is stopping")
         if len(self._inbox) >= QUEUE:
             raise Refused(Refusal.BUSY, f"{QUEUE} submissions wait already")
-        job = _Job(take, asyncio.get_running_loop().create_future())
         self._inbox.append(job)
         self._signal.set()
-        return await job.done
 
     def _now(self) -> int:
         return guarded(self._clock.now(), self._standing.lookups.last_time)
@@ -213,7 +252,9 @@ class Engine:
     def _has_work(self) -> bool:
         if self._carrier.flying >= FLIGHTS:
             return False
-        return bool(self._inbox) or self._carrier.has_following or self._stopping
+        if self._inbox or self._carrier.has_following or self._stopping:
+            return True
+        return any(running.has_lines or running.can_end for running in self._running)
 
     def _due(self) -> float | None:
         """Give the loop's time by which outcomes are written or a checkpoint is made; None when nothing is owed."""
@@ -240,6 +281,7 @@ class Engine:
         """Decide what waits, commit it, and send it on its way; a turn that is overdue settles what is owed."""
         jobs = [self._inbox.popleft() for _ in range(min(SLICE, len(self._inbox)))]
         works = [work for job in jobs if (work := self._begin(job)) is not None]
+        works += self._go_on()
         if self._checkpoint_now(overdue):
             works.append(self._carrier.stage_checkpoint())
         await self._carrier.carry(works)
@@ -263,16 +305,75 @@ class Engine:
         except HomeError as error:
             self._end(job, Refused(Refusal.CLOCK_FAULT, error.detail))
             return None
-        ended = partial(self._end, job)
+        release = partial(self._release, job, answer.command)
         if answer.ask is None:
-            return Work(Decision(()), command=answer.command, answer=ended)
+            return Work(Decision(()), release=release)
         try:
+            if job.stream is not None and job.items is not None:
+                return self._take_in(job, job.items, job.stream, answer.ask)
             decision = self._decide(answer.ask)
         except Refused as refused:
             decision = Decision((deciding.refused_event(answer.ask, refused),))
-        return self._carrier.stage(decision, answer.command, ended)
+        return self._carrier.stage(decision, release)
 
-    def _end(self, job: _Job, ended: Outcome | Refused) -> None:
+    def _take_in(self, job: _Job, items: Items, stream: BatchStream, ask: Ask) -> Work:
+        """Begin a batch: its sender hears so once that is durable, then the first chunk is decided."""
+        batch, decision = batches.take_in(self._standing.authority, self._standing.lookups, ask, items)
+
+        def begun(_ended: Finished | Refused) -> None:
+            self._running.append(Running(batch, stream))
+            self._end(job, None)
+            self._signal.set()
+
+        return self._carrier.stage(decision, begun)
+
+    def _go_on(self) -> list[Work]:
+        """Decide one chunk of one batch, each in its turn, and end those that are through."""
+        works = []
+        for running in [running for running in self._running if running.can_end]:
+            self._running.remove(running)
+            works.append(self._end_batch(running))
+        for _ in range(len(self._running)):
+            running = self._running.popleft()
+            self._running.append(running)
+            if running.has_lines:
+                if (work := self._chunk(running)) is not None:
+                    works.append(work)
+                break
+        return works
+
+    def _chunk(self, running: Running) -> Work | None:
+        try:
+            now = self._now()
+        except HomeError as error:
+            running.stopped = Refused(Refusal.CLOCK_FAULT, error.detail)
+            return None
+        standing = self._standing
+        decision = running.decide_chunk(standing.authority, standing.lookups, now, self._random)
+        return None if decision is None else self._carrier.stage(decision, running.landed)
+
+    def _end_batch(self, running: Running) -> Work:
+        ended = running.ending()
+        decision = running.decide_end() if ended is None else Decision((deciding.refused_event(running.ask, ended),))
+        command = running.ask.command.id
+
+        def tell(_ended: Finished | Refused) -> None:
+            running.stream.end(self._standing.lookups.outcomes[command])
+
+        return self._carrier.stage(decision, tell)
+
+    def _release(self, job: _Job, command: str, ended: Finished | Refused) -> None:
+        """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
+        recorded = self._standing.lookups.outcomes.get(command)
+        if isinstance(ended, Refused):
+            act = recorded.act if recorded is not None else ""
+            self._end(job, Outcome(command, act, State.REFUSED, reason=ended.reason, detail=ended.detail))
+        elif recorded is not None:
+            self._end(job, replace(recorded, files=ended.files))
+        else:
+            self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
+
+    def _end(self, job: _Job, ended: Outcome | Refused | None) -> None:
         self._under_way.discard(job)
         job.answer(ended)
 
@@ -286,6 +387,12 @@ class Engine:
     async def _finish(self) -> None:
         """End cleanly: what is under way, outcomes, the stop entry, a last checkpoint, and its outcome."""
         await self._carrier.settle()
+        for running in self._running:
+            running.stopped = running.stopped or Refused(
+                Refusal.STOPPING, "the appliance stops; resume it with the same file"
+            )
+        await self._carrier.carry([self._end_batch(running) for running in self._running])
+        self._running.clear()
         self._carrier.append({"type": "stopped"})
         await self._carrier.commit()
         if self._carrier.signs_log:
@@ -300,5 +407,7 @@ class Engine:
             ended = Refused(Refusal.STORAGE_FAULT, str(self.failure))
         for job in [*self._under_way, *self._inbox]:
             job.answer(ended)
+        for running in self._running:
+            running.stream.end(ended)
         self._under_way.clear()
         self._inbox.clear()

@@ -1,6 +1,6 @@
 """Credentials: decided within profile, workload, site, plan and charter; revoked by their status bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,9 +10,10 @@ from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from appliance.writers import jwt
 from coldcred import names
+from coldcred.asked import Asked
 from coldcred.canonical import Json, b64u_encode
 from coldcred.charter import TokenCharter
-from coldcred.credential import Credential, StatusReference
+from coldcred.credential import Credential, Kind, StatusReference
 from coldcred.errors import CharterExceeded
 from coldcred.founding import Site
 from coldcred.jose import assemble
@@ -28,81 +29,98 @@ Random: TypeAlias = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """The arguments of `credential.issue`; a lifetime in seconds."""
+class Grant:
+    """What a request is given, all but its id and its place in a status list; the lifetime is in seconds."""
 
-    profile: str
-    workload: str
-    audience: str
-    scopes: tuple[str, ...]
-    lifetime: int | None
-    purpose: str | None
-    task: str | None
+    asked: Asked
+    kind: Kind
+    issuer: str
+    lifetime: int
+    site: str
+    list_uri: str
+    key: SigningKey
+    public: PublicKey
+    confirmation: str | None
 
 
 def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, random: Random) -> Decision:
     """Issue one credential, valid from now: args `profile`, `workload`, `audience`, and what narrows them."""
-    request = _read(ask)
-    profile, workload = _subject(authority, request, now)
-    _check_profile(profile, request)
-    lifetime = request.lifetime or profile.lifetime
-    site, list_uri = _status_list(authority, lookups, request.audience)
-    key, public = _key(authority, profile, now, now + lifetime)
-    credential = Credential(
-        kind=profile.kind,
-        issuer=authority.founding.issuer,
-        subject=workload.id,
-        audiences=(request.audience,),
-        scopes=request.scopes,
-        jti=b64u_encode(random(JTI_BYTES)),
-        issued_at=now,
-        not_before=now,
-        expires_at=now + lifetime,
-        status=StatusReference(list_uri, _free_index(lookups, list_uri, random)),
-        log_index=lookups.size,
-        profile=profile.name,
-        confirmation=_confirmation(profile, workload),
-        purpose=request.purpose,
-        task=request.task,
-    )
-    _check_charter(key, credential)
-    data = jwt.write(credential, public)
+    asked = Asked.read(Record(ask.command.args, "credential.issue"))
+    granted = grant(authority, lookups, authority.profiles, asked, now)
+    index = free_index(lookups, granted.list_uri, random)
+    credential = draw(granted, index, lookups.size, now, random)
+    data = jwt.write(credential, granted.public)
     event = ask.event(
         "credential.issued",
         {
-            "workload": workload.id,
-            "profile": profile.name,
-            "audience": request.audience,
-            "scopes": list(request.scopes),
-            "site": site.name,
-            "signs": signs((public.thumbprint, data)),
+            "workload": asked.workload,
+            "profile": asked.profile,
+            "audience": asked.audience,
+            "scopes": list(asked.scopes),
+            "site": granted.site,
+            "signs": signs((granted.public.thumbprint, data)),
         },
-        _result(credential, site),
+        _result(credential, granted.site),
     )
     return Decision(
         (event,),
-        (Signing(0, key.key_id, data),),
+        (Signing(0, granted.key.key_id, data),),
         finish=lambda signatures: Finished({"token": assemble(data, signatures[0]).encode("ascii")}),
     )
 
 
-def _read(ask: Ask) -> _Request:
-    args = Record(ask.command.args, "credential.issue")
-    request = _Request(
-        profile=names.label(args.text("profile"), "profile name"),
-        workload=names.spiffe_id(args.text("workload")),
-        audience=names.audience(args.text("audience")),
-        scopes=tuple(names.scope_token(text) for text in args.optional_texts("scopes") or ()),
-        lifetime=args.optional_integer("ttl", least=1),
-        purpose=args.optional_text("purpose", max_chars=256),
-        task=args.optional_text("task", max_chars=256),
+def grant(authority: Authority, lookups: Lookups, profiles: Mapping[str, Profile], asked: Asked, now: int) -> Grant:
+    """Hold a request to everything that bounds it, under `profiles`; raises `Refused` naming the first exceeded."""
+    profile, workload = _subject(authority, profiles, asked, now)
+    _check_profile(profile, asked)
+    lifetime = asked.lifetime or profile.lifetime
+    site, list_uri = _status_list(authority, lookups, asked.audience)
+    key, public = _key(authority, profile, now, now + lifetime)
+    granted = Grant(
+        asked=asked,
+        kind=profile.kind,
+        issuer=authority.founding.issuer,
+        lifetime=lifetime,
+        site=site.name,
+        list_uri=list_uri,
+        key=key,
+        public=public,
+        confirmation=_confirmation(profile, workload),
     )
-    args.done()
-    return request
+    _check_charter(key, _credential(granted, 0, 0, now, "0" * JTI_BYTES))
+    return granted
 
 
-def _subject(authority: Authority, request: _Request, now: int) -> tuple[Profile, Workload]:
-    profile = authority.profiles.get(request.profile)
+def draw(granted: Grant, index: int, log_index: int, now: int, random: Random) -> Credential:
+    """Give the credential for a grant, valid from now, with an id of its own and its place in the status list."""
+    return _credential(granted, index, log_index, now, b64u_encode(random(JTI_BYTES)))
+
+
+def _credential(granted: Grant, index: int, log_index: int, now: int, jti: str) -> Credential:
+    asked = granted.asked
+    return Credential(
+        kind=granted.kind,
+        issuer=granted.issuer,
+        subject=asked.workload,
+        audiences=(asked.audience,),
+        scopes=asked.scopes,
+        jti=jti,
+        issued_at=now,
+        not_before=now,
+        expires_at=now + granted.lifetime,
+        status=StatusReference(granted.list_uri, index),
+        log_index=log_index,
+        profile=asked.profile,
+        confirmation=granted.confirmation,
+        purpose=asked.purpose,
+        task=asked.task,
+    )
+
+
+def _subject(
+    authority: Authority, profiles: Mapping[str, Profile], request: Asked, now: int
+) -> tuple[Profile, Workload]:
+    profile = profiles.get(request.profile)
     if profile is None:
         raise Refused(Refusal.UNKNOWN_PROFILE, f"no profile {request.profile}")
     workload = authority.workloads.get(request.workload)
@@ -113,7 +131,7 @@ def _subject(authority: Authority, request: _Request, now: int) -> tuple[Profile
     return profile, workload
 
 
-def _check_profile(profile: Profile, request: _Request) -> None:
+def _check_profile(profile: Profile, request: Asked) -> None:
     """Hold the request to the profile: it may narrow, never widen."""
     if not any(names.matches(pattern, request.workload) for pattern in profile.subjects):
         raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} is not for {request.workload}")
@@ -158,11 +176,11 @@ def _key(authority: Authority, profile: Profile, now: int, expires_at: int) -> t
     return key, key.public
 
 
-def _free_index(lookups: Lookups, list_uri: str, random: Random) -> int:
-    """Draw a random index that was never given out; half-full lists are closed, so that this stays quick."""
+def free_index(lookups: Lookups, list_uri: str, random: Random, drawn: Collection[int] = ()) -> int:
+    """Draw a random index that was never given out nor `drawn`; half-full lists are closed, so this stays quick."""
     while True:
         index = int.from_bytes(random(4)) % SIZE
-        if lookups.is_free(list_uri, index):
+        if lookups.is_free(list_uri, index) and index not in drawn:
             return index
 
 
@@ -183,7 +201,7 @@ def _check_charter(key: SigningKey, credential: Credential) -> None:
         raise Refused(Refusal.CHARTER_EXCEEDED, str(error)) from error
 
 
-def _result(credential: Credential, site: Site) -> dict[str, Json]:
+def _result(credential: Credential, site: str) -> dict[str, Json]:
     return {
         "jti": credential.jti,
         "iat": credential.issued_at,
@@ -191,7 +209,7 @@ def _result(credential: Credential, site: Site) -> dict[str, Json]:
         "exp": credential.expires_at,
         "status": {"idx": credential.status.index, "uri": credential.status.uri},
         "log": credential.log_index,
-        "site": site.name,
+        "site": site,
     }
 
 

@@ -96,8 +96,12 @@ def _header(part: str) -> Header:
 
 def signing_input(typ: Typ, algorithm: Algorithm, kid: str, claims: dict[str, Json]) -> bytes:
     """Give the bytes to sign for `claims` (RFC 7515 section 5.1); both parts are canonical JSON."""
-    header = dumps({"alg": algorithm.value, "kid": kid, "typ": typ.value})
-    return f"{b64u_encode(header)}.{b64u_encode(dumps(claims))}".encode("ascii")
+    return f"{header_part(typ, algorithm, kid)}.{b64u_encode(dumps(claims))}".encode("ascii")
+
+
+def header_part(typ: Typ, algorithm: Algorithm, kid: str) -> str:
+    """Give the first part of a JWS: its header as canonical JSON in base64url."""
+    return b64u_encode(dumps({"alg": algorithm.value, "kid": kid, "typ": typ.value}))
 
 
 def assemble(signing_input: bytes, signature: bytes) -> str:

@@ -1,0 +1,141 @@
+"""Batches under way: a chunk a turn, at most a few ahead of whoever reads the outcomes, ended by an entry of its own.
+
+Whoever asked reads lines as they are signed. A reader who is slow holds up his own batch and nothing else; one who
+goes away ends it, and what was issued and never reached him is revoked when he resumes it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from appliance.authority import Authority
+from appliance.decision import Ask, Decision, Finished
+from appliance.errors import Refusal, Refused
+from appliance.lookups import Lookups
+from appliance.nouns import batches
+from appliance.nouns.batches import Batch, Chunk
+from appliance.nouns.credentials import Random
+from appliance.outcome import Outcome
+
+AHEAD = 8
+"""Chunks of a batch that may be at the HSM or wait for their reader."""
+
+
+class BatchStream:
+    """The outcomes of a batch as they come: `chunk` gives JSONL until it gives None, then `outcome` has the end."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        """Begin empty; `wake` is called when there is room again."""
+        self._chunks: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._wake = wake
+        self._ended: Outcome | Refused | None = None
+        self.abandoned = False
+
+    @property
+    def waiting(self) -> int:
+        """How many chunks nobody read yet."""
+        return len(self._chunks)
+
+    def put(self, lines: bytes) -> None:
+        """Add the lines of one chunk."""
+        self._chunks.append(lines)
+        self._news.set()
+
+    def end(self, ended: Outcome | Refused) -> None:
+        """Say what the batch came to; there are no more lines."""
+        if self._ended is None:
+            self._ended = ended
+            self._news.set()
+
+    async def chunk(self) -> bytes | None:
+        """Give the next lines, or None when there are no more."""
+        while not self._chunks:
+            if self._ended is not None:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        lines = self._chunks.popleft()
+        self._wake()
+        return lines
+
+    def outcome(self) -> Outcome:
+        """Give what the batch came to; raises `Refused` where nothing was taken up."""
+        if self._ended is None:
+            raise ValueError("the batch is still under way")
+        if isinstance(self._ended, Refused):
+            raise self._ended
+        return self._ended
+
+    def abandon(self) -> None:
+        """Go away: no more is issued for this reader."""
+        self.abandoned = True
+        self._chunks.clear()
+        self._wake()
+
+
+@dataclass(slots=True)
+class Running:
+    """A batch that was taken in: where it stands and who reads it."""
+
+    batch: Batch
+    stream: BatchStream
+    following: int = 1
+    flying: int = 0
+    issued: int = 0
+    refused: int = 0
+    held: int = 0
+    stopped: Refused | None = field(default=None)
+
+    @property
+    def ask(self) -> Ask:
+        """The command that asked for it."""
+        return self.batch.ask
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a chunk can be decided now."""
+        left = self.following <= len(self.batch.items) and not self._stops
+        return left and self.flying + self.stream.waiting < AHEAD
+
+    @property
+    def can_end(self) -> bool:
+        """Whether its last entry can be written."""
+        return self.flying == 0 and (self._stops or self.following > len(self.batch.items))
+
+    @property
+    def _stops(self) -> bool:
+        return self.stopped is not None or self.stream.abandoned
+
+    def decide_chunk(self, authority: Authority, lookups: Lookups, now: int, random: Random) -> Decision | None:
+        """Decide the next chunk; None where every line of it is held already."""
+        chunk: Chunk = batches.decide_chunk(self.batch, self.following, authority, lookups, now, random)
+        self.following = chunk.following
+        self.issued += chunk.issued
+        self.refused += chunk.refused
+        self.held += chunk.held
+        if not chunk.decision.events:
+            return None
+        self.flying += 1
+        return chunk.decision
+
+    def landed(self, ended: Finished | Refused) -> None:
+        """Take the outcome of a chunk; one that failed stops the batch, its credentials are revoked."""
+        self.flying -= 1
+        if isinstance(ended, Refused):
+            self.stopped = self.stopped or ended
+        elif not self.stream.abandoned:
+            self.stream.put(ended.files["lines"])
+
+    def ending(self) -> Refused | None:
+        """Give why it ends before its last line, or None where it ends as it should."""
+        if self.stopped is not None:
+            return self.stopped
+        if self.stream.abandoned:
+            return Refused(Refusal.STOPPING, "whoever asked went away; resume it with the same file")
+        return None
+
+    def decide_end(self) -> Decision:
+        """End it with its counts."""
+        return batches.decide_done(self.ask, issued=self.issued, refused=self.refused, held=self.held)

@@ -1,0 +1,213 @@
+"""Batches: one command for thousands of credentials, decided in chunks of which each is one entry (rule R8).
+
+The file beside the command is kept as a blob, so an entry names each credential by its line. Profiles are those of the
+moment when the batch was taken in; suspension, reviews, keys and revocation are those of each chunk.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from appliance.authority import Authority
+from appliance.decision import Ask, Decision, Finished, Signing, signs
+from appliance.errors import Refusal, Refused
+from appliance.lookups import Lookups
+from appliance.nouns import credentials
+from appliance.nouns.credentials import Grant, Random
+from appliance.writers import jwt
+from coldcred.asked import Asked
+from coldcred.batch import BatchArguments, read_held
+from coldcred.canonical import Json, dumps
+from coldcred.credential import Credential
+from coldcred.jose import assemble
+from coldcred.profile import Profile
+from coldcred.record import Record
+
+CHUNK = 64
+"""Most credentials of one chunk."""
+
+CHUNK_BYTES = 40 * 1024
+"""About how much of an entry (64 KiB at most) a chunk fills, so that long names make smaller chunks."""
+
+_ITEM_BYTES = 360
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that was taken in: what each line asks for, or why it cannot be read; lines count from 1.
+
+    `before` has the jti that an earlier sitting issued for a line, `held` those of them that the client has.
+    """
+
+    ask: Ask
+    items: tuple[Asked | str, ...]
+    profiles: Mapping[str, Profile]
+    before: Mapping[int, str]
+    held: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next lines of a batch: a decision, the line after them, and how many were issued, refused and still held."""
+
+    decision: Decision
+    following: int
+    issued: int
+    refused: int
+    held: int
+
+
+def take_in(authority: Authority, lookups: Lookups, ask: Ask, items: tuple[Asked | str, ...]) -> tuple[Batch, Decision]:
+    """Begin a batch whose file was read as `items`; raises `Refused`."""
+    arguments = BatchArguments.read(Record(ask.command.args, "credential.issue"))
+    held: dict[int, str] = {}
+    before: dict[int, str] = {}
+    if arguments.held is not None:
+        held = read_held(attached(ask, arguments.held.sha256))
+        for command in arguments.resumes:
+            before |= lookups.batches.get(command, {})
+    for line, jti in held.items():
+        if before.get(line) != jti:
+            raise Refused(Refusal.MALFORMED, f"line {line} holds credential {jti}, which was not issued for it last")
+    members: dict[str, Json] = dict(arguments.as_json())
+    return Batch(ask, items, authority.profiles, before, held), Decision((ask.event("batch.begun", members),))
+
+
+def attached(ask: Ask, digest: str) -> bytes:
+    """Give a file that travels beside the command."""
+    try:
+        return ask.attachments[digest]
+    except KeyError:
+        raise Refused(Refusal.MALFORMED, "the command names a file that does not travel beside it") from None
+
+
+def decide_chunk(batch: Batch, first: int, authority: Authority, lookups: Lookups, now: int, random: Random) -> Chunk:
+    """Decide the lines from `first` on, as many as one entry takes; raises nothing: a refusal is a line's outcome."""
+    making = _Making(batch, authority, lookups, now, random)
+    line = first
+    while line <= len(batch.items) and making.has_room:
+        making.take(line)
+        line += 1
+    return making.finish(line)
+
+
+class _Making:
+    """One chunk being made."""
+
+    def __init__(self, batch: Batch, authority: Authority, lookups: Lookups, now: int, random: Random) -> None:
+        self._batch, self._authority, self._lookups = batch, authority, lookups
+        self._now, self._random = now, random
+        self._grants: dict[Asked, Grant | Refused] = {}
+        self._drawn: set[int] = set()
+        self._bytes = 0
+        self._held = 0
+        self._items: list[Json] = []
+        self._signs: list[tuple[str, bytes]] = []
+        self._signings: list[Signing] = []
+        self._refused: list[Json] = []
+        self._revokes: list[Json] = []
+        self._lines: list[tuple[int, Credential | Refused]] = []
+        self._writers: dict[str, jwt.Writer] = {}
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._lines) < CHUNK and self._bytes < CHUNK_BYTES
+
+    def take(self, line: int) -> None:
+        """Issue what a line asks for, say why not, or leave what the client holds and still lives."""
+        earlier = self._batch.before.get(line)
+        if earlier is not None and self._batch.held.get(line) == earlier and self._lives(earlier):
+            self._held += 1
+            return
+        granted = self._grant(line)
+        if isinstance(granted, Refused):
+            self._refused.append({"detail": granted.detail[:256], "line": line, "reason": granted.reason.value})
+            self._lines.append((line, granted))
+            self._bytes += len(granted.detail) + _ITEM_BYTES // 4
+            return
+        if earlier is not None and self._lives(earlier):
+            self._revokes.append(earlier)
+        self._issue(line, granted)
+
+    def _lives(self, jti: str) -> bool:
+        return self._lookups.lives(jti, self._now)
+
+    def _grant(self, line: int) -> Grant | Refused:
+        asked = self._batch.items[line - 1]
+        if isinstance(asked, str):
+            return Refused(Refusal.MALFORMED, asked)
+        found = self._grants.get(asked)
+        if found is None:
+            try:
+                found = credentials.grant(self._authority, self._lookups, self._batch.profiles, asked, self._now)
+            except Refused as refused:
+                found = refused
+            self._grants[asked] = found
+        return found
+
+    def _issue(self, line: int, granted: Grant) -> None:
+        index = credentials.free_index(self._lookups, granted.list_uri, self._random, self._drawn)
+        self._drawn.add(index)
+        credential = credentials.draw(granted, index, self._lookups.size, self._now, self._random)
+        kid = granted.public.thumbprint
+        writer = self._writers.get(kid)
+        if writer is None:
+            writer = self._writers[kid] = jwt.Writer(granted.kind, granted.public)
+        data = writer.write(credential)
+        self._signs.append((kid, data))
+        self._signings.append(Signing(0, granted.key.key_id, data))
+        self._lines.append((line, credential))
+        self._items.append(
+            {
+                "audience": granted.asked.audience,
+                "exp": credential.expires_at,
+                "idx": index,
+                "jti": credential.jti,
+                "line": line,
+                "profile": granted.asked.profile,
+                "site": granted.site,
+                "uri": granted.list_uri,
+                "workload": granted.asked.workload,
+            }
+        )
+        self._bytes += _ITEM_BYTES + len(granted.asked.workload) + len(granted.asked.audience)
+
+    def finish(self, following: int) -> Chunk:
+        """Give the chunk; one in which every line is held already has no entry."""
+        members: dict[str, Json] = {"iat": self._now, "items": self._items, "refused": self._refused}
+        if self._revokes:
+            members["revokes"] = self._revokes
+        if self._signs:
+            members["signs"] = signs(*self._signs)
+        events = (self._batch.ask.event("batch.issued", members),) if self._lines else ()
+        lines, signings = self._lines, tuple(self._signings)
+        decision = Decision(
+            events,
+            signings,
+            finish=lambda signatures: Finished({"lines": _told(lines, signings, signatures)}),
+        )
+        return Chunk(decision, following, len(self._items), len(self._refused), self._held)
+
+
+def _told(
+    lines: Sequence[tuple[int, Credential | Refused]], signings: Sequence[Signing], signatures: Sequence[bytes]
+) -> bytes:
+    """Write the outcome of each line as one line of canonical JSON."""
+    signed = iter(zip(signings, signatures, strict=True))
+    return b"".join(_tell(line, found, signed) for line, found in lines)
+
+
+def _tell(line: int, found: Credential | Refused, signed: Iterator[tuple[Signing, bytes]]) -> bytes:
+    if isinstance(found, Refused):
+        return dumps({"detail": found.detail[:256], "line": line, "reason": found.reason.value}) + b"\n"
+    item, signature = next(signed)
+    token = assemble(item.input, signature)
+    # Nothing in it needs an escape, so this is what `dumps` would write.
+    return (
+        f'{{"exp":{found.expires_at},"jti":"{found.jti}","line":{line},"log":{found.log_index},"token":"{token}"}}\n'
+    ).encode("ascii")
+
+
+def decide_done(ask: Ask, *, issued: int, refused: int, held: int) -> Decision:
+    """End a batch of which every line has its outcome."""
+    result: dict[str, Json] = {"held": held, "issued": issued, "refused": refused}
+    return Decision((ask.event("batch.done", {}, result),))
