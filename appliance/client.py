@@ -29,9 +29,12 @@ READING_LIFE = 300
 JTI_BYTES = 16
 ANSWER_SECONDS = 120
 
+_READ_AT_ONCE = 1024 * 1024
 _MAX_ANSWER = MAX_FILE_TEXT + 1024 * 1024
 _OK = 200
 
+TakeLines: TypeAlias = Callable[[bytes], None]
+"""Takes whole lines of JSONL, each the outcome of one line of a batch."""
 Clock: TypeAlias = Callable[[], int]
 Random: TypeAlias = Callable[[int], bytes]
 
@@ -68,6 +71,9 @@ class Transport(Protocol):
 
     def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
         """Send a command with what travels beside it."""
+
+    def batch(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines) -> Outcome:
+        """Send a command for a batch; `take` is given the outcomes of its lines as they come, as JSONL."""
 
     def approval(self, token: str) -> Outcome:
         """Send an approval; the outcome is that of the command it is about."""
@@ -108,6 +114,35 @@ class SocketTransport:
         body: dict[str, Json] = {"command": token, "attachments": beside, "approvals": list(approvals)}
         return _outcome(self._ask("POST", "/v1/commands", body))
 
+    def batch(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines) -> Outcome:
+        """Send a command for a batch and read its lines until the last, which is the outcome of the whole."""
+        beside: dict[str, Json] = {name: b64u_encode(data) for name, data in attachments.items()}
+        body: dict[str, Json] = {"command": token, "attachments": beside, "approvals": list(approvals)}
+        response = self._begin("POST", "/v1/batches", body)
+        if response.status != _OK:
+            raise _refusal(self._value(response))
+        end = loads(self._pass_on(response, take), max_bytes=_MAX_ANSWER)
+        found = end.get("end") if isinstance(end, dict) else None
+        if not isinstance(found, dict):
+            raise self._lost("the outcome of the batch is missing")
+        if "error" in found:
+            raise _refusal(found)
+        return _outcome(found)
+
+    def _pass_on(self, response: http.client.HTTPResponse, take: TakeLines) -> bytes:
+        """Pass lines on as they come, all but the last, which is given back."""
+        last = b""
+        try:
+            while data := response.read1(_READ_AT_ONCE):
+                last += data
+                cut = last.rfind(b"\n", 0, -1) + 1
+                if cut:
+                    take(last[:cut])
+                    last = last[cut:]
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(type(error).__name__) from error
+        return last.removesuffix(b"\n")
+
     def approval(self, token: str) -> Outcome:
         """Send an approval."""
         return _outcome(self._ask("POST", "/v1/approvals", {"approval": token}))
@@ -126,22 +161,34 @@ class SocketTransport:
         self._connection.close()
 
     def _ask(self, method: str, path: str, body: Json = None) -> Json:
-        data = None if body is None else dumps(body)
-        try:
-            self._connection.request(method, path, data, {"content-type": "application/json"})
-            response = self._connection.getresponse()
-            answer = response.read(_MAX_ANSWER)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise ClientError(ClientFault.LOST, f"the connection broke ({type(error).__name__})") from error
-        try:
-            value = loads(answer, max_bytes=_MAX_ANSWER)
-        except Malformed as error:
-            fault = ClientFault.BUSY if response.status == http.HTTPStatus.SERVICE_UNAVAILABLE else ClientFault.PROTOCOL
-            raise ClientError(fault, f"an answer of status {response.status} that is not JSON") from error
+        response = self._begin(method, path, body)
+        value = self._value(response)
         if response.status != _OK:
             raise _refusal(value)
         return value
+
+    def _begin(self, method: str, path: str, body: Json) -> http.client.HTTPResponse:
+        data = None if body is None else dumps(body)
+        try:
+            self._connection.request(method, path, data, {"content-type": "application/json"})
+            return self._connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(type(error).__name__) from error
+
+    def _value(self, response: http.client.HTTPResponse) -> Json:
+        try:
+            answer = response.read(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(type(error).__name__) from error
+        try:
+            return loads(answer, max_bytes=_MAX_ANSWER)
+        except Malformed as error:
+            fault = ClientFault.BUSY if response.status == http.HTTPStatus.SERVICE_UNAVAILABLE else ClientFault.PROTOCOL
+            raise ClientError(fault, f"an answer of status {response.status} that is not JSON") from error
+
+    def _lost(self, what: str) -> ClientError:
+        self.close()
+        return ClientError(ClientFault.LOST, f"the connection broke ({what})")
 
 
 class _Local(http.client.HTTPConnection):
@@ -240,6 +287,12 @@ class Client:
     ) -> Outcome:
         """Send a signed command, which may have been sent before: then its recorded outcome comes back."""
         return self.transport.command(command, attachments or {}, approvals)
+
+    def batch(
+        self, command: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines
+    ) -> Outcome:
+        """Send a signed command for a batch; `take` is given its lines as they come."""
+        return self.transport.batch(command, attachments, approvals, take)
 
     def ask(self, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes] | None = None) -> Outcome:
         """Sign a command and send it."""

@@ -95,7 +95,7 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
         command = client.command(asking.act, asking.args, manner.valid_for)
     outcome = client.send(command, asking.attachments, approvals)
     if outcome.state in {State.WAITING, State.READY}:
-        return _waits(outcome, command, manner.request)
+        return waits(outcome, command, manner.request)
     return conclude(outcome, asking.paths, asking.also)
 
 
@@ -160,7 +160,7 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
         raise click.UsageError(f"{path} holds another request than this line asks for; name another --request")
 
 
-def _waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
+def waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
     """Keep the request for those who approve it, and say what they and the requester do next."""
     path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
     if not path.exists():

@@ -1,4 +1,4 @@
-"""`issue` and `revoke`: one credential at a time."""
+"""`issue` and `revoke`."""
 
 from pathlib import Path
 
@@ -13,35 +13,50 @@ from coldcred.canonical import Json
 
 
 @click.command(cls=Verb)
-@click.option("--profile", required=True, help="The profile that bounds the credential.")
-@click.option("--workload", required=True, metavar="ID", help="The SPIFFE ID it is for.")
-@click.option("--audience", required=True, metavar="AUD", help="Where it will be accepted.")
+@click.option("--profile", help="The profile that bounds the credential.")
+@click.option("--workload", metavar="ID", help="The SPIFFE ID it is for.")
+@click.option("--audience", metavar="AUD", help="Where it will be accepted.")
 @click.option("--scope", "scopes", multiple=True, metavar="S", help="What it grants; may be repeated.")
 @click.option("--ttl", type=Duration(), metavar="15m", help="How long it lives; the profile's longest unless given.")
 @click.option("--purpose", help="A purpose, where the profile asks for one.")
 @click.option("--task", help="A task, where the profile asks for one.")
+@click.option(
+    "--requests",
+    type=click.Path(path_type=Path),
+    metavar="FILE.jsonl",
+    help="A batch: one request a line, one outcome a line in --out.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; standard output unless given.")
 @asks
 @click.pass_obj
 def issue(  # noqa: PLR0913 - each is one option of the verb
     session: Session,
     *,
-    profile: str,
-    workload: str,
-    audience: str,
+    profile: str | None,
+    workload: str | None,
+    audience: str | None,
     scopes: tuple[str, ...],
     ttl: int | None,
     purpose: str | None,
     task: str | None,
+    requests: Path | None,
     out: Path | None,
     request: Path | None,
     approval: tuple[Path, ...],
     valid_for: int,
 ) -> Exit:
-    """Issue one credential."""
-    args: dict[str, Json] = {"profile": profile, "workload": workload, "audience": audience}
+    """Issue one credential, or with --requests one for each line of a file."""
+    asked: dict[str, Json] = {"profile": profile, "workload": workload, "audience": audience}
     optional: dict[str, Json] = {"scopes": list(scopes) or None, "ttl": ttl, "purpose": purpose, "task": task}
-    args |= {name: value for name, value in optional.items() if value is not None}
+    args: dict[str, Json] = {name: value for name, value in (asked | optional).items() if value is not None}
+    if requests is not None:
+        if args or out is None:
+            raise click.UsageError("--requests goes with --out FILE.jsonl; each line of the file says the rest")
+        from appliance.cli.batches import issue_batch  # noqa: PLC0415 - only a batch needs it
+
+        return issue_batch(session, requests, out, Manner(request, approval, valid_for))
+    if missing := [name for name, value in asked.items() if value is None]:
+        raise click.UsageError(f"--{missing[0]} is missing")
     asking = Asking(Act.CREDENTIAL_ISSUE, args, paths={"token": out})
     return ask(session, asking, Manner(request, approval, valid_for))
 

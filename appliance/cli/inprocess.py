@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from appliance.client import TakeLines
 from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome
 from appliance.reading import Reader
@@ -33,6 +34,21 @@ class EngineTransport:
     def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
         """Carry out a command."""
         return self._runner.run(self._engine.submit_command(token, attachments, approvals))
+
+    def batch(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines) -> Outcome:
+        """Carry out a command for a batch."""
+        return self._runner.run(self._batch(token, attachments, approvals, take))
+
+    async def _batch(
+        self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines
+    ) -> Outcome:
+        stream = await self._engine.submit_batch(token, attachments, approvals)
+        try:
+            while (lines := await stream.chunk()) is not None:
+                take(lines)
+            return stream.outcome()
+        finally:
+            stream.abandon()
 
     def approval(self, token: str) -> Outcome:
         """Count an approval."""

@@ -3,15 +3,16 @@
 Whatever became of a command is an answer of status 200; a status of 400 and above says that nothing was taken up.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from appliance.engine import Engine
+from appliance.engine.batching import BatchStream
 from appliance.errors import Refusal, Refused
 from appliance.service.connection import Connection
 from coldcred.canonical import Json, b64u_decode, dumps, loads, sha256_hex
@@ -20,6 +21,7 @@ from coldcred.jose import MAX_TOKEN
 from coldcred.record import Record
 
 MAX_BODY = 8 * 1024 * 1024
+MAX_BATCH_BODY = 16 * 1024 * 1024
 MAX_APPROVALS = 32
 MAX_ATTACHMENTS = 64
 
@@ -46,6 +48,15 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         body.done()
         outcome = await engine.submit_command(token, attachments, approvals)
         return outcome.as_json()
+
+    async def batches(request: Request) -> Response:
+        body = Record.of(await _body(request, MAX_BATCH_BODY), "request")
+        token = body.text("command", max_chars=MAX_TOKEN)
+        attachments = _attachments(body.optional_record("attachments"))
+        approvals = _approvals(body)
+        body.done()
+        stream = await engine.submit_batch(token, attachments, approvals)
+        return StreamingResponse(_lines(stream), media_type="application/jsonl")
 
     async def approvals(request: Request) -> Json:
         body = Record.of(await _body(request), "request")
@@ -74,6 +85,7 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         routes=[
             route("/v1/appliance", "GET", about),
             route("/v1/commands", "POST", commands),
+            Route("/v1/batches", _guarded(batches, complain), methods=["POST"]),
             route("/v1/approvals", "POST", approvals),
             route("/v1/read", "POST", open_reading),
             route("/v1/read/{name}", "GET", read),
@@ -84,8 +96,19 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
 
 def _answering(answer: Answer, complain: Callable[[Exception], None]) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
+        return _json(200, await answer(request))
+
+    return _guarded(respond, complain)
+
+
+def _guarded(
+    answer: Callable[[Request], Awaitable[Response]], complain: Callable[[Exception], None]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Turn whatever goes wrong before an answer has begun into an answer."""
+
+    async def respond(request: Request) -> Response:
         try:
-            return _json(200, await answer(request))
+            return await answer(request)
         except Refused as refused:
             return _error(_STATUS.get(refused.reason, 403), refused.id, refused.detail)
         except Malformed as malformed:
@@ -101,13 +124,27 @@ def _answering(answer: Answer, complain: Callable[[Exception], None]) -> Callabl
     return respond
 
 
-async def _body(request: Request) -> Json:
+async def _lines(stream: BatchStream) -> AsyncIterator[bytes]:
+    """Give the outcomes of a batch as JSONL, and its own as the last line, `{"end":...}`."""
+    try:
+        while (lines := await stream.chunk()) is not None:
+            yield lines
+        try:
+            end: Json = stream.outcome().as_json()
+        except Refused as refused:
+            end = {"error": refused.id, "detail": refused.detail}
+        yield dumps({"end": end}) + b"\n"
+    finally:
+        stream.abandon()
+
+
+async def _body(request: Request, most: int = MAX_BODY) -> Json:
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"a request of over {MAX_BODY} bytes")
-    return loads(bytes(body), max_bytes=MAX_BODY)
+        if len(body) > most:
+            raise TooLarge(f"a request of over {most} bytes")
+    return loads(bytes(body), max_bytes=most)
 
 
 def _attachments(record: Record | None) -> dict[str, bytes]:

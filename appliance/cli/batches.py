@@ -1,0 +1,166 @@
+"""`issue --requests`: thousands of credentials by one command, and what was cut short taken up again.
+
+While a batch runs its outcomes are kept beside the file that they end in, each durable before it counts as held. The
+same line again resumes: it tells the appliance what is held, which revokes and issues anew whatever never arrived.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from appliance.cli import asking, output
+from appliance.cli.asking import Manner
+from appliance.cli.exits import Exit
+from appliance.cli.session import Session
+from appliance.client import Client
+from appliance.outcome import Outcome, State
+from coldcred.acts import Act
+from coldcred.batch import MAX_FILE, MAX_SITTINGS, BatchArguments, Manifest, write_held
+from coldcred.canonical import Json, sha256_hex
+from coldcred.errors import Malformed
+
+SYNC_BYTES = 1024 * 1024
+"""Outcomes are made durable at least this often."""
+
+
+@dataclass
+class Partial:
+    """What is held of a batch: outcomes by line, and the commands that asked for them; the file that keeps it."""
+
+    path: Path
+    items: str
+    sittings: list[str] = field(default_factory=list)
+    outcomes: dict[int, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, items: str) -> "Partial":
+        """Read what an earlier run kept at `path` for the file with SHA-256 `items`; `Malformed` where it is another's.
+
+        The end of a line that a crash cut short is passed over.
+        """
+        partial = cls(path, items)
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return partial
+        for line in text.split(b"\n")[:-1]:
+            partial.take(line)
+        return partial
+
+    def take(self, line: bytes) -> None:
+        """Take one whole line: an outcome, or the beginning of a sitting."""
+        try:
+            found = json.loads(line)
+            if "batch" in found:
+                if found["items"] != self.items:
+                    raise Malformed(f"{self.path} holds outcomes of another file of requests; move it away")
+                self.sittings.append(str(found["batch"]))
+            else:
+                self.outcomes[int(found["line"])] = line
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(f"{self.path} holds a line that is no outcome; move it away") from error
+
+    def held(self) -> dict[int, str]:
+        """Give the jti of each credential that is held, by line."""
+        issued = {line: json.loads(text) for line, text in self.outcomes.items() if b'"token":' in text}
+        return {line: str(found["jti"]) for line, found in issued.items()}
+
+
+def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> Exit:
+    """Issue what every line of `requests` asks for and write one outcome a line to `out`."""
+    with requests.open("rb") as opened:
+        body = opened.read(MAX_FILE + 1)
+    items = Manifest.of(body)
+    if items.count == 0:
+        raise click.UsageError(f"{requests} has no line")
+    output.check_writable(out)
+    if out.exists():
+        raise click.UsageError(f"{out} exists; a batch that is done is not written over")
+    partial = Partial.open(out.with_name(f"{out.name}.partial"), items.sha256)
+    client = session.client(signs=True)
+    command, attachments = _command(client, partial, items, body, manner)
+    with _keeping(partial, asking.request_id(command)) as file, _progress(items.count, len(partial.held())) as bar:
+
+        def take(lines: bytes) -> None:
+            file.write(lines)
+            for line in lines.splitlines():
+                partial.take(line)
+            bar.update(lines.count(b"\n"))
+
+        approvals = [asking.read_document(path) for path in manner.approvals]
+        outcome = client.batch(command, attachments, approvals, take)
+    if outcome.state in {State.WAITING, State.READY}:
+        return asking.waits(outcome, command, manner.request)
+    if outcome.state is State.REFUSED:
+        if partial.outcomes:
+            held = f"{len(partial.held())} of {items.count} are held in {partial.path}"
+            output.talk(f"{held}; the same line again resumes the batch")
+        return asking.conclude(outcome)
+    return _done(outcome, partial, items, out)
+
+
+def _command(
+    client: Client, partial: Partial, items: Manifest, body: bytes, manner: Manner
+) -> tuple[str, dict[str, bytes]]:
+    """Sign the command, or take up the one that waited, with the files that travel beside it."""
+    attachments = {items.sha256: body}
+    arguments = BatchArguments(items)
+    if partial.sittings:
+        held = write_held(partial.held())
+        attachments[sha256_hex(held)] = held
+        arguments = BatchArguments(items, tuple(partial.sittings[-MAX_SITTINGS:]), Manifest.of(held))
+    if manner.request is not None and manner.request.exists():
+        return asking.read_document(manner.request), attachments
+    return client.command(Act.CREDENTIAL_ISSUE, arguments.as_json(), manner.valid_for), attachments
+
+
+@contextmanager
+def _keeping(partial: Partial, command: str) -> Iterator[BinaryIO]:
+    """Open the file of outcomes for one sitting, said at its beginning; what was written is durable at the end."""
+    descriptor = os.open(partial.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab", buffering=SYNC_BYTES) as file:
+        if file.tell() and partial.path.read_bytes()[-1:] != b"\n":
+            os.truncate(partial.path, partial.path.read_bytes().rfind(b"\n") + 1)
+        if command not in partial.sittings:
+            file.write(json.dumps({"batch": command, "items": partial.items}).encode() + b"\n")
+        file.flush()
+        os.fsync(descriptor)
+        try:
+            yield file
+        finally:
+            file.flush()
+            os.fsync(descriptor)
+
+
+@contextmanager
+def _progress(count: int, held: int) -> Iterator["click._termui_impl.ProgressBar[int]"]:
+    """Show how far a batch came, on a terminal; elsewhere nothing moves."""
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=count, label="issuing", file=sys.stderr, hidden=hidden) as bar:
+        bar.update(held)
+        yield bar
+
+
+def _done(outcome: Outcome, partial: Partial, items: Manifest, out: Path) -> Exit:
+    """Put the outcomes in the order of the lines where they belong, and say how many there are of which."""
+    missing = [line for line in range(1, items.count + 1) if line not in partial.outcomes]
+    if missing:
+        output.talk(f"line {missing[0]} and {len(missing) - 1} more did not arrive; the same line again asks for them")
+        return Exit.REFUSED
+    output.write_file(out, b"".join(partial.outcomes[line] + b"\n" for line in sorted(partial.outcomes)))
+    partial.path.unlink()
+    issued = len(partial.held())
+    refused = items.count - issued
+    facts: dict[str, Json] = {"issued": issued, "refused": refused, "out": str(out)}
+    output.data({**asking.summary(outcome), **facts}, output.facts(facts))
+    if refused:
+        output.talk(f"{refused} lines were refused; each says why in {out}")
+        return Exit.REFUSED
+    return Exit.DONE

@@ -1,0 +1,242 @@
+"""Batches (rule R8): one command, a file of lines, one outcome a line; cut short anywhere, resumed to the same end."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from appliance.engine import Engine
+from appliance.errors import Refusal, Refused
+from appliance.outcome import Outcome, State
+from coldcred.acts import Act
+from coldcred.batch import BatchArguments, Manifest, write_held
+from coldcred.canonical import Json, dumps, sha256_hex
+from hsm.errors import WorkerLost
+from tests.support import plant
+from tests.support.fake_keystore import FakeKeyStore
+from tests.support.running import RunningPlant, run, settled
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> RunningPlant:
+    """Return Plant A, ready to be started."""
+    return RunningPlant(tmp_path / "home")
+
+
+def line(**changes: Json) -> dict[str, Json]:
+    """Give one line of a file of requests."""
+    asked: dict[str, Json] = {"profile": "orders-reader", "workload": plant.WORKLOAD, "audience": plant.AUDIENCE}
+    return {**asked, "scopes": ["orders.read"], "ttl": 900, **changes}
+
+
+def lines(*found: dict[str, Json]) -> bytes:
+    """Write a file of requests."""
+    return b"".join(dumps(item) + b"\n" for item in found)
+
+
+async def ask(
+    running: RunningPlant, engine: Engine, body: bytes, held: Mapping[int, str] | None = None, *resumes: str
+) -> tuple[dict[int, dict[str, Json]], Outcome, str]:
+    """Send a batch and read it to its end; gives outcomes by line, the whole's outcome and the command's id."""
+    arguments = BatchArguments(Manifest.of(body))
+    attachments = {sha256_hex(body): body}
+    if held is not None:
+        file = write_held(held)
+        arguments = BatchArguments(Manifest.of(body), resumes, Manifest.of(file))
+        attachments[sha256_hex(file)] = file
+    command = running.command("alice", Act.CREDENTIAL_ISSUE, arguments.as_json())
+    stream = await engine.submit_batch(command, attachments)
+    found: dict[int, dict[str, Json]] = {}
+    while (chunk := await stream.chunk()) is not None:
+        for text in chunk.splitlines():
+            outcome = json.loads(text)
+            assert outcome["line"] not in found
+            found[outcome["line"]] = outcome
+    outcome = stream.outcome()
+    return found, outcome, outcome.command
+
+
+def test_each_line_has_one_outcome(running: RunningPlant) -> None:
+    """A line is issued, refused for what it asks, or refused because it cannot be read; the others do not suffer."""
+    body = (
+        lines(line(), line(ttl=10**6), line(workload="spiffe://plant-a.example/line-1/nobody"), line()) + b"nonsense\n"
+    )
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            found, outcome, _ = await ask(running, engine, body)
+            assert outcome.state is State.DONE
+            assert outcome.result == {"held": 0, "issued": 2, "refused": 3}
+            assert [found[number].get("reason") for number in range(1, 6)] == [
+                None,
+                "outside-profile",
+                "unknown-workload",
+                None,
+                "malformed",
+            ]
+            await settled(engine)
+            lookups = engine.standing.lookups
+            assert {found[1]["jti"], found[4]["jti"]} == set(lookups.issued)
+            assert not lookups.open_intents
+
+    run(story())
+
+
+def test_a_batch_sent_again_gives_its_outcome_and_no_token(running: RunningPlant) -> None:
+    """R7: what was carried out is told, not done again."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            body = lines(line())
+            arguments = BatchArguments(Manifest.of(body))
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, arguments.as_json())
+            for expected in (1, 0):
+                stream = await engine.submit_batch(command, {sha256_hex(body): body})
+                count = 0
+                while await stream.chunk() is not None:
+                    count += 1
+                assert (count, stream.outcome().result["issued"]) == (expected, 1)
+
+    run(story())
+
+
+def test_a_file_other_than_the_signed_one_is_refused(running: RunningPlant) -> None:
+    """The signature covers every line: a file that differs, or is missing, starts nothing."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            body, other = lines(line()), lines(line(ttl=901))
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+            size = engine.standing.head.size
+            for attachments in ({}, {sha256_hex(other): other}, {sha256_hex(body): other}):
+                with pytest.raises(Refused) as caught:
+                    await engine.submit_batch(command, attachments)
+                assert caught.value.reason is Refusal.MALFORMED
+            outcome = await engine.submit_command(command, {sha256_hex(body): body})
+            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
+            assert engine.standing.head.size == size + 1
+
+    run(story())
+
+
+def test_what_is_held_stays_and_the_rest_is_issued_anew(running: RunningPlant) -> None:
+    """A resumed batch leaves held credentials, revokes those that never arrived and issues these lines anew."""
+    body = lines(*[line(ttl=60 + number) for number in range(200)])
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            first, _, command = await ask(running, engine, body)
+            held = {number: str(first[number]["jti"]) for number in range(1, 101)}
+            second, outcome, again = await ask(running, engine, body, held, command)
+            assert set(second) == set(range(101, 201))
+            assert outcome.result == {"held": 100, "issued": 100, "refused": 0}
+            lookups, now = engine.standing.lookups, running.clock.now()
+            assert all(lookups.lives(jti, now) for jti in held.values())
+            assert not any(lookups.lives(str(first[number]["jti"]), now) for number in range(101, 201))
+            assert all(lookups.lives(str(found["jti"]), now) for found in second.values())
+            third, outcome, _ = await ask(
+                running, engine, body, held | {n: str(second[n]["jti"]) for n in second}, command, again
+            )
+            assert (third, outcome.result["held"]) == ({}, 200)
+
+    run(story())
+
+
+def test_nobody_holds_what_was_not_issued_to_them(running: RunningPlant) -> None:
+    """A jti that no entry issued for the line is refused, and nothing is issued."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            body = lines(line())
+            _, _, command = await ask(running, engine, body)
+            _, outcome, _ = await ask(running, engine, body, {1: "A" * 22}, command)
+            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
+            assert len(engine.standing.lookups.issued) == 1
+
+    run(story())
+
+
+def test_a_fault_of_the_hsm_stops_the_batch_and_revokes_its_chunk(running: RunningPlant) -> None:
+    """The chunk in hand is revoked, the sender hears why, and a new command issues every line anew."""
+    body = lines(*[line(ttl=60 + number) for number in range(300)])
+    keystore = running.keystore
+    assert isinstance(keystore, FakeKeyStore)
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            keystore.fail_next(None, WorkerLost("gone"))
+            first, outcome, command = await ask(running, engine, body)
+            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.HSM_FAULT)
+            assert 0 < len(first) < 300
+            held = {number: str(found["jti"]) for number, found in first.items()}
+            second, outcome, _ = await ask(running, engine, body, held, command)
+            assert set(first) | set(second) == set(range(1, 301))
+            assert not set(first) & set(second)
+            await settled(engine)
+            lookups, now = engine.standing.lookups, running.clock.now()
+            alive = [jti for jti in lookups.issued if lookups.lives(jti, now)]
+            assert sorted(alive) == sorted([*held.values(), *(str(found["jti"]) for found in second.values())])
+
+    run(story())
+
+
+def test_whoever_goes_away_ends_their_batch(running: RunningPlant) -> None:
+    """Without a reader no further chunk is issued; the batch ends refused and others are served meanwhile."""
+    body = lines(*[line(ttl=1 + number % 3000) for number in range(5000)])
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+            stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            assert await stream.chunk()
+            outcome = await engine.submit_command(running.issue())
+            assert outcome.state is State.DONE
+            stream.abandon()
+            while engine.standing.lookups.under_way:
+                await asyncio.sleep(0.01)
+            assert len(engine.standing.lookups.issued) < 2000
+
+    run(story())
+
+
+def test_a_stop_ends_a_batch_and_the_next_start_resumes_it(running: RunningPlant) -> None:
+    """Stopped in the middle, the sender is told; after the start every line has exactly one living credential."""
+    body = lines(*[line(ttl=100 + number) for number in range(1500)])
+    got: dict[int, str] = {}
+    commands: list[str] = []
+
+    async def stopped() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+            stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            chunk = await stream.chunk()
+            assert chunk is not None
+            got.update({found["line"]: found["jti"] for found in map(json.loads, chunk.splitlines())})
+            (name,) = engine.standing.lookups.under_way
+            commands.append(name)
+            await engine.stop()
+            while await stream.chunk() is not None:
+                pass
+            assert stream.outcome().reason == Refusal.STOPPING
+
+    async def resumed() -> None:
+        async with running.engine() as engine:
+            found, outcome, _ = await ask(running, engine, body, got, commands[0])
+            assert outcome.result["held"] == len(got)
+            lookups, now = engine.standing.lookups, running.clock.now()
+            alive = {jti for jti in lookups.issued if lookups.lives(jti, now)}
+            assert alive == {*got.values(), *(str(item["jti"]) for item in found.values())}
+            assert set(found) == set(range(1, 1501)) - set(got)
+
+    run(stopped())
+    run(resumed())
