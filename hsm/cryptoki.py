@@ -45,7 +45,7 @@ from hsm.errors import (
     TokenFault,
     TokenMissing,
 )
-from hsm.keystore import Inventory, StoredKey, TokenInfo
+from hsm.keystore import LANES, Inventory, StoredKey, TokenInfo
 from hsm.mechanisms import MECHANISMS, MechanismRow
 from hsm.objects import READ, TokenObject, assemble, stored_key
 from hsm.uri import TokenUri
@@ -230,7 +230,9 @@ class TokenKeys:
         self._module = module
         self._token, self.info = _one(module, uri)
         self._sessions: list[types.Session] = []
+        self._lanes: list[types.Session] = []
         self._keys: dict[bytes, tuple[_Signing, MechanismRow]] = {}
+        self._lane_keys: dict[tuple[bytes, int], _Signing] = {}
 
     def login(self, pin: bytearray) -> None:
         """Log in and wipe `pin`; raises `PinIncorrect`, `PinLocked` or another `HsmError`."""
@@ -239,6 +241,7 @@ class TokenKeys:
             with _translated("logging in"):
                 self._sessions.append(self._token.open(rw=True, user_pin=secret))
                 self._sessions.append(self._token.open(rw=True))
+                self._lanes = [self._token.open(rw=False) for _ in range(1, LANES)]
         except PinUnusable as error:
             # Of a length or with characters the token never takes: as wrong as any other, and as useless to repeat.
             raise PinIncorrect(error.detail, ckr=error.ckr) from error
@@ -253,9 +256,9 @@ class TokenKeys:
 
     def close(self) -> None:
         """Log out and stop the module. Faults are passed over: the process ends next."""
-        while self._sessions:
+        while sessions := self._lanes or self._sessions:
             with suppress(HsmError), _translated("closing a session"):
-                self._sessions.pop().close()
+                sessions.pop().close()
         with suppress(HsmError):
             self._module.finalize()
 
@@ -337,18 +340,29 @@ class TokenKeys:
             self._keys[key_id] = cast("_Signing", privates[0]), private.row
         return stored
 
-    def _search(self, key_id: bytes, kind: ObjectClass) -> list[types.Object]:
-        session = self._session
+    def _search(self, key_id: bytes, kind: ObjectClass, session: types.Session | None = None) -> list[types.Object]:
+        session = session or self._session
         with _translated("searching the token"):
             return list(session.get_objects({Attribute.CLASS: kind, Attribute.ID: key_id}))
 
-    def sign(self, key_id: bytes, data: bytes) -> bytes:
-        """Sign whole data: SHA-256 is taken here where the mechanism wants a digest."""
+    def sign(self, key_id: bytes, data: bytes, lane: int = 0) -> bytes:
+        """Sign whole data: SHA-256 is taken here where the mechanism wants a digest. Each lane has its own session."""
         if key_id not in self._keys:
             self.find(key_id)
+        key, row = self._keys[key_id]
+        if lane:
+            key = self._in_lane(key_id, lane)
         with _translated("signing"):
-            key, row = self._keys[key_id]
             return key.sign(sha256(data) if row.hashed else data, mechanism=Mechanism(row.sign))
+
+    def _in_lane(self, key_id: bytes, lane: int) -> _Signing:
+        found = self._lane_keys.get((key_id, lane))
+        if found is None:
+            privates = self._search(key_id, ObjectClass.PRIVATE_KEY, self._lanes[lane - 1])
+            if len(privates) != 1:
+                raise KeyMissing(f"a session finds {len(privates)} private keys with CKA_ID {key_id.hex()}")
+            found = self._lane_keys[key_id, lane] = cast("_Signing", privates[0])
+        return found
 
     def destroy(self, key_id: bytes) -> None:
         """Destroy the one key of this CKA_ID, or what a generation that was cut short left of it, and see it gone."""
@@ -356,6 +370,7 @@ class TokenKeys:
             if (rivals := len(self._search(key_id, kind))) > 1:
                 raise KeyAmbiguous(f"{rivals} keys of one class have CKA_ID {key_id.hex()}; none is destroyed")
         self._keys.pop(key_id, None)
+        self._lane_keys = {place: key for place, key in self._lane_keys.items() if place[0] != key_id}
         found = self._with_id(key_id)
         if not found:
             raise KeyMissing(f"the token holds no object with CKA_ID {key_id.hex()}")

@@ -1,12 +1,14 @@
 """What travels between the engine and the worker: length-prefixed frames over one socket pair, and no pickle.
 
 A frame is one byte of kind, four bytes of length (big endian) and the body. Kind `J` is canonical JSON, at most
-16 MiB; kind `S` is a secret, at most 1 KiB, read straight into a buffer that its reader wipes.
+16 MiB; kind `B` is a list of byte strings, each behind four bytes of its length, at most 16 MiB together; kind `S` is a
+secret, at most 1 KiB, read straight into a buffer that its reader wipes: nothing here reads ahead.
 """
 
 import socket
 import struct
 import time
+from collections.abc import Sequence
 
 from coldcred.canonical import Json, dumps, loads
 from coldcred.errors import Malformed
@@ -15,7 +17,8 @@ MAX_BODY = 16 * 1024 * 1024
 MAX_SECRET = 1024
 
 _HEAD = struct.Struct(">cI")
-_JSON, _SECRET = b"J", b"S"
+_LENGTH = struct.Struct(">I")
+_JSON, _BYTES, _SECRET = b"J", b"B", b"S"
 
 
 class ChannelError(Exception):
@@ -56,6 +59,14 @@ class Channel:
             raise ValueError(f"a frame of {len(body)} bytes")
         self._send(_HEAD.pack(_JSON, len(body)) + body, timeout)
 
+    def send_bytes(self, value: Json, items: Sequence[bytes], *, timeout: float | None = None) -> None:
+        """Send a JSON frame and, right behind it, a frame of byte strings."""
+        body = dumps(value)
+        packed = b"".join(part for item in items for part in (_LENGTH.pack(len(item)), item))
+        if max(len(body), len(packed)) > MAX_BODY:
+            raise ValueError(f"frames of {len(body)} and {len(packed)} bytes")
+        self._send(b"".join((_HEAD.pack(_JSON, len(body)), body, _HEAD.pack(_BYTES, len(packed)), packed)), timeout)
+
     def send_secret(self, secret: bytearray, *, timeout: float | None = None) -> None:
         """Send one secret frame from where the secret lies; wiping it is its owner's task."""
         if not 0 < len(secret) <= MAX_SECRET:
@@ -71,6 +82,20 @@ class Channel:
             return loads(bytes(body), max_bytes=MAX_BODY)
         except Malformed as error:
             raise FrameInvalid(f"a frame that is not JSON: {error}") from error
+
+    def receive_bytes(self, *, timeout: float | None = None) -> list[bytes]:
+        """Read one frame of byte strings within `timeout` seconds."""
+        body = bytes(self._body(_BYTES, MAX_BODY, _deadline(timeout)))
+        items, place = [], 0
+        while place < len(body):
+            first = place + _LENGTH.size
+            if first > len(body):
+                raise FrameInvalid("a byte string without its length")
+            place = first + int.from_bytes(body[place:first])
+            if place > len(body):
+                raise FrameInvalid("a byte string that is longer than its frame")
+            items.append(body[first:place])
+        return items
 
     def receive_secret(self, *, timeout: float | None = None) -> bytearray:
         """Read one secret frame into a buffer of its own, which the caller wipes."""

@@ -4,14 +4,16 @@ It runs in the worker process, beyond the engine's reach, and in the tests' in-m
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from coldcred.charter import KeyCharter, label
 from coldcred.keys import PublicKey
 from hsm import charter as charters
 from hsm.errors import CharterRefused, HsmError, KeyExposed, KeyMismatch, Reaction
-from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyToken
+from hsm.keystore import LANES, CharterMemory, Inventory, KeyOrder, KeyToken
 
+_WORTH_A_LANE = 8
 _GOES_ON = frozenset({Reaction.REFUSE, Reaction.RETRY})
 
 
@@ -22,13 +24,49 @@ class _Admitted:
     memory: CharterMemory
 
 
+def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
+    """Give an input that lies within the charter, or the refusal.
+
+    The memory moves before the token is asked: after a fault nobody knows whether a signature was made.
+    """
+    try:
+        admitted.memory = charters.check(admitted.charter, data, admitted.memory, kid=admitted.public.thumbprint)
+    except CharterRefused as refused:
+        return refused
+    return data
+
+
+class _Batch:
+    """One batch of one key, as far as its lanes share it: after a fault that ends it none of them goes on."""
+
+    def __init__(self, token: KeyToken, key_id: bytes) -> None:
+        self._token, self._key_id = token, key_id
+        self._ended: HsmError | None = None
+
+    def sign(self, inputs: Sequence[bytes | HsmError], lane: int) -> list[bytes | HsmError]:
+        """Sign what was found within the charter, one after the other; refusals stay."""
+        return [data if isinstance(data, HsmError) else self._sign(data, lane) for data in inputs]
+
+    def _sign(self, data: bytes, lane: int) -> bytes | HsmError:
+        if self._ended is not None:
+            # Nothing more goes to the token: the rest was certainly not signed.
+            return self._ended
+        try:
+            return self._token.sign(self._key_id, data, lane)
+        except HsmError as error:
+            if error.reaction not in _GOES_ON:
+                self._ended = error
+            return error
+
+
 class GuardedKeys:
-    """A token whose keys are bound to charters; one thread, as `KeyToken`."""
+    """A token whose keys are bound to charters; one thread calls it, and its own lanes call the token."""
 
     def __init__(self, token: KeyToken) -> None:
         """Guard `token`, which is logged in; nothing is admitted yet."""
         self._token = token
         self._admitted: dict[bytes, _Admitted] = {}
+        self._others = ThreadPoolExecutor(LANES - 1, "lane")
 
     def inventory(self) -> Inventory:
         """Give all that is in the token."""
@@ -55,27 +93,27 @@ class GuardedKeys:
         self._admitted[key_id] = _Admitted(charter, public, memory)
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
-        """Check each input against the charter, then sign it; a fault that needs a new worker ends the batch."""
+        """Check each input against the charter, then sign those within it; a fault that needs a new worker ends it.
+
+        Signing goes by several lanes where the batch is worth it. Reading does not: two readers would only wait for
+        the interpreter's lock.
+        """
         admitted = self._admitted.get(key_id)
         if admitted is None:
             message = f"key {key_id.hex()} was not admitted with a charter"
             return [CharterRefused(message) for _ in inputs]
-        answers: list[bytes | HsmError] = []
-        for data in inputs:
-            try:
-                answers.append(self._sign(admitted, key_id, data))
-            except HsmError as error:
-                answers.append(error)
-                if error.reaction not in _GOES_ON:
-                    # Nothing more goes to the token: the rest was certainly not signed.
-                    answers += [error] * (len(inputs) - len(answers))
-                    break
+        checked = [_checked(admitted, data) for data in inputs]
+        batch = _Batch(self._token, key_id)
+        if len(checked) < LANES * _WORTH_A_LANE:
+            return batch.sign(checked, 0)
+        each = -(-len(checked) // LANES)
+        others = [
+            self._others.submit(batch.sign, checked[lane * each : (lane + 1) * each], lane) for lane in range(1, LANES)
+        ]
+        answers = batch.sign(checked[:each], 0)
+        for other in others:
+            answers += other.result()
         return answers
-
-    def _sign(self, admitted: _Admitted, key_id: bytes, data: bytes) -> bytes:
-        # The memory moves before the token is asked: after a fault nobody knows whether a signature was made.
-        admitted.memory = charters.check(admitted.charter, data, admitted.memory, kid=admitted.public.thumbprint)
-        return self._token.sign(key_id, data)
 
     def destroy(self, key_id: bytes) -> None:
         """Destroy a key and forget its charter."""
@@ -88,5 +126,6 @@ class GuardedKeys:
 
     def close(self) -> None:
         """Log out."""
+        self._others.shutdown()
         self._admitted.clear()
         self._token.close()

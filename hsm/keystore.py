@@ -22,6 +22,8 @@ from hsm.errors import HsmError, SignatureWrong
 KEY_ID = 32
 TOKEN_LABEL = 32
 """Most bytes of a CKA_ID of ours, and of a token's label (CK_TOKEN_INFO)."""
+LANES = 2
+"""Inputs of a batch that are at the token at once."""
 MAX_INPUTS = 1024
 MAX_BATCH = 8 * 1024 * 1024
 
@@ -138,7 +140,7 @@ class KeyStore(Protocol):
 
 
 class KeyToken(Protocol):
-    """A token as the guard sees it: keys without charters. Called from one thread; every method raises `HsmError`."""
+    """A token as the guard sees it: keys without charters; every method raises `HsmError`. `sign` alone has lanes."""
 
     def inventory(self) -> Inventory:
         """Give all that is in the token."""
@@ -152,8 +154,8 @@ class KeyToken(Protocol):
         """Give the one key of this CKA_ID: `KeyMissing`, `KeyAmbiguous`."""
         ...
 
-    def sign(self, key_id: bytes, data: bytes) -> bytes:
-        """Sign the whole `data` with the key that `find` gave last."""
+    def sign(self, key_id: bytes, data: bytes, lane: int = 0) -> bytes:
+        """Sign the whole `data` with the key that `find` gave last; threads of different lanes may sign at once."""
         ...
 
     def destroy(self, key_id: bytes) -> None:

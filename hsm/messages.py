@@ -8,7 +8,7 @@ from coldcred.errors import Malformed
 from coldcred.keys import Algorithm, PublicKey
 from coldcred.record import Record
 from hsm.errors import CAUSES, HsmError, Reaction
-from hsm.keystore import MAX_INPUTS, CharterMemory, Inventory, StoredKey, TokenInfo
+from hsm.keystore import CharterMemory, Inventory, StoredKey, TokenInfo
 
 _MAX_DETAIL = 2048
 
@@ -37,26 +37,27 @@ def read_error(value: Json) -> HsmError:
     return cause(detail, ckr=ckr, reaction=Reaction(reaction))
 
 
-def write_answers(answers: Sequence[bytes | HsmError]) -> list[Json]:
-    """Give signatures as texts and errors as objects."""
-    return [write_error(item) if isinstance(item, HsmError) else b64u_encode(item) for item in answers]
+def write_answers(answers: Sequence[bytes | HsmError]) -> tuple[Json, list[bytes]]:
+    """Give the errors by their places, and all signatures in order."""
+    errors: list[Json] = [
+        {"at": place, "error": write_error(item)} for place, item in enumerate(answers) if isinstance(item, HsmError)
+    ]
+    return errors, [item for item in answers if isinstance(item, bytes)]
 
 
-def read_answers(value: Json, count: int) -> list[bytes | HsmError]:
+def read_answers(value: Json, signatures: Sequence[bytes], count: int) -> list[bytes | HsmError]:
     """Read exactly `count` answers."""
-    if not isinstance(value, list) or len(value) != count:
+    if not isinstance(value, list) or len(value) + len(signatures) != count:
         raise Malformed(f"not {count} answers")
-    return [binary(item) if isinstance(item, str) else read_error(item) for item in value]
-
-
-def write_inputs(inputs: Sequence[bytes]) -> list[Json]:
-    """Give signing inputs as texts."""
-    return [b64u_encode(item) for item in inputs]
-
-
-def read_inputs(record: Record) -> list[bytes]:
-    """Read the member `inputs`."""
-    return [binary(item) for item in record.array("inputs", most=MAX_INPUTS)]
+    errors: dict[int, HsmError] = {}
+    for item in value:
+        record = Record.of(item, "answer")
+        errors[record.integer("at", most=count - 1)] = read_error(record.value("error"))
+        record.done()
+    if len(errors) != len(value):
+        raise Malformed("two errors at one place")
+    left = iter(signatures)
+    return [errors[place] if place in errors else next(left) for place in range(count)]
 
 
 def write_memory(memory: CharterMemory) -> dict[str, Json]:

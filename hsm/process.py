@@ -5,10 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
-from coldcred.canonical import Json
+from coldcred.canonical import Json, b64u_encode
 from coldcred.errors import Malformed
 from coldcred.record import Record
 from hsm import messages
@@ -31,6 +32,7 @@ ENVIRONMENT = frozenset(
 )
 """Variables a PKCS#11 module may be given. Nothing of the parent's own environment is passed on."""
 
+_T = TypeVar("_T")
 _CLOSING = 2.0
 _POLL_GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -87,11 +89,37 @@ class WorkerProcess:
 
         Raises what the worker reports, or `WorkerLost` or `WorkerTimeout` (seconds); after these two it is ended.
         """
-        try:
+
+        def converse() -> tuple[Json, HsmError | None]:
             self._channel.send(request, timeout=timeout)
             for secret in secrets:
                 self._channel.send_secret(secret, timeout=timeout)
+            return _read_answer(self._channel.receive(timeout=timeout))
+
+        value, failure = self._held_to(timeout, converse)
+        if failure is not None:
+            raise failure
+        return value
+
+    def sign(self, key_id: bytes, inputs: Sequence[bytes], *, timeout: float) -> list[bytes | HsmError]:
+        """Send a batch to sign and give its answers, in order; raises as `ask`."""
+
+        def converse() -> list[bytes | HsmError] | HsmError:
+            self._channel.send_bytes({"do": "sign", "key_id": b64u_encode(key_id)}, inputs, timeout=timeout)
             value, failure = _read_answer(self._channel.receive(timeout=timeout))
+            if failure is not None:
+                return failure
+            return messages.read_answers(value, self._channel.receive_bytes(timeout=timeout), len(inputs))
+
+        answers = self._held_to(timeout, converse)
+        if isinstance(answers, HsmError):
+            raise answers
+        return answers
+
+    def _held_to(self, timeout: float, converse: Callable[[], _T]) -> _T:
+        """Hold a conversation; whatever breaks it ends the process."""
+        try:
+            return converse()
         except ChannelTimeout as error:
             self.kill()
             raise WorkerTimeout(f"the worker gave no answer within {timeout:g} s and was ended") from error
@@ -100,9 +128,6 @@ class WorkerProcess:
         except BaseException:
             self.kill()  # half a conversation: the next answer would be the one to this request
             raise
-        if failure is not None:
-            raise failure
-        return value
 
     def close(self) -> None:
         """Let the worker log out and stop the module, then make sure that it ended."""

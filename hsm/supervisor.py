@@ -230,13 +230,11 @@ class WorkerKeyStore:
             raise _again(admission.failure)
         self._fresh = False
         self._remember(admission, inputs)
-        request: dict[str, Json] = {
-            "do": "sign",
-            "key_id": b64u_encode(key_id),
-            "inputs": messages.write_inputs(inputs),
-        }
-        answer = self._exchange(worker, request)
-        answers = self._decoded(lambda value: messages.read_answers(value, len(inputs)), answer)
+        try:
+            answers = worker.sign(key_id, inputs, timeout=self._timeout)
+        except HsmError as error:
+            self._follow(error)
+            raise
         fault = next((item for item in answers if isinstance(item, HsmError) and item.reaction not in _SOUND), None)
         if fault is not None:
             self._follow(fault)

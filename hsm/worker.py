@@ -29,7 +29,7 @@ from hsm import cryptoki, messages
 from hsm.errors import CharterRefused, HsmError, Reaction, TokenFault
 from hsm.frames import Channel, ChannelClosed, ChannelError
 from hsm.guard import GuardedKeys
-from hsm.keystore import KeyOrder
+from hsm.keystore import MAX_INPUTS, KeyOrder
 from hsm.uri import TokenUri
 
 EXIT_PROTOCOL, EXIT_USAGE, EXIT_UNLOCKED, EXIT_ORPHANED = 3, 64, 71, 75
@@ -47,6 +47,7 @@ class Worker:
         self._channel = channel
         self._token: cryptoki.TokenKeys | None = None
         self._guard: GuardedKeys | None = None
+        self._signatures: list[bytes] | None = None
         self._actions: Mapping[str, Callable[[Record], Json]] = {
             "open": self._open,
             "login": self._login,
@@ -81,7 +82,12 @@ class Worker:
             answer: dict[str, Json] = {"ok": action(record)}
         except HsmError as error:
             answer = {"error": messages.write_error(error)}
-        self._channel.send(answer)
+            self._signatures = None
+        if self._signatures is None:
+            self._channel.send(answer)
+        else:
+            self._channel.send_bytes(answer, self._signatures)
+            self._signatures = None
         return True
 
     @property
@@ -122,9 +128,13 @@ class Worker:
         return None
 
     def _sign(self, record: Record) -> Json:
-        key_id, inputs = messages.binary(record.value("key_id")), messages.read_inputs(record)
+        key_id = messages.binary(record.value("key_id"))
         record.done()
-        return messages.write_answers(self._keys.sign(key_id, inputs))
+        inputs = self._channel.receive_bytes()
+        if len(inputs) > MAX_INPUTS:
+            raise Malformed(f"{len(inputs)} inputs where at most {MAX_INPUTS} are signed")
+        errors, self._signatures = messages.write_answers(self._keys.sign(key_id, inputs))
+        return errors
 
     def _destroy(self, record: Record) -> Json:
         key_id = messages.binary(record.value("key_id"))

@@ -161,3 +161,23 @@ def test_sending_to_nobody_is_the_end(pair: Pair) -> None:
     theirs.close()
     with pytest.raises(ChannelClosed):
         channel.send({})
+
+
+@given(items=st.lists(st.binary(max_size=300), max_size=40))
+def test_byte_strings_arrive_as_they_were_sent(items: list[bytes]) -> None:
+    """Any byte strings, empty ones too, in order, behind the JSON they belong to."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        one, other = Channel(ours), Channel(theirs)
+        one.send_bytes({"count": len(items)}, items)
+        assert other.receive() == {"count": len(items)}
+        assert other.receive_bytes() == items
+
+
+@pytest.mark.parametrize("body", [b"\x00", b"\x00\x00\x00\x02a", b"\x00\x00\x00\x01ab", b"\xff\xff\xff\xff"])
+def test_byte_strings_that_do_not_fill_their_frame_end_the_channel(pair: Pair, body: bytes) -> None:
+    """A length that is cut, too long or leaves bytes over is no frame."""
+    channel, theirs = pair
+    theirs.sendall(b"B" + len(body).to_bytes(4) + body)
+    with pytest.raises(FrameInvalid):
+        channel.receive_bytes(timeout=5)

@@ -78,7 +78,7 @@ class FixedToken(MemoryToken):
         self.held.append(_Held(StoredKey(key_id, label, algorithm, made.public), made.private))
         return made.public
 
-    def sign(self, key_id: bytes, data: bytes) -> bytes:
+    def sign(self, key_id: bytes, data: bytes, lane: int = 0) -> bytes:  # noqa: ARG002 - all lanes are one here
         """Sign the whole data, ECDSA with the nonce of RFC 6979."""
         held = self._one(key_id)
         return Signer(held.private, PublicKey.from_cryptography(held.private.public_key())).sign(data)

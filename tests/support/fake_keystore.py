@@ -84,7 +84,7 @@ class MemoryToken:
         held = self._one(key_id)
         self.held[self.held.index(held)] = replace(held, stored=replace(held.stored, **changes))  # type: ignore[arg-type]
 
-    def sign(self, key_id: bytes, data: bytes) -> bytes:
+    def sign(self, key_id: bytes, data: bytes, lane: int = 0) -> bytes:  # noqa: ARG002 - all lanes are one here
         """Sign the whole data."""
         private = self._one(key_id).private
         self.signed.append((key_id, data))

@@ -73,7 +73,9 @@ def main() -> int:
             self._keys[key_id] = _SpiedSigning(key, count), row
         return stored
 
+    in_lane = cryptoki.TokenKeys._in_lane
     cryptoki.TokenKeys.find = find  # type: ignore[method-assign, assignment]
+    cryptoki.TokenKeys._in_lane = lambda *about: _SpiedSigning(in_lane(*about), count)  # type: ignore[method-assign]
     files: dict[Path, bytes] = {}
     destroyed = cryptoki.TokenKeys.destroy
 
