@@ -74,15 +74,21 @@ def _credential(entry: Entry) -> tuple[object, ...]:
     )
 
 
+# One statement for all credentials of an entry, from its own bytes: SQLite takes them without going back and forth.
+_CHUNK = """
+INSERT OR REPLACE INTO credential
+SELECT item.value ->> 'jti', ?1, item.value ->> 'workload', item.value ->> 'profile', item.value ->> 'audience',
+       item.value ->> 'site', ?2 ->> '$.event.iat', item.value ->> 'exp', item.value ->> 'uri', item.value ->> 'idx',
+       'signing'
+FROM json_each(?2, '$.event.items') AS item
+"""
+
+
 def _chunk(entry: Entry) -> Iterator[Statement]:
     record = Record(entry.event, "batch.issued")
-    iat = record.integer("iat")
     for jti in record.texts("revokes") if record.has("revokes") else ():
         yield "UPDATE credential SET state = 'revoked' WHERE jti = ?", (jti,)
-    for item in record.records("items"):
-        names = ("workload", "profile", "audience", "site")
-        row = (item.text("jti"), entry.seq, *(item.text(name) for name in names), iat, item.integer("exp"))
-        yield _insert("credential", (*row, item.text("uri"), item.integer("idx"), "signing"))
+    yield _CHUNK, (entry.seq, entry.body.decode())
 
 
 def _outcomes(event: dict[str, Json]) -> Iterator[Statement]:

@@ -1,6 +1,5 @@
 """Batches (rule R8): one command, a file of lines, one outcome a line; cut short anywhere, resumed to the same end."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -202,7 +201,7 @@ def test_whoever_goes_away_ends_their_batch(running: RunningPlant) -> None:
             assert outcome.state is State.DONE
             stream.abandon()
             while engine.standing.lookups.under_way:
-                await asyncio.sleep(0.01)
+                await engine.submit_command(running.issue())
             assert len(engine.standing.lookups.issued) < 2000
 
     run(story())

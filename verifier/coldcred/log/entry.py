@@ -57,8 +57,13 @@ def write(seq: int, time: int, prev: bytes, event: Mapping[str, Json]) -> Entry:
     if len(body) > MAX_BODY:
         detail = f"an entry of {len(body)} bytes where at most {MAX_BODY} fit; put what is large into a blob"
         raise LogRejected(LogReason.TOO_LARGE, detail, seq)
+    for name, number in (("seq", seq), ("time", time)):
+        if number < 0:
+            raise ValueError(f"entry: member {name!r} is below 0")
+    if len(prev) != len(NO_PREV):
+        raise ValueError("entry: member 'prev' is not 32 bytes")
     try:
-        return parse(body)  # an entry that cannot be read back would end the log for good
+        return _entry(seq, time, prev, dict(event), body)
     except Malformed as error:
         raise ValueError(str(error)) from error
 
@@ -71,10 +76,15 @@ def parse(body: bytes) -> Entry:
     prev = hex_digest(record.digest("prev"))
     event = record.value("event")
     record.done()
-    if (seq == 0) != (prev == NO_PREV):
-        raise Malformed("entry: the first entry, and no other, has 64 zeros for prev")
     if not isinstance(event, dict):
         raise Malformed("entry: member 'event' is not an object")
+    return _entry(seq, time, prev, event, body)
+
+
+def _entry(seq: int, time: int, prev: bytes, event: dict[str, Json], body: bytes) -> Entry:
+    """Hold what is written to the same rules as what is read: an entry that was written can be read."""
+    if (seq == 0) != (prev == NO_PREV):
+        raise Malformed("entry: the first entry, and no other, has 64 zeros for prev")
     kind = event.get("type")
     if not isinstance(kind, str) or not _EVENT_TYPE.fullmatch(kind):
         raise Malformed("entry.event: member 'type' is not the name of an event")
