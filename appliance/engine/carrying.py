@@ -20,9 +20,6 @@ from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
 from hsm.keystore import KeyStore
 
-FLIGHTS = 4
-"""Groups of inputs at the HSM at once: enough that it never waits for us, few enough that nobody waits long for it."""
-
 _VERIFY_EACH = 16
 """Signatures verified before the loop looks at its sockets again."""
 

@@ -15,7 +15,7 @@ from appliance import deciding, intake
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Finished
 from appliance.engine.batching import BatchStream, Running
-from appliance.engine.carrying import FLIGHTS, Carrier, Work
+from appliance.engine.carrying import Carrier, Work
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake, Items
 from appliance.log import Log
@@ -26,6 +26,7 @@ from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.canonical import dumps, sha256_hex
 from coldcred.log.entry import MAX_BODY
+from coldcred.log.signing import FLIGHTS
 from hsm.keystore import KeyStore
 
 SLICE = 64

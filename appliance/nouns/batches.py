@@ -115,21 +115,19 @@ class _Making:
     def take(self, line: int) -> None:
         """Issue what a line asks for, say why not, or leave what the client holds and still lives."""
         earlier = self._batch.before.get(line)
-        if earlier is not None and self._batch.held.get(line) == earlier and self._lives(earlier):
-            self._held += 1
-            return
+        if earlier is not None and self._lookups.lives(earlier, self._now):
+            if self._batch.held.get(line) == earlier:
+                self._held += 1
+                return
+            self._revokes.append(earlier)
         granted = self._grant(line)
         if isinstance(granted, Refused):
-            self._refused.append({"detail": granted.detail[:256], "line": line, "reason": granted.reason.value})
+            detail = granted.detail[:256]
+            self._refused.append({"detail": detail, "line": line, "reason": granted.reason.value})
             self._lines.append((line, granted))
-            self._bytes += len(granted.detail) + _ITEM_BYTES // 4
+            self._bytes += len(detail) + _ITEM_BYTES // 4
             return
-        if earlier is not None and self._lives(earlier):
-            self._revokes.append(earlier)
         self._issue(line, granted)
-
-    def _lives(self, jti: str) -> bool:
-        return self._lookups.lives(jti, self._now)
 
     def _grant(self, line: int) -> Grant | Refused:
         asked = self._batch.items[line - 1]

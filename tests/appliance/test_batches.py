@@ -15,7 +15,7 @@ from coldcred.canonical import Json, dumps, sha256_hex
 from hsm.errors import WorkerLost
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore
-from tests.support.running import RunningPlant, run, settled
+from tests.support.running import RunningPlant, believed, run, settled
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ def test_each_line_has_one_outcome(running: RunningPlant) -> None:
             lookups = engine.standing.lookups
             assert {found[1]["jti"], found[4]["jti"]} == set(lookups.issued)
             assert not lookups.open_intents
+            await believed(running, engine)
 
     run(story())
 
@@ -143,6 +144,7 @@ def test_what_is_held_stays_and_the_rest_is_issued_anew(running: RunningPlant) -
                 running, engine, body, held | {n: str(second[n]["jti"]) for n in second}, command, again
             )
             assert (third, outcome.result["held"]) == ({}, 200)
+            await believed(running, engine)
 
     run(story())
 
@@ -183,6 +185,7 @@ def test_a_fault_of_the_hsm_stops_the_batch_and_revokes_its_chunk(running: Runni
             lookups, now = engine.standing.lookups, running.clock.now()
             alive = [jti for jti in lookups.issued if lookups.lives(jti, now)]
             assert sorted(alive) == sorted([*held.values(), *(str(found["jti"]) for found in second.values())])
+            await believed(running, engine)
 
     run(story())
 
@@ -236,6 +239,50 @@ def test_a_stop_ends_a_batch_and_the_next_start_resumes_it(running: RunningPlant
             alive = {jti for jti in lookups.issued if lookups.lives(jti, now)}
             assert alive == {*got.values(), *(str(item["jti"]) for item in found.values())}
             assert set(found) == set(range(1, 1501)) - set(got)
+            await believed(running, engine)
 
     run(stopped())
     run(resumed())
+
+
+def test_a_batch_takes_the_people_of_its_strictest_line(running: RunningPlant) -> None:
+    """One line under a profile for two people makes the whole batch wait, and a second person lets it go on."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            strict = {**plant.profile(), "name": "two-people", "approvals": 2}
+            asked = running.command("alice", Act.PROFILE_SET, {"profile": strict})
+            await engine.submit_command(asked)
+            await engine.submit_approval(running.approval("bob", asked))
+            body = lines(line(), line(profile="two-people"))
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+            stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            assert (await stream.chunk(), stream.outcome().state) == (None, State.WAITING)
+            assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
+            stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            assert await stream.chunk()
+            assert (await stream.chunk(), stream.outcome().result["issued"]) == (None, 2)
+            await believed(running, engine)
+
+    run(story())
+
+
+def test_a_line_that_is_refused_now_does_not_keep_what_never_arrived(running: RunningPlant) -> None:
+    """What a client does not hold is revoked on resuming, whether its line can be issued again or not."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            body = lines(line())
+            first, _, command = await ask(running, engine, body)
+            narrow = {**plant.profile(), "lifetime": 60, "horizon": 60}
+            asked = running.command("alice", Act.PROFILE_SET, {"profile": narrow})
+            await engine.submit_command(asked)
+            await engine.submit_approval(running.approval("bob", asked))
+            second, _, _ = await ask(running, engine, body, {}, command)
+            assert second[1]["reason"] == "outside-profile"
+            assert not engine.standing.lookups.lives(str(first[1]["jti"]), running.clock.now())
+            await believed(running, engine)
+
+    run(story())

@@ -1,7 +1,6 @@
 """The engine over a real home and log: what it decides, in which order it writes and signs, what it never forgets."""
 
 import asyncio
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from appliance.custodians import Draft
 from appliance.engine import Engine
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.log import Log
-from appliance.nouns import checkpoints
 from appliance.outcome import Outcome, State
 from coldcred import framing, layout, status
 from coldcred.acts import Act
@@ -23,12 +21,11 @@ from coldcred.credential import Kind, parse_claims
 from coldcred.jose import assemble, parse_unverified
 from coldcred.keys import PublicKey
 from coldcred.log import entry as entries
-from coldcred.log import export
 from coldcred.plan import Plan
 from hsm.errors import HsmError, WorkerLost
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
-from tests.support.running import LABEL, SITE, RunningPlant, run, settled
+from tests.support.running import LABEL, SITE, RunningPlant, believed, run, settled
 from tests.support.signers import twin
 
 
@@ -49,13 +46,6 @@ def events(path: Path) -> list[dict[str, Json]]:
 def types(path: Path) -> list[Json]:
     """Read the types of all events of a home that is not running."""
     return [event["type"] for event in events(path)]
-
-
-async def believed(running: RunningPlant, engine: Engine) -> None:
-    """Have the auditor export the log, and see that coldcred believes every entry of it."""
-    exported = await engine.submit_command(running.command("carol", Act.LOG_EXPORT))
-    key = checkpoints.verifier_key(engine.standing.authority)
-    export.verify(io.BytesIO(exported.files["export"]), export.Anchor(key))
 
 
 def test_one_person_does_not_finish_an_act_for_two(running: RunningPlant) -> None:

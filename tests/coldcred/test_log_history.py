@@ -11,6 +11,7 @@ from coldcred.command import Verdict
 from coldcred.errors import LogReason
 from coldcred.keys import Algorithm
 from coldcred.log.note import Checkpoint
+from coldcred.log.signing import FLIGHTS
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, site_args, step, verified
 from tests.support.logworld import OFFICERS, ORIGIN, LogWorld, issue_args
@@ -226,11 +227,11 @@ def _outcome_of_a_list(world: LogWorld) -> int:
     return step(world, lambda: world.append({"type": "outcomes", "signed": [[1]], "failed": [], "unknown": []}))
 
 
-@BROKEN.by(LogReason.INCOMPLETE, "An intent is passed over by the outcomes of the next commit, too.")
+@BROKEN.by(LogReason.INCOMPLETE, "An intent is passed over by more outcomes than there can be groups at the HSM.")
 def _intent_without_an_outcome(world: LogWorld) -> int:
     silent = world.issue()
     world.open = []
-    for _ in range(2):
+    for _ in range(FLIGHTS + 1):
         world.issue()
         world.settle()
     return silent

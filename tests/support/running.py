@@ -1,6 +1,7 @@
 """The appliance of Plant A, running: a real home and a real log, signing keys in memory, a clock that tests set."""
 
 import asyncio
+import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from appliance.engine import Engine
 from appliance.engine.recovery import Recovery
 from appliance.home import Home, Settings
 from appliance.identity import Identity
+from appliance.nouns import checkpoints
 from appliance.outcome import Outcome
 from appliance.wiring import open_log
 from coldcred import founding
@@ -25,6 +27,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
 from coldcred.command import Verdict, approval_claims, command_claims, document_id
 from coldcred.jose import Typ, parse_unverified
+from coldcred.log import export
 from hsm.keystore import KeyStore
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
@@ -186,3 +189,10 @@ async def settled(engine: Engine) -> None:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine with a bound on how long it may hang."""
     return asyncio.run(asyncio.wait_for(work, 60))
+
+
+async def believed(running: RunningPlant, engine: Engine) -> None:
+    """Have the auditor export the log, and see that coldcred believes every entry of it."""
+    exported = await engine.submit_command(running.command("carol", Act.LOG_EXPORT))
+    key = checkpoints.verifier_key(engine.standing.authority)
+    export.verify(io.BytesIO(exported.files["export"]), export.Anchor(key))

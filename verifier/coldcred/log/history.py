@@ -5,8 +5,9 @@ does not know would vouch for it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 from coldcred.acts import Act
 from coldcred.canonical import sha256_hex
@@ -15,6 +16,7 @@ from coldcred.command import Command
 from coldcred.errors import BadSignature, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding, verify_signatures
 from coldcred.log import deeds
+from coldcred.log.batches import Batches
 from coldcred.log.blobs import Blobs
 from coldcred.log.bundles import Bundles
 from coldcred.log.entry import Entry
@@ -23,6 +25,8 @@ from coldcred.log.people import People
 from coldcred.log.signing import Signing
 from coldcred.log.tree import Frontier
 from coldcred.record import MAX_TIME, Record
+
+_Taker: TypeAlias = Callable[[Entry, Record, Command], None]
 
 
 class History:
@@ -35,6 +39,8 @@ class History:
         self._people = People(founding, blobs)
         self.signing = Signing(founding)
         self._bundles = Bundles(self.signing)
+        self._batches = Batches(self.signing, blobs, founding.issuer)
+        self._takers = self._takers_by_type()
         self.counts: Counter[str] = Counter()
 
     def take(self, entry: Entry, before: Frontier) -> None:
@@ -95,30 +101,38 @@ class History:
         if act is None:
             raise Malformed(f"an event of type {entry.type}, which this reader does not know")
         command = self._people.carried(event, entry.time, act, ends=entry.type not in _STEPS)
-        match entry.type:
-            case "credential.issued":
-                self._issued(entry, event, command)
-            case "credential.revoked":
-                deeds.revoked(event, command, entry.seq)
-            case "workload.enrolled":
-                self.signing.workload_key(*deeds.enrolled(event, command))
-            case "profile.set":
-                profile = deeds.profile_set(event, command, self._founding.trust_domain)
-                self._people.profiles[profile.name] = profile
-            case "site.added":
-                deeds.site_added(event, command)
-            case "trust.submitted":
-                deeds.trust_submitted(event, command, self._blobs)
-            case "bundle.begun":
-                self._bundles.begun(event, command, entry.seq)
-            case "bundle.signed":
-                self._bundles.signed(event, command, entry.seq)
-            case "bundle.created":
-                self._bundles.created(event, command, entry.seq)
-            case "log.exported":
-                deeds.exported(event, entry.seq)
-            case _:
-                deeds.reading_opened(event)
+        self._takers[entry.type](entry, event, command)
+
+    def _takers_by_type(self) -> Mapping[str, _Taker]:
+        bundles, batches, blobs = self._bundles, self._batches, self._blobs
+        return {
+            "credential.issued": self._issued,
+            "batch.begun": lambda entry, event, command: batches.begun(
+                event, command, entry.time, self._people.profiles
+            ),
+            "batch.issued": self._issued_batch,
+            "batch.done": lambda _entry, event, command: batches.done(event, command),
+            "credential.revoked": lambda entry, event, command: deeds.revoked(event, command, entry.seq),
+            "workload.enrolled": self._enrolled,
+            "profile.set": self._profile_set,
+            "site.added": lambda _entry, event, command: deeds.site_added(event, command),
+            "trust.submitted": lambda _entry, event, command: deeds.trust_submitted(event, command, blobs),
+            "bundle.begun": lambda entry, event, command: bundles.begun(event, command, entry.seq),
+            "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq),
+            "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq),
+            "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq),
+            "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
+        }
+
+    def _enrolled(self, _entry: Entry, event: Record, command: Command) -> None:
+        self.signing.workload_key(*deeds.enrolled(event, command))
+
+    def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
+        profile = deeds.profile_set(event, command, self._founding.trust_domain)
+        self._people.profiles[profile.name] = profile
+
+    def _issued_batch(self, entry: Entry, event: Record, command: Command) -> None:
+        self._batches.issued(event, command, entry.seq, entry.time)
 
     def _founded(self, event: Record) -> None:
         if event.digest("founding") != self._founding.appliance_id:
@@ -149,7 +163,7 @@ class History:
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
 
 
-_STEPS = frozenset({"bundle.begun", "bundle.signed"})
+_STEPS = frozenset({"batch.begun", "batch.issued", "bundle.begun", "bundle.signed"})
 
 
 def _check_place(entry: Entry) -> None:
@@ -162,6 +176,9 @@ def _check_place(entry: Entry) -> None:
 _ACTS: Mapping[str, Act] = MappingProxyType(
     {
         "credential.issued": Act.CREDENTIAL_ISSUE,
+        "batch.begun": Act.CREDENTIAL_ISSUE,
+        "batch.issued": Act.CREDENTIAL_ISSUE,
+        "batch.done": Act.CREDENTIAL_ISSUE,
         "credential.revoked": Act.CREDENTIAL_REVOKE,
         "workload.enrolled": Act.WORKLOAD_ENROL,
         "profile.set": Act.PROFILE_SET,

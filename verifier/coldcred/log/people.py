@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from coldcred.acts import MAY_APPROVE, RULES, Act, people_needed
+from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding, Person
@@ -53,6 +54,7 @@ class People:
         self._operators = {person.operator.thumbprint: person for person in founding.people}
         self._requests: dict[str, _Request] = {}
         self._ended: set[str] = set()
+        self._batch_profiles: dict[str, frozenset[str]] = {}
         self._ends: list[tuple[int, str]] = []
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
 
@@ -157,10 +159,20 @@ class People:
         """Count the people a command takes: the table, raised by the founding and by the profile it names."""
         raised = self._founding.quorums.acts.get(command.act, 0)
         if command.act is Act.CREDENTIAL_ISSUE:
-            name = command.args.get("profile")
-            profile = self.profiles.get(name) if isinstance(name, str) else None
-            raised = max(raised, profile.approvals if profile else 0)
+            named = self._profiles_of(command)
+            raised = max(raised, *(self.profiles[name].approvals for name in named if name in self.profiles), 0)
         return people_needed(command.act, founders=len(self._founding.people), raised=raised)
+
+    def _profiles_of(self, command: Command) -> frozenset[str]:
+        """Name the profile that a command asks for, or those that the lines of its batch do."""
+        if not is_batch(command.args):
+            name = command.args.get("profile")
+            return frozenset({name} if isinstance(name, str) else ())
+        if command.id not in self._batch_profiles:
+            arguments = BatchArguments.read(Record(command.args, command.act))
+            items = self._blobs.read(arguments.items.sha256)
+            self._batch_profiles[command.id] = profiles_in(read_items(items))
+        return self._batch_profiles[command.id]
 
     def _open_command(self, digest: str) -> Command:
         token = _text(self._blobs.read(digest))
@@ -182,6 +194,7 @@ class People:
 
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
+        self._batch_profiles.pop(command, None)
         self._ended.add(command)
         heapq.heappush(self._ends, (expires_at, command))
 

@@ -1,7 +1,8 @@
 """What the log says of signing: keys ordered and made, signatures meant (intents) and what became of them (outcomes).
 
 An entry with `signs` is an intent: it was durable before the HSM was asked (rule R31). Each intent gets exactly one
-outcome, in the next commit, or as `unknown` at the next start; only those of the last commit can still be open.
+outcome, in the order of the intents, or as `unknown` at the next start; only those of the last few commits can still be
+open, since the HSM is given a few groups at a time.
 """
 
 import re
@@ -18,6 +19,8 @@ from coldcred.log.people import TOLERANCE
 from coldcred.record import Record
 
 MAX_SIGNS = 1024
+FLIGHTS = 4
+"""Groups of entries that may be at the HSM at once: so often may an intent be passed over before its outcome."""
 OUTCOMES = ("signed", "failed", "unknown")
 
 _KEY_ID = re.compile(r"(?:[0-9a-f]{2}){1,32}", re.ASCII)
@@ -53,7 +56,7 @@ class Signing:
         self._registered = {
             key.thumbprint: person.id for person in founding.people for key in (person.operator, person.custodian)
         }
-        self._open: dict[int, bool] = {}
+        self._open: dict[int, int] = {}
         self.keys: dict[str, LoggedKey] = {}
         self.outcomes: Counter[str] = Counter()
 
@@ -123,11 +126,14 @@ class Signing:
                 raise _wrong_key(f"signs with key {key.name}, which is for {key.charter.purpose}, not for {purpose}")
             signs.append(Sign(key, item.digest("sha256")))
             item.done()
-        self._open[seq] = False
+        self._open[seq] = 0
         return tuple(signs)
 
     def settled(self, event: Record) -> None:
-        """Take `outcomes`: each names intents that were open, and none is passed over twice."""
+        """Take `outcomes`: each names intents that were open, and none is passed over more often than can be.
+
+        Outcomes come in the order of the intents, and no more than `FLIGHTS` groups are at the HSM at once.
+        """
         for name in OUTCOMES:
             for seq in event.array(name, most=MAX_BODY):
                 if not isinstance(seq, int) or isinstance(seq, bool) or seq not in self._open:
@@ -135,9 +141,9 @@ class Signing:
                 del self._open[seq]
                 self.outcomes[name] += 1
         for seq, passed in self._open.items():
-            if passed:
+            if passed == FLIGHTS:
                 raise LogRejected(LogReason.INCOMPLETE, "its signatures never got an outcome", seq)
-            self._open[seq] = True
+            self._open[seq] = passed + 1
 
     def started(self) -> None:
         """Take `started`: what a stop or a crash left open was closed first (rule R31)."""
