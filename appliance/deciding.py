@@ -115,7 +115,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.CREDENTIAL_ISSUE:
                 return credentials.decide_issue(authority, lookups, ask, now, random)
             case Act.CREDENTIAL_REVOKE:
-                return credentials.decide_revoke(lookups, ask)
+                return credentials.decide_revoke(lookups, ask, now)
             case Act.WORKLOAD_ENROL:
                 return workloads.decide_enrol(authority, ask, now)
             case Act.PROFILE_SET:

@@ -1,16 +1,16 @@
 """Fold entries into authority and lookups: the only way either of them ever changes."""
 
+from sys import intern
+
 from appliance.authority import Authority
 from appliance.errors import Refusal
-from appliance.lookups import Issued, Lookups, Request
+from appliance.lookups import Lookups, Request
 from appliance.nouns import bundles, keys, profiles, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from coldcred.canonical import Json
 from coldcred.log.entry import Entry
+from coldcred.log.live import Issued
 from coldcred.record import Record
-
-PRUNE_EVERY = 4096
-"""Entries between two prunings: often enough to stay small, rarely enough to cost nothing."""
 
 _SILENT = frozenset({"checkpoint", "outcomes"})
 _FIRST_STEPS = frozenset({"batch.begun", "bundle.begun"})
@@ -24,13 +24,13 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
         lookups.worth_checkpoint += 1
     if "signs" in event:
         lookups.open_intents[entry.seq] = event
-    if entry.seq % PRUNE_EVERY == 0:
-        lookups.prune(entry.time)
     _fold_lookups(lookups, entry)
     if entry.type in _FIRST_STEPS:
         lookups.under_way[str(event["command"])] = str(event["act"])
     if isinstance(result := event.get("result"), dict):
         _remember_done(lookups, entry, result)
+    # Last, since an entry may speak of what ended between the entry before it and itself.
+    lookups.advance(entry.time)
     return _fold_authority(authority, entry)
 
 
@@ -65,7 +65,7 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
         case "started":
             _fold_started(lookups, entry)
         case "credential.revoked":
-            lookups.revoke(str(event["credential"]))
+            _revoke(lookups, str(event["credential"]))
         case "outcomes":
             _fold_outcomes(lookups, entry)
         case "checkpoint":
@@ -95,16 +95,23 @@ def _fold_issued(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "credential.issued")
     result = record.record("result")
     status = result.record("status")
+    (sign,) = record.records("signs", least=1, most=1)
     issued = Issued(
         seq=entry.seq,
-        list_uri=status.text("uri"),
+        list_uri=intern(status.text("uri")),
         index=status.integer("idx"),
         expires_at=result.integer("exp"),
-        workload=record.text("workload"),
-        profile=record.text("profile"),
+        workload=intern(record.text("workload")),
+        profile=intern(record.text("profile")),
+        kid=intern(sign.text("kid")),
+        site=intern(record.text("site")),
     )
-    lookups.issued[result.text("jti")] = issued
-    lookups.used.setdefault(issued.list_uri, set()).add(issued.index)
+    lookups.add_issued(result.text("jti"), issued)
+
+
+def _revoke(lookups: Lookups, jti: str) -> None:
+    if (issued := lookups.issued.get(jti)) is not None:
+        lookups.revoke(jti, issued.list_uri, issued.index)
 
 
 def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
@@ -112,19 +119,21 @@ def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
     lines = lookups.batches.setdefault(record.digest("command"), {})
     if record.has("revokes"):
         for jti in record.texts("revokes"):
-            lookups.revoke(jti)
-    for item in record.records("items"):
+            _revoke(lookups, jti)
+    signs = record.records("signs") if record.has("signs") else ()
+    for item, sign in zip(record.records("items"), signs, strict=True):
         jti = item.text("jti")
         issued = Issued(
             seq=entry.seq,
-            list_uri=item.text("uri"),
+            list_uri=intern(item.text("uri")),
             index=item.integer("idx"),
             expires_at=item.integer("exp"),
-            workload=item.text("workload"),
-            profile=item.text("profile"),
+            workload=intern(item.text("workload")),
+            profile=intern(item.text("profile")),
+            kid=intern(sign.text("kid")),
+            site=intern(item.text("site")),
         )
-        lookups.issued[jti] = issued
-        lookups.used.setdefault(issued.list_uri, set()).add(issued.index)
+        lookups.add_issued(jti, issued)
         lines[item.integer("line", least=1)] = jti
 
 
@@ -148,13 +157,13 @@ def _fold_outcomes(lookups: Lookups, entry: Entry) -> None:
 def _fold_unsigned(lookups: Lookups, time: int, intent: dict[str, Json], member: str) -> None:
     """Revoke a credential whose signature failed or may exist unseen, and end its command as refused."""
     if intent["type"] == "credential.issued":
-        result = intent["result"]
-        if isinstance(result, dict):
-            lookups.revoke(str(result["jti"]))
+        result = Record.of(intent["result"], "credential.issued.result")
+        status = result.record("status")
+        lookups.revoke(result.text("jti"), status.text("uri"), status.integer("idx"))
     if intent["type"] == "batch.issued":
         # The batch ends with an entry of its own, which says how far it came.
         for item in Record(intent, "batch.issued").records("items"):
-            lookups.revoke(item.text("jti"))
+            lookups.revoke(item.text("jti"), item.text("uri"), item.integer("idx"))
     elif "command" in intent:
         detail = "the HSM did not sign" if member == "failed" else "the appliance stopped before it saw the signature"
         _remember_refused(lookups, time, intent, Refusal.HSM_FAULT, detail)
@@ -179,7 +188,7 @@ def _fold_approval(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "approval.given")
     request = lookups.requests[record.digest("request")]
     approval, person = record.digest("approval"), record.text("by")
-    lookups.seen_approvals[approval] = request.command
+    lookups.count_approval(approval, request.command)
     if record.text("verdict") == "deny":
         request.denied_by = person
         event: dict[str, Json] = {"command": request.command, "act": request.act}

@@ -1,15 +1,21 @@
-"""What decisions look up beside authority: recent commands, open requests, credentials and free status indices.
+"""What decisions look up beside authority: recent commands, open requests, live credentials and free status indices.
 
 Folded from the log like authority, but too large to copy for each event; only `fold` changes it, so no table row ever
 decides a replay or a revocation.
 """
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from appliance.outcome import Outcome
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
-from coldcred.status import SIZE
+from coldcred.log.live import Issued, Live
+from coldcred.status import SIZE, IndexSet, bits_with
+
+REMEMBERED = LONGEST_LIFE + 24 * 3600
+"""Seconds that the outcome of a command is remembered: longer than any command can live."""
 
 
 @dataclass(slots=True)
@@ -32,21 +38,9 @@ class Request:
         return people(self.person, self.approvals.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """What is remembered of a credential while it lives."""
-
-    seq: int
-    list_uri: str
-    index: int
-    expires_at: int
-    workload: str
-    profile: str
-
-
 @dataclass(slots=True)
 class Lookups:
-    """The folded state that only grows and is pruned by time; `size` is the next free seq.
+    """The folded state that grows with each entry and forgets with time; `size` is the next free seq.
 
     `under_way` holds, with their act, commands that took their first step and not their last; `batches`, by command,
     the jti that was issued for each line.
@@ -55,52 +49,58 @@ class Lookups:
     size: int = 0
     last_time: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    outcome_times: list[tuple[int, str]] = field(default_factory=list)
-    seen_approvals: dict[str, str] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
-    issued: dict[str, Issued] = field(default_factory=dict)
-    used: dict[str, set[int]] = field(default_factory=dict)
-    revoked: dict[str, set[int]] = field(default_factory=dict)
+    seen_approvals: dict[str, str] = field(default_factory=dict)
+    live: Live = field(default_factory=Live)
+    used: dict[str, IndexSet] = field(default_factory=dict)
+    revoked: dict[str, IndexSet] = field(default_factory=dict)
     shipped: dict[str, tuple[str, ...]] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
     batches: dict[str, dict[int, str]] = field(default_factory=dict)
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
     worth_checkpoint: int = 0
     checkpoint_size: int = 0
+    _remembered: deque[tuple[int, str]] = field(default_factory=deque)
+    _approvals: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def issued(self) -> Mapping[str, Issued]:
+        """The credentials that have not ended, by jti, revoked ones included."""
+        return self.live.by_jti
 
     def remember(self, outcome: Outcome, time: int) -> None:
-        """Record the outcome of a command, and forget those older than any command can be."""
+        """Record the outcome of a command."""
         if outcome.command not in self.outcomes:
-            self.outcome_times.append((time, outcome.command))
+            self._remembered.append((time, outcome.command))
         self.outcomes[outcome.command] = outcome
-        horizon = time - LONGEST_LIFE - 24 * 3600
-        forgotten = 0
-        for when, command in self.outcome_times:
-            if when >= horizon:
-                break
-            self.outcomes.pop(command, None)
-            self.batches.pop(command, None)
-            forgotten += 1
-        del self.outcome_times[:forgotten]
 
-    def prune(self, time: int) -> None:
-        """Forget what no decision can ask for again at `time`: ended requests and their approvals, ended credentials.
+    def count_approval(self, approval: str, command: str) -> None:
+        """Record that an approval was counted, for as long as the outcome of its command is remembered."""
+        self.seen_approvals[approval] = command
+        self._approvals.setdefault(command, []).append(approval)
 
-        A credential is kept for as long as a command about it can live, so that revoking it says what it was.
+    def advance(self, time: int) -> None:
+        """Forget what no decision can ask for again at `time`: old commands, all about them, and ended credentials.
+
+        Called for each entry: whatever is forgotten costs once, and nothing is searched for it.
         """
-        ended = [key for key, request in self.requests.items() if request.expires_at <= time]
-        for key in ended:
-            del self.requests[key]
-        old = [key for key, issued in self.issued.items() if issued.expires_at <= time - LONGEST_LIFE]
-        for key in old:
-            del self.issued[key]
-        gone = [approval for approval, command in self.seen_approvals.items() if command not in self.outcomes]
-        for approval in gone:
-            del self.seen_approvals[approval]
+        self.live.advance(time)
+        while self._remembered and self._remembered[0][0] < time - REMEMBERED:
+            _, command = self._remembered.popleft()
+            del self.outcomes[command]
+            self.requests.pop(command, None)
+            self.batches.pop(command, None)
+            for approval in self._approvals.pop(command, ()):
+                self.seen_approvals.pop(approval, None)
+
+    def add_issued(self, jti: str, issued: Issued) -> None:
+        """Record a credential: alive until it ends, and its status index given out for good."""
+        self.live.add(jti, issued)
+        self.used.setdefault(issued.list_uri, IndexSet()).add(issued.index)
 
     def is_free(self, list_uri: str, index: int) -> bool:
         """Whether a status index was never given out."""
-        return index not in self.used.get(list_uri, ())
+        return list_uri not in self.used or index not in self.used[list_uri]
 
     def fill(self, list_uri: str) -> float:
         """Give the share of a list's indices that were given out, from 0 to 1."""
@@ -109,11 +109,17 @@ class Lookups:
     def lives(self, jti: str, now: int) -> bool:
         """Whether a credential was issued here, has not ended and is not revoked."""
         issued = self.issued.get(jti)
-        return (
-            issued is not None and now < issued.expires_at and issued.index not in self.revoked.get(issued.list_uri, ())
-        )
+        return issued is not None and now < issued.expires_at and not self.is_revoked(issued)
 
-    def revoke(self, jti: str) -> None:
-        """Set the status bit of a credential that was issued here."""
-        issued = self.issued[jti]
-        self.revoked.setdefault(issued.list_uri, set()).add(issued.index)
+    def revoke(self, jti: str, list_uri: str, index: int) -> None:
+        """Set the status bit of a credential that was issued here, whether or not it has ended."""
+        self.live.revoke(jti)
+        self.revoked.setdefault(list_uri, IndexSet()).add(index)
+
+    def is_revoked(self, issued: Issued) -> bool:
+        """Whether a credential's status bit is set."""
+        return issued.list_uri in self.revoked and issued.index in self.revoked[issued.list_uri]
+
+    def revoked_bits(self, list_uri: str) -> bytes:
+        """Give the bits of a status list."""
+        return self.revoked[list_uri].bits() if list_uri in self.revoked else bits_with(())

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
+from appliance.lookups import Request
 from appliance.nouns import trust
 from appliance.standing import Standing
 from coldcred import layout
@@ -70,19 +71,14 @@ def _number(arguments: Mapping[str, str], name: str, default: int) -> int:
 def status(standing: Standing) -> Json:
     """Give the appliance's state in a few facts."""
     lookups, authority = standing.lookups, standing.authority
-    alive = sum(
-        1
-        for issued in lookups.issued.values()
-        if issued.expires_at > lookups.last_time and issued.index not in lookups.revoked.get(issued.list_uri, ())
-    )
     return {
         **authority.summary(),
         "entries": standing.head.size,
         "root": standing.frontier.root().hex(),
         "newest_entry": lookups.last_time,
         "checkpoint": lookups.checkpoint_size,
-        "requests": len(lookups.requests),
-        "live_credentials": alive,
+        "requests": len(_open_requests(standing)),
+        "live_credentials": lookups.live.unrevoked,
         "keys": len(authority.keys),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
@@ -99,9 +95,13 @@ def _requests(standing: Standing) -> Json:
             "have": [*sorted(request.people)],
             "expires": request.expires_at,
         }
-        for request in standing.lookups.requests.values()
-        if request.expires_at > standing.lookups.last_time
+        for request in _open_requests(standing)
     ]
+
+
+def _open_requests(standing: Standing) -> list[Request]:
+    lookups = standing.lookups
+    return [request for request in lookups.requests.values() if request.expires_at > lookups.last_time]
 
 
 def _keys(standing: Standing) -> Json:

@@ -99,7 +99,7 @@ _BY_STATE = {
             "see `coldcredctl site list`, or add one with `site add`",
         ),
         "unknown-person": ("there is no such person", "name an owner who is enrolled here"),
-        "unknown-credential": ("no such credential was issued here", "look for its jti in `coldcredctl log show`"),
+        "unknown-credential": ("no such credential is alive here", "look for its jti in `coldcredctl log show`"),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
         "review-overdue": (

@@ -25,7 +25,7 @@ from coldcred.keys import PublicKey
 from coldcred.layout import Pins
 from coldcred.log.tree import Frontier
 from coldcred.record import Record
-from coldcred.status import StatusList, bits_with
+from coldcred.status import StatusList
 
 NEXT_LIST_AT = 0.25
 
@@ -118,8 +118,7 @@ def _key(authority: Authority, purpose: Purpose) -> tuple[SigningKey, PublicKey]
 
 def _status_input(making: _Making, lookups: Lookups, public: PublicKey, uri: str) -> bytes:
     times = making.times
-    bits = bits_with(lookups.revoked.get(uri, set()))
-    status = StatusList(uri, bits, times.issued_at, times.end, times.end - times.issued_at)
+    status = StatusList(uri, lookups.revoked_bits(uri), times.issued_at, times.end, times.end - times.issued_at)
     return signing_input(Typ.STATUS_LIST, public.algorithm, public.thumbprint, status.claims())
 
 

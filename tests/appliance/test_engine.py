@@ -325,7 +325,7 @@ def test_a_signature_that_fails_is_refused_logged_and_its_credential_revoked(run
     outcome, engine = run(story())
     assert (outcome.state, outcome.reason, outcome.files) == (State.REFUSED, Refusal.HSM_FAULT, {})
     (issued,) = engine.standing.lookups.issued.values()
-    assert issued.index in engine.standing.lookups.revoked[issued.list_uri]
+    assert engine.standing.lookups.is_revoked(issued)
     assert any(event["failed"] == [issued.seq] for event in events(running.path) if event["type"] == "outcomes")
 
 
@@ -361,7 +361,7 @@ def test_an_intent_without_an_outcome_is_closed_as_unknown_at_the_next_start(run
     async def after() -> None:
         async with running.engine() as engine:
             (issued,) = engine.standing.lookups.issued.values()
-            assert issued.index in engine.standing.lookups.revoked[issued.list_uri]
+            assert engine.standing.lookups.is_revoked(issued)
             outcome = await engine.submit_command(commands[0])
             assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.HSM_FAULT)
             await settled(engine)
@@ -560,14 +560,14 @@ def test_the_next_status_list_ships_before_the_last_is_full(running: RunningPlan
             await running.ready(engine)
             lookups = engine.standing.lookups
             (first,) = lookups.shipped[SITE]
-            lookups.used[first] = set(range(status.SIZE // 4))
+            lookups.used[first] = status.IndexSet(range(status.SIZE // 4))
             bundle = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": SITE}))
             assert layout.STATUS_LISTS[1] in framing.read(bundle.files["bundle"], framing.BUNDLE)
             await settled(engine)
-            lookups.used[first] = set(range(status.SIZE // 2))
+            lookups.used[first] = status.IndexSet(range(status.SIZE // 2))
             issued = await engine.submit_command(running.issue())
             assert issued.result["status"] == {**_status(issued), "uri": lookups.shipped[SITE][1]}
-            lookups.used[lookups.shipped[SITE][1]] = set(range(status.SIZE // 2))
+            lookups.used[lookups.shipped[SITE][1]] = status.IndexSet(range(status.SIZE // 2))
             assert (await engine.submit_command(running.issue())).reason == Refusal.LIST_FULL
 
     run(story())

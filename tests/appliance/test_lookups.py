@@ -1,10 +1,13 @@
 """What decisions look up stays small: everything that no decision can ask for again is forgotten."""
 
-from appliance.lookups import Issued, Lookups, Request
+from appliance.lookups import REMEMBERED, Lookups, Request
 from appliance.outcome import Outcome, State
 from coldcred.command import LONGEST_LIFE
+from coldcred.log.live import Issued
+from coldcred.status import bits_with
 
 DAY = 24 * 3600
+LIST = "https://issuer.plant-a.example/status/line-1/1"
 
 
 def outcome(command: str) -> Outcome:
@@ -12,44 +15,65 @@ def outcome(command: str) -> Outcome:
     return Outcome(command, "read.open", State.DONE)
 
 
+def issued(index: int, expires_at: int = 1000) -> Issued:
+    """Return a credential with this status index."""
+    return Issued(7, LIST, index, expires_at, "spiffe://plant-a.example/w", "p", "k", "line-1")
+
+
 def test_outcomes_are_remembered_for_as_long_as_a_command_can_live() -> None:
     """A replay is answered for 14 days and a day more, and no longer held after that (R7)."""
     lookups = Lookups()
     lookups.remember(outcome("old"), 1000)
     lookups.remember(outcome("new"), 1000 + LONGEST_LIFE + DAY)
+    lookups.advance(1000 + REMEMBERED)
     assert set(lookups.outcomes) == {"old", "new"}
-    lookups.remember(outcome("newer"), 1001 + LONGEST_LIFE + DAY)
-    assert set(lookups.outcomes) == {"new", "newer"}
+    lookups.advance(1001 + REMEMBERED)
+    assert set(lookups.outcomes) == {"new"}
 
 
-def test_an_ended_request_is_forgotten_at_its_end_and_not_before() -> None:
-    """A request is pruned at the second at which no approval can count any more."""
+def test_what_is_about_a_command_is_forgotten_with_it() -> None:
+    """A request and the approvals that were counted for it are known as long as its outcome, and no longer."""
     lookups = Lookups()
-    lookups.requests["r"] = Request("r", "d", (), "workload.enrol", "alice", 2, expires_at=1000)
-    lookups.prune(999)
-    assert set(lookups.requests) == {"r"}
-    lookups.prune(1000)
-    assert not lookups.requests
+    for command in ("old", "kept"):
+        lookups.requests[command] = Request(command, "d", (), "workload.enrol", "alice", 2, expires_at=1000)
+        lookups.remember(outcome(command), 1000 if command == "old" else 2000)
+        lookups.count_approval(f"approval of {command}", command)
+    lookups.advance(1000 + REMEMBERED)
+    assert (set(lookups.requests), len(lookups.seen_approvals)) == ({"old", "kept"}, 2)
+    lookups.advance(1001 + REMEMBERED)
+    assert (set(lookups.requests), lookups.seen_approvals) == ({"kept"}, {"approval of kept": "kept"})
 
 
-def test_a_credential_is_known_while_it_can_be_asked_about() -> None:
-    """A credential is forgotten 14 days after its end; its index stays used and its bit stays set for good."""
+def test_a_credential_is_forgotten_once_it_has_ended() -> None:
+    """A credential is known up to its end; its index stays used and its bit stays set for good."""
     lookups = Lookups()
-    lookups.issued["jti"] = Issued(7, "list", 3, 1000, "w", "p")
-    lookups.used["list"] = {3}
-    lookups.revoke("jti")
-    lookups.prune(999 + LONGEST_LIFE)
+    lookups.add_issued("jti", issued(3))
+    lookups.revoke("jti", LIST, 3)
+    lookups.advance(999)
     assert set(lookups.issued) == {"jti"}
-    lookups.prune(1000 + LONGEST_LIFE)
+    lookups.advance(1000)
     assert not lookups.issued
-    assert not lookups.is_free("list", 3)
-    assert lookups.revoked == {"list": {3}}
+    assert not lookups.is_free(LIST, 3)
+    assert lookups.is_revoked(issued(3))
+    assert lookups.revoked_bits(LIST) == bits_with({3})
 
 
-def test_an_approval_is_remembered_with_its_command() -> None:
-    """An approval that was counted is known again for as long as the outcome it belongs to."""
+def test_a_bit_is_set_for_a_credential_that_has_ended() -> None:
+    """A signature of unknown fate is found at a start, when its credential may have ended long ago (R31)."""
     lookups = Lookups()
-    lookups.remember(outcome("kept"), 1000)
-    lookups.seen_approvals = {"a": "kept", "b": "forgotten"}
-    lookups.prune(1000)
-    assert lookups.seen_approvals == {"a": "kept"}
+    lookups.add_issued("jti", issued(3))
+    lookups.advance(1000)
+    lookups.revoke("jti", LIST, 3)
+    assert lookups.is_revoked(issued(3))
+
+
+def test_lists_do_not_share_their_indices() -> None:
+    """An index that one list gave out is free in another, and a list is as full as what it gave out."""
+    lookups = Lookups()
+    lookups.add_issued("jti", issued(3))
+    assert not lookups.is_free(LIST, 3)
+    assert lookups.is_free(LIST, 4)
+    assert lookups.is_free("another", 3)
+    assert (lookups.fill(LIST), lookups.fill("another")) == (2**-20, 0)
+    assert not lookups.is_revoked(issued(3))
+    assert lookups.revoked_bits(LIST) == bits_with(())

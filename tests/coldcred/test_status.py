@@ -17,7 +17,7 @@ from coldcred import status
 from coldcred.canonical import MAX_INTEGER, Json, b64u_decode, b64u_encode, dumps
 from coldcred.errors import Malformed
 from coldcred.record import MAX_TIME
-from coldcred.status import SIZE, SIZE_BYTES, StatusList, bits_with
+from coldcred.status import SIZE, SIZE_BYTES, IndexSet, StatusList, bits_with
 from tests.support.values import JSON_VALUES, MISSING, THOROUGH, edited
 
 URI = "https://issuer.plant-a.example/status/1"
@@ -85,6 +85,8 @@ def test_indices_outside_the_list(index: int) -> None:
         listed.is_set(index)
     with pytest.raises(IndexError):
         bits_with({index})
+    with pytest.raises(IndexError):
+        assert index in IndexSet()
 
 
 @pytest.mark.parametrize("size", [0, 1, SIZE_BYTES - 1, SIZE_BYTES + 1])
@@ -192,6 +194,22 @@ def test_exactly_the_given_bits_are_set(indices: set[int]) -> None:
     listed = StatusList(URI, bits_with(indices), 0, 1, 1)
     assert all(listed.is_set(index) for index in indices)
     assert int.from_bytes(listed.bits).bit_count() == len(indices)
+
+
+@THOROUGH
+@given(st.lists(st.integers(0, SIZE - 1), max_size=20))
+def test_a_set_of_indices_counts_what_is_in_it(indices: list[int]) -> None:
+    """An index is new once; the set knows how many it has, which, and their bits."""
+    found = IndexSet()
+    assert [found.add(index) for index in indices] == [
+        index not in indices[:place] for place, index in enumerate(indices)
+    ]
+    assert len(found) == len(set(indices))
+    assert all(
+        (index in found) == (index in indices) for index in (*indices, *((index + 1) % SIZE for index in indices))
+    )
+    assert found.bits() == bits_with(set(indices))
+    assert list(IndexSet(indices).bits()) == list(found.bits())
 
 
 @THOROUGH

@@ -4,6 +4,7 @@ The list travels as a `statuslist+jwt` inside the rotation bundle and is never f
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coldcred import names
@@ -34,9 +35,7 @@ class StatusList:
 
     def is_set(self, index: int) -> bool:
         """Whether the credential at `index` is revoked; `IndexError` outside the list."""
-        if not 0 <= index < SIZE:
-            message = "status index out of range"
-            raise IndexError(message)
+        _check(index)
         return bool(self.bits[index // 8] >> (index % 8) & 1)
 
     def claims(self) -> dict[str, Json]:
@@ -51,14 +50,50 @@ class StatusList:
         }
 
 
-def bits_with(indices: frozenset[int] | set[int]) -> bytes:
+class IndexSet:
+    """Some indices of one list, as its bits: 128 KiB however many there are. `IndexError` outside the list."""
+
+    __slots__ = ("_bits", "_count")
+
+    def __init__(self, indices: Iterable[int] = ()) -> None:
+        """Begin with these indices."""
+        self._bits = bytearray(SIZE_BYTES)
+        self._count = 0
+        for index in indices:
+            self.add(index)
+
+    def add(self, index: int) -> bool:
+        """Add an index; gives whether it is new here."""
+        _check(index)
+        mask = 1 << (index & 7)
+        if self._bits[index >> 3] & mask:
+            return False
+        self._bits[index >> 3] |= mask
+        self._count += 1
+        return True
+
+    def __contains__(self, index: int) -> bool:
+        """Whether an index is in it."""
+        _check(index)
+        return bool(self._bits[index >> 3] >> (index & 7) & 1)
+
+    def __len__(self) -> int:
+        """How many indices are in it; kept, not counted."""
+        return self._count
+
+    def bits(self) -> bytes:
+        """Give the bits as a status list has them."""
+        return bytes(self._bits)
+
+
+def _check(index: int) -> None:
+    if not 0 <= index < SIZE:
+        raise IndexError("status index out of range")
+
+
+def bits_with(indices: Iterable[int]) -> bytes:
     """Give the bits of a list in which exactly `indices` are set; `IndexError` outside the list."""
-    bits = bytearray(SIZE_BYTES)
-    for index in indices:
-        if not 0 <= index < SIZE:
-            raise IndexError("status index out of range")
-        bits[index // 8] |= 1 << (index % 8)
-    return bytes(bits)
+    return IndexSet(indices).bits()
 
 
 def parse_uri(payload: bytes) -> str:

@@ -1,0 +1,123 @@
+"""Credentials that have not ended, as a log tells of them, and the rule by which one entry revokes many of them.
+
+An entry that revokes by workload, profile or key does not list what it revokes: a million fit no entry. It names a
+selector and a time `as_of`, and everybody who reads the log, the appliance at its start and an auditor, finds the same
+credentials: those that entries before it issued, that match, that end after `as_of`, and that are not revoked yet.
+
+Memory follows what is alive, not the length of the log: a credential is forgotten once it has ended.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class By(StrEnum):
+    """What a revocation selects by: one credential (`jti`), or all of a workload, a profile or a signing key (kid)."""
+
+    CREDENTIAL = "credential"
+    WORKLOAD = "workload"
+    PROFILE = "profile"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What is remembered of a credential until it ends; `expires_at` is Unix seconds, `seq` the entry that issued it.
+
+    Whoever makes one interns its texts (`sys.intern`): a million credentials share few of them.
+    """
+
+    seq: int
+    list_uri: str
+    index: int
+    expires_at: int
+    workload: str
+    profile: str
+    kid: str
+    site: str
+
+
+class Live:
+    """The credentials that have not ended, by jti; those not revoked also by workload, profile and key."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._by_jti: dict[str, Issued] = {}
+        # One set for each combination that occurs, so that a credential stands in one of them instead of in three.
+        self._lots: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+        self._ends: defaultdict[int, list[str]] = defaultdict(list)
+        self._next_ends: list[int] = []
+        self._unrevoked = 0
+
+    @property
+    def by_jti(self) -> Mapping[str, Issued]:
+        """All that have not ended, revoked ones included; for reading only."""
+        return MappingProxyType(self._by_jti)
+
+    @property
+    def unrevoked(self) -> int:
+        """How many have neither ended nor been revoked."""
+        return self._unrevoked
+
+    def add(self, jti: str, issued: Issued) -> bool:
+        """Add one that was issued; gives False, and adds nothing, where a live one has the same jti."""
+        if jti in self._by_jti:
+            return False
+        self._by_jti[jti] = issued
+        self._lots[_lot(issued)].add(jti)
+        self._unrevoked += 1
+        if issued.expires_at not in self._ends:
+            heapq.heappush(self._next_ends, issued.expires_at)
+        self._ends[issued.expires_at].append(jti)
+        return True
+
+    def revoke(self, jti: str) -> Issued | None:
+        """Take one out of what is not revoked; gives it, or None where it ended, was revoked or never was."""
+        issued = self._by_jti.get(jti)
+        return issued if issued is not None and self._take_out(jti, issued) else None
+
+    def advance(self, time: int) -> None:
+        """Forget what has ended at `time`; each credential costs once, when it ends."""
+        while self._next_ends and self._next_ends[0] <= time:
+            for jti in self._ends.pop(heapq.heappop(self._next_ends)):
+                self._take_out(jti, self._by_jti.pop(jti))
+
+    def select(self, by: By, value: str, as_of: int) -> Iterator[tuple[str, Issued]]:
+        """Yield (jti, credential) of all that match, end after `as_of` and are not revoked; in no order."""
+        for jti in self._matching(by, value):
+            issued = self._by_jti[jti]
+            if issued.expires_at > as_of:
+                yield jti, issued
+
+    def _matching(self, by: By, value: str) -> Iterator[str]:
+        if by is By.CREDENTIAL:
+            issued = self._by_jti.get(value)
+            if issued is not None and value in self._lots.get(_lot(issued), ()):
+                yield value
+            return
+        place = _PLACES[by]
+        for lot, members in self._lots.items():
+            if lot[place] == value:
+                yield from members
+
+    def _take_out(self, jti: str, issued: Issued) -> bool:
+        lot = _lot(issued)
+        members = self._lots.get(lot)
+        if members is None or jti not in members:
+            return False
+        members.remove(jti)
+        if not members:
+            del self._lots[lot]
+        self._unrevoked -= 1
+        return True
+
+
+_PLACES: Mapping[By, int] = MappingProxyType({By.WORKLOAD: 0, By.PROFILE: 1, By.KEY: 2})
+
+
+def _lot(issued: Issued) -> tuple[str, str, str]:
+    return issued.workload, issued.profile, issued.kid
