@@ -1,7 +1,7 @@
 """`issue --requests`: thousands of credentials by one command, and what was cut short taken up again.
 
-While a batch runs its outcomes are kept beside the file that they end in, each durable before it counts as held. The
-same line again resumes: it tells the appliance what is held, which revokes and issues anew whatever never arrived.
+While a batch runs its outcomes are kept beside the file that they end in. The same line again resumes: it tells the
+appliance what is held there, durably, and the appliance revokes and issues anew whatever never arrived.
 """
 
 import json
@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -25,9 +25,6 @@ from coldcred.acts import Act
 from coldcred.batch import MAX_FILE, MAX_SITTINGS, BatchArguments, Manifest, write_held
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
-
-SYNC_BYTES = 1024 * 1024
-"""Outcomes are made durable at least this often."""
 
 
 @dataclass
@@ -122,20 +119,18 @@ def _command(
 
 
 @contextmanager
-def _keeping(partial: Partial, command: str) -> Iterator[BinaryIO]:
+def _keeping(partial: Partial, command: str) -> Iterator[RawIOBase]:
     """Open the file of outcomes for one sitting, said at its beginning; what was written is durable at the end."""
     descriptor = os.open(partial.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab", buffering=SYNC_BYTES) as file:
+    with os.fdopen(descriptor, "ab", buffering=0) as file:
         if file.tell() and partial.path.read_bytes()[-1:] != b"\n":
             os.truncate(partial.path, partial.path.read_bytes().rfind(b"\n") + 1)
         if command not in partial.sittings:
             file.write(json.dumps({"batch": command, "items": partial.items}).encode() + b"\n")
-        file.flush()
         os.fsync(descriptor)
         try:
             yield file
         finally:
-            file.flush()
             os.fsync(descriptor)
 
 

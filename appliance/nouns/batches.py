@@ -35,13 +35,14 @@ _ITEM_BYTES = 360
 class Batch:
     """A batch that was taken in: what each line asks for, or why it cannot be read; lines count from 1.
 
-    `before` has the jti that an earlier sitting issued for a line, `held` those of them that the client has.
+    `before` has what earlier sittings issued for a line, oldest first; `held` the one that the client has, which need
+    not be the last: what was issued in place of a lost one may have been lost as well.
     """
 
     ask: Ask
     items: tuple[Asked | str, ...]
     profiles: Mapping[str, Profile]
-    before: Mapping[int, str]
+    before: Mapping[int, Sequence[str]]
     held: Mapping[int, str]
 
 
@@ -60,14 +61,15 @@ def take_in(authority: Authority, lookups: Lookups, ask: Ask, items: tuple[Asked
     """Begin a batch whose file was read as `items`; raises `Refused`."""
     arguments = BatchArguments.read(Record(ask.command.args, "credential.issue"))
     held: dict[int, str] = {}
-    before: dict[int, str] = {}
+    before: dict[int, list[str]] = {}
     if arguments.held is not None:
         held = read_held(attached(ask, arguments.held.sha256))
         for command in arguments.resumes:
-            before |= lookups.batches.get(command, {})
+            for line, jti in lookups.batches.get(command, {}).items():
+                before.setdefault(line, []).append(jti)
     for line, jti in held.items():
-        if before.get(line) != jti:
-            raise Refused(Refusal.MALFORMED, f"line {line} holds credential {jti}, which was not issued for it last")
+        if jti not in before.get(line, ()):
+            raise Refused(Refusal.MALFORMED, f"line {line} holds credential {jti}, which was not issued for it")
     members: dict[str, Json] = dict(arguments.as_json())
     return Batch(ask, items, authority.profiles, before, held), Decision((ask.event("batch.begun", members),))
 
@@ -114,12 +116,11 @@ class _Making:
 
     def take(self, line: int) -> None:
         """Issue what a line asks for, say why not, or leave what the client holds and still lives."""
-        earlier = self._batch.before.get(line)
-        if earlier is not None and self._lookups.lives(earlier, self._now):
-            if self._batch.held.get(line) == earlier:
-                self._held += 1
-                return
-            self._revokes.append(earlier)
+        alive = [jti for jti in self._batch.before.get(line, ()) if self._lookups.lives(jti, self._now)]
+        if alive and alive == [self._batch.held.get(line)]:
+            self._held += 1
+            return
+        self._revokes += alive
         granted = self._grant(line)
         if isinstance(granted, Refused):
             detail = granted.detail[:256]

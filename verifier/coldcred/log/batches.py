@@ -31,7 +31,7 @@ class _Batch:
     begun_at: int
     items: tuple[Asked | str, ...]
     profiles: Mapping[str, Profile]
-    before: Mapping[int, str]
+    before: Mapping[int, list[str]]
     held: Mapping[int, str]
     seen: set[int] = field(default_factory=set)
     lines: dict[int, str] = field(default_factory=dict)
@@ -56,14 +56,15 @@ class Batches:
                 raise _bad(f"its {name} is not what the signed command asks for")
         if command.id in self._batches:
             raise _bad("begins a batch a second time")
-        before: dict[int, str] = {}
+        before: dict[int, list[str]] = {}
         held: dict[int, str] = {}
         if arguments.held is not None:
             held = read_held(self._file(arguments.held.sha256))
             for resumed in arguments.resumes:
-                before |= self._batches[resumed].lines if resumed in self._batches else {}
-        if wrong := [line for line, jti in held.items() if before.get(line) != jti]:
-            raise _bad(f"holds a credential for line {wrong[0]} that no batch before it issued for it last")
+                for line, jti in self._batches[resumed].lines.items() if resumed in self._batches else ():
+                    before.setdefault(line, []).append(jti)
+        if wrong := [line for line, jti in held.items() if jti not in before.get(line, ())]:
+            raise _bad(f"holds a credential for line {wrong[0]} that no batch before it issued for it")
         self._forget(time)
         items = read_items(self._file(arguments.items.sha256))
         if len(items) != arguments.items.count:
@@ -81,7 +82,7 @@ class Batches:
             item.done()
             batch.refused += 1
         credentials = [self._credential(item, batch, iat, seq) for item in event.records("items")]
-        known = set(batch.before.values())
+        known = {jti for issued in batch.before.values() for jti in issued} if event.has("revokes") else set()
         if event.has("revokes") and not known.issuperset(event.texts("revokes", least=1)):
             raise _bad("revokes a credential that no batch that it resumes issued")
         if not credentials:
