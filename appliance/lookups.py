@@ -7,6 +7,7 @@ decides a replay or a revocation.
 from dataclasses import dataclass, field
 
 from appliance.outcome import Outcome
+from appliance.pins import RefusedPins
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
 from coldcred.status import SIZE
@@ -49,7 +50,8 @@ class Lookups:
     """The folded state that only grows and is pruned by time; `size` is the next free seq.
 
     `under_way` holds, with their act, commands that took their first step and not their last; `batches`, by command,
-    the jti that was issued for each line.
+    the jti that was issued for each line; `refused_pins`, by token, those since the last login; `system_events_only`
+    says that since the newest system event nobody asked for anything.
     """
 
     size: int = 0
@@ -67,6 +69,9 @@ class Lookups:
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
     worth_checkpoint: int = 0
     checkpoint_size: int = 0
+    system_events_only: bool = False
+    refused_pins: dict[str, RefusedPins] = field(default_factory=dict)
+    clock_behind: bool = False
 
     def remember(self, outcome: Outcome, time: int) -> None:
         """Record the outcome of a command, and forget those older than any command can be."""
