@@ -23,4 +23,4 @@ class RefusedPins:
     def seconds_left(self, now: int) -> int:
         """Give how many seconds have still to pass before the next PIN is tried; 0 when none."""
         delay = next((seconds for count, seconds in DELAYS if self.count >= count), 0)
-        return max(self.last + delay - now, 0)
+        return min(max(self.last + delay - now, 0), delay)
