@@ -4,6 +4,7 @@ import time
 from typing import Protocol
 
 from appliance.errors import HomeError, HomeFault
+from coldcred.canonical import Json
 
 LARGEST_STEP_BACK = 2
 
@@ -29,7 +30,18 @@ def guarded(now: int, newest: int) -> int:
 
     A clock that went back by more than two seconds is a `HomeError` (clock-behind-log): nothing is decided with it.
     """
-    if now < newest - LARGEST_STEP_BACK:
+    if _is_behind(now, newest):
         detail = f"the clock is {newest - now} s behind the newest entry of the log"
         raise HomeError(HomeFault.CLOCK, detail)
     return max(now, newest)
+
+
+def noticed(now: int, newest: int, *, behind: bool) -> list[dict[str, Json]]:
+    """Give the event, if any, that the clock is behind the log from now on, or is right again; `behind`: it was."""
+    if _is_behind(now, newest) == behind:
+        return []
+    return [{"type": "clock.right"}] if behind else [{"type": "clock.behind", "seconds": newest - now}]
+
+
+def _is_behind(now: int, newest: int) -> bool:
+    return now < newest - LARGEST_STEP_BACK

@@ -37,6 +37,8 @@ class Refusal(StrEnum):
     CLOCK_FAULT = "clock-fault"
     BUSY = "busy"
     STOPPING = "stopping"
+    QUOTA_EXCEEDED = "quota-exceeded"
+    DISK_RESERVE = "disk-reserve"
 
 
 class Refused(Exception):

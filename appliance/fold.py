@@ -7,10 +7,15 @@ from appliance.errors import Refusal
 from appliance.lookups import Lookups, Request
 from appliance.nouns import bundles, keys, profiles, sites, trust, workloads
 from appliance.outcome import Outcome, State
+from appliance.pins import RefusedPins
 from coldcred.canonical import Json
+from coldcred.log import system
 from coldcred.log.entry import Entry
 from coldcred.log.live import Issued
 from coldcred.record import Record
+
+SYSTEM_ENTRIES = 4096
+"""System events alone are worth a checkpoint after so many of them."""
 
 _SILENT = frozenset({"checkpoint", "outcomes"})
 _FIRST_STEPS = frozenset({"batch.begun", "bundle.begun"})
@@ -20,7 +25,7 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
     """Give the authority after `entry` and bring `lookups` up to date in place."""
     event = entry.event
     lookups.size, lookups.last_time = entry.seq + 1, entry.time
-    if entry.type not in _SILENT:
+    if _is_worth_checkpoint(lookups, entry):
         lookups.worth_checkpoint += 1
     if "signs" in event:
         lookups.open_intents[entry.seq] = event
@@ -32,6 +37,17 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
     # Last, since an entry may speak of what ended between the entry before it and itself.
     lookups.advance(entry.time)
     return _fold_authority(authority, entry)
+
+
+def _is_worth_checkpoint(lookups: Lookups, entry: Entry) -> bool:
+    """Whether an entry calls for a checkpoint. Of system events in a row the first does, and one that ends many."""
+    if entry.type in _SILENT:
+        return False
+    if entry.type not in system.EVENTS:
+        lookups.system_events_only = False
+        return True
+    in_row, lookups.system_events_only = lookups.system_events_only, True
+    return not in_row or lookups.size - lookups.checkpoint_size >= SYSTEM_ENTRIES
 
 
 def _fold_authority(authority: Authority, entry: Entry) -> Authority:
@@ -79,6 +95,19 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
             _remember_refused(lookups, entry.time, event, refusal, record.text("detail"))
         case "approval.given":
             _fold_approval(lookups, entry)
+        case _:
+            _fold_system(lookups, entry)
+
+
+def _fold_system(lookups: Lookups, entry: Entry) -> None:
+    token = str(entry.event.get("token", ""))
+    match entry.type:
+        case "pin.accepted":
+            lookups.refused_pins.pop(token, None)
+        case "pin.refused":
+            lookups.refused_pins[token] = lookups.refused_pins.get(token, RefusedPins()).again(entry.time)
+        case "clock.behind" | "clock.right":
+            lookups.clock_behind = entry.type == "clock.behind"
         case _:
             pass
 

@@ -36,11 +36,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Intake:
-    """Where submissions are taken in: `stage` writes and folds an event, `keep` stores a blob beside it."""
+    """Where submissions are taken in: `stage` writes and folds an event, `keep` stores a blob beside it.
+
+    `admit` refuses an act that may not be taken in as the disk stands.
+    """
 
     standing: Standing
     stage: Callable[[Event], object]
     keep: Callable[[bytes], object]
+    admit: Callable[[str], None]
 
     def command(
         self,
@@ -60,6 +64,7 @@ class Intake:
             return Answer(command.id)
         if command.id in self.standing.lookups.under_way:
             raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
+        self.admit(command.act)
         operator = deciding.signer(self.standing, command)
         ask = Ask(command, operator.person, frozenset({operator.person}), (), attachments)
         try:
@@ -71,6 +76,7 @@ class Intake:
         need = policy.people_for(self.standing.authority, command, profiles_in(items or ()))
         request = self.standing.lookups.requests.get(command.id)
         if request is None and need > 1:
+            policy.check_quota(self.standing.lookups, operator.person, now)
             self._keep(ask)
             self.stage(deciding.waiting_event(ask, need))
         for approval in approvals:
@@ -103,6 +109,8 @@ class Intake:
             and approval.command not in self.standing.lookups.requests
         ):
             return approval.command
+        if (request := self.standing.lookups.requests.get(approval.command)) is not None:
+            self.admit(request.act)
         event = deciding.approval_event(self.standing, approval, now)
         self.keep(token.encode())
         self.stage(event | {"document": sha256_hex(token.encode())})

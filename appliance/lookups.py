@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from appliance.outcome import Outcome
+from appliance.pins import RefusedPins
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
 from coldcred.log.live import Issued, Live
@@ -43,7 +44,8 @@ class Lookups:
     """The folded state that grows with each entry and forgets with time; `size` is the next free seq.
 
     `under_way` holds, with their act, commands that took their first step and not their last; `batches`, by command,
-    the jti that was issued for each line.
+    the jti that was issued for each line; `refused_pins`, by token, those since the last login; `system_events_only`
+    says that since the newest system event nobody asked for anything.
     """
 
     size: int = 0
@@ -60,6 +62,9 @@ class Lookups:
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
     worth_checkpoint: int = 0
     checkpoint_size: int = 0
+    system_events_only: bool = False
+    refused_pins: dict[str, RefusedPins] = field(default_factory=dict)
+    clock_behind: bool = False
     _remembered: deque[tuple[int, str]] = field(default_factory=deque)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
 

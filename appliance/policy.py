@@ -4,8 +4,12 @@ from collections.abc import Collection
 
 from appliance.authority import Authority, Operator
 from appliance.errors import Refusal, Refused
+from appliance.lookups import Lookups
 from coldcred.acts import MAY_APPROVE, RULES, Act, people_needed
 from coldcred.command import Command
+
+OPEN_REQUESTS = 64
+"""Requests of one person that may wait for others at once."""
 
 
 def check_may_ask(operator: Operator, act: Act) -> None:
@@ -23,6 +27,13 @@ def check_may_approve(operator: Operator, requester: str) -> None:
         raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
     if operator.person == requester:
         raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
+
+
+def check_quota(lookups: Lookups, person: str, now: int) -> None:
+    """Return when one more request of this person may wait."""
+    waiting = sum(request.person == person and now < request.expires_at for request in lookups.requests.values())
+    if waiting >= OPEN_REQUESTS:
+        raise Refused(Refusal.QUOTA_EXCEEDED, f"{waiting} requests of {person} wait already")
 
 
 def people_for(authority: Authority, command: Command, profiles: Collection[str] = ()) -> int:

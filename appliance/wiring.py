@@ -4,35 +4,43 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from appliance import __version__
-from appliance.clock import SystemClock, guarded
+from appliance.clock import Clock, SystemClock, guarded
+from appliance.disk import free_bytes
 from appliance.engine import Engine
+from appliance.engine.notices import Notices
 from appliance.engine.recovery import Recovery
+from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault
 from appliance.home import SETTINGS, Home, Settings
 from appliance.log import Log
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
+from coldcred.log.system import PinMode
 from hsm import tokens
 from hsm.keystore import KeyStore, TokenInfo
-from hsm.supervisor import WorkerKeyStore
+from hsm.supervisor import Observer, WorkerKeyStore
 from hsm.uri import TokenUri
 
 PinCallback = Callable[[], bytearray]
 
 
 @asynccontextmanager
-async def open_engine(path: Path, pin: PinCallback | None) -> AsyncIterator[Engine]:
+async def open_engine(
+    path: Path, pin: PinCallback | None, mode: PinMode = PinMode.DESCRIPTOR, clock: Clock | None = None
+) -> AsyncIterator[Engine]:
     """Open a home and serve it until the block ends; the lock is held meanwhile.
 
-    Without a `pin` nothing can be signed: the appliance then serves reading and what needs no signature. Raises
-    `HomeError` or `HsmError`; a fault while serving is in `Engine.failure` and is raised when the block ends.
+    Without a `pin` nothing can be signed: the appliance then serves reading and what needs no signature. `mode` says
+    how the PIN comes, `clock` is the machine's unless given. Raises `HomeError` or `HsmError`; a fault while serving
+    is in `Engine.failure` and is raised when the block ends.
     """
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        engine = await loop.run_in_executor(None, _build, stack, path, pin)
+        engine = await loop.run_in_executor(None, _build, stack, path, pin, mode, clock or SystemClock())
         engine.start()
         try:
             yield engine
@@ -42,18 +50,26 @@ async def open_engine(path: Path, pin: PinCallback | None) -> AsyncIterator[Engi
             raise engine.failure
 
 
-def _build(stack: ExitStack, path: Path, pin: PinCallback | None) -> Engine:
+def _build(stack: ExitStack, path: Path, pin: PinCallback | None, mode: PinMode, clock: Clock) -> Engine:
     home = Home.open(path)
     log = stack.enter_context(open_log(home))
-    clock = SystemClock()
     recovery = Recovery(home, log, lambda: guarded(clock.now(), recovery.standing.lookups.last_time))
     recovery.fold()
-    keystores = {} if pin is None else _keystores(stack, home, pin)
+    notices, keystores = Notices(), {}
+    if pin is not None:
+        recovery.check_pins()
+        keystores = _keystores(stack, home, pin, lambda token: notices.observer(token, mode))
     recovery.settle()
     recovery.begin(__version__)
     if keystores:
-        recovery.reconcile(keystores, os.urandom)
-    return Engine(recovery.standing, log, keystores, clock, os.urandom)
+        try:
+            recovery.reconcile(keystores, os.urandom)
+        except BaseException:
+            # Durable before anybody hears of it: a PIN that was refused counts, whatever becomes of this process.
+            recovery.record(notices.take(EVER))
+            raise
+    watch = Watch(partial(free_bytes, path), notices)
+    return Engine(recovery.standing, log, keystores, clock, os.urandom, watch)
 
 
 @contextmanager
@@ -67,18 +83,21 @@ def open_log(home: Home) -> Iterator[Log]:
             log.close()
 
 
-def _keystores(stack: ExitStack, home: Home, pin: PinCallback) -> dict[str, KeyStore]:
+def _keystores(
+    stack: ExitStack, home: Home, pin: PinCallback, observer: Callable[[str], Observer]
+) -> dict[str, KeyStore]:
     keystores: dict[str, KeyStore] = {}
     for token in home.founding.tokens:
-        keystores[token.label] = stack.enter_context(_keystore(home.settings, token.label, pin))
+        keystore = _keystore(home.settings, token.label, pin, observer(token.label))
+        keystores[token.label] = stack.enter_context(keystore)
     return keystores
 
 
 @contextmanager
-def _keystore(settings: Settings, label: str, pin: PinCallback) -> Iterator[KeyStore]:
+def _keystore(settings: Settings, label: str, pin: PinCallback, observer: Observer) -> Iterator[KeyStore]:
     try:
         uri = TokenUri.parse(settings.tokens[label])
-        keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment)
+        keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment, observer=observer)
     except (ValueError, ColdcredError) as error:
         raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {error}") from error
     try:

@@ -92,6 +92,13 @@ class PinUnusable(HsmError):
     id = "pin-unusable"
 
 
+class PinDelayed(HsmError):
+    """Too many PINs were refused in a row: none is tried before some time has passed."""
+
+    id = "pin-delayed"
+    usual_reaction = Reaction.RELOGIN
+
+
 class KeyMissing(HsmError):
     """No private key has that CKA_ID. A token that vanished looks the same, so a new worker looks again."""
 
@@ -200,6 +207,7 @@ CAUSES: Mapping[str, type[HsmError]] = MappingProxyType(
             WorkerTimeout,
             TokenFault,
             ForeignObject,
+            PinDelayed,
         )
     }
 )

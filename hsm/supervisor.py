@@ -64,7 +64,7 @@ _REMEMBERING = frozenset({Purpose.LOG, Purpose.BUNDLE})
 
 
 class WorkerEvent(StrEnum):
-    """What an observer is told; each of them belongs in the log as a system event."""
+    """What an observer is told. Logins, refused PINs and workers that were lost, timed out or replaced are logged."""
 
     STARTED = "worker-started"
     LOGGED_IN = "logged-in"

@@ -37,6 +37,7 @@ from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
 from coldcred.jose import Typ
 from coldcred.log import export as exports
+from coldcred.log import system
 from coldcred.log.note import VerifierKey
 from coldcred.record import Record
 from hsm.errors import CAUSES
@@ -348,7 +349,7 @@ def test_events_have_the_documented_members(made: dict[str, bytes]) -> None:
     rows = {codes(row[0])[0]: {*codes(row[2]), *(ASKED if row[1] else ())} for row in FORMAT.table("Events")}
     for event in entries(made):
         assert set(event) - {"type"} == rows[event["type"]], event["type"]
-    assert set(rows) - {event["type"] for event in entries(made)} == {"stopped"}
+    assert set(rows) - {event["type"] for event in entries(made)} == {"stopped", *system.EVENTS}
     assert rows["stopped"] == set()
 
 
@@ -459,7 +460,7 @@ def test_limits_are_those_of_the_code(value: str, constant: str) -> None:
 def test_sizes_that_no_constant_holds() -> None:
     """The numbers that stand in sentences are those of the product."""
     assert "1024 submissions" in FORMAT.prose
-    assert importlib.import_module("appliance.engine.loop").QUEUE == 1024
+    assert importlib.import_module("appliance.engine.inbox").QUEUE == 1024
 
 
 def verbs(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -15,7 +15,7 @@ _HSM = frozenset(
         "module-missing", "token-missing", "token-ambiguous", "token-exists", "pin-missing", "pin-incorrect",
         "pin-locked", "pin-unusable", "key-missing", "key-ambiguous", "key-exists", "key-exposed", "key-mismatch",
         "key-remains", "mechanism-missing", "charter-refused", "signature-wrong", "worker-lost", "worker-timeout",
-        "token-fault", "foreign-object", "hsm-fault", "hsm-content",
+        "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed",
     }
 )  # fmt: skip
 _STORAGE = frozenset(
@@ -23,7 +23,7 @@ _STORAGE = frozenset(
         "home-missing", "home-version", "home-in-use", "home-unreadable", "home-read-only", "settings-invalid",
         "founding-invalid", "other-home", "log-damaged", "disk-full", "storage-fault", "clock-behind-log",
         "clock-fault", "socket-in-use", "not-serving", "connection-lost", "not-understood", "file",
-        "log-rejected", "tables-differ", "defect", "output-lost",
+        "log-rejected", "tables-differ", "defect", "output-lost", "disk-reserve",
     }
 )  # fmt: skip
 _MISUSE = frozenset({"misuse", "identity-missing", "no-terminal", "secret-descriptor"})

@@ -11,18 +11,19 @@ from appliance.outcome import Outcome
 from appliance.reading import Reader
 from appliance.wiring import open_engine
 from coldcred.canonical import Json
+from coldcred.log.system import PinMode
 
 
 class EngineTransport:
     """A transport that is the engine itself; closing it stops the engine cleanly."""
 
-    def __init__(self, home: Path, pin: Callable[[], bytearray] | None) -> None:
+    def __init__(self, home: Path, pin: Callable[[], bytearray] | None, mode: PinMode) -> None:
         """Take the home's lock, open its log and, with a `pin`, its token; raises `HomeError` and the HSM's errors."""
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._reader: Reader | None = None
         try:
-            self._engine = self._runner.run(self._stack.enter_async_context(open_engine(home, pin)))
+            self._engine = self._runner.run(self._stack.enter_async_context(open_engine(home, pin, mode)))
         except BaseException:
             self._runner.close()
             raise

@@ -43,6 +43,18 @@ _BY_STATE = {
         ),
         "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
         "stopping": ("the appliance is stopping", "start it again and run the same command"),
+        "quota-exceeded": (
+            "you have too many requests that wait",
+            "have some of them approved or denied, or wait until they end; see `coldcredctl request list`",
+        ),
+        "disk-reserve": (
+            "the disk is almost full",
+            "make room on the disk of the home; until then only revoking and suspending are carried out",
+        ),
+        "pin-delayed": (
+            "too many wrong PINs were tried",
+            "wait as long as it says; meanwhile make sure of the PIN, since tokens count too",
+        ),
         "home-missing": (
             "there is no appliance in this home",
             "check --home; a new one is made with `coldcredctl init`",

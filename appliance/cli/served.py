@@ -10,19 +10,20 @@ from appliance.cli.output import talk
 from appliance.home import Home
 from appliance.service.serving import serve
 from appliance.wiring import open_engine
+from coldcred.log.system import PinMode
 
 _STANDARD_ERROR = 2
 
 
-def serve_home(path: Path, pin: Callable[[], bytearray], ready_fd: int | None) -> None:
-    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers.
+def serve_home(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_fd: int | None) -> None:
+    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers, `mode` is how the PIN comes.
 
     Raises `HomeError` and the HSM's errors, also for what ended the engine while it served.
     """
-    asyncio.run(_serve(path, pin, ready_fd))
+    asyncio.run(_serve(path, pin, mode, ready_fd))
 
 
-async def _serve(path: Path, pin: Callable[[], bytearray], ready_fd: int | None) -> None:
+async def _serve(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_fd: int | None) -> None:
     socket_path = Home.open(path).socket_path
 
     def ready() -> None:
@@ -33,7 +34,7 @@ async def _serve(path: Path, pin: Callable[[], bytearray], ready_fd: int | None)
                 if ready_fd > _STANDARD_ERROR:
                     os.close(ready_fd)
 
-    async with open_engine(path, pin) as engine:
+    async with open_engine(path, pin, mode) as engine:
         await serve(engine, socket_path, ready, talk)
         talk("stopping")
     talk("stopped")

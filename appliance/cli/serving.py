@@ -7,7 +7,8 @@ from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
 from appliance.cli.session import SOCKET, Session
 from appliance.client import SocketTransport
-from appliance.errors import HomeError, HomeFault
+from appliance.disk import free_bytes, is_low
+from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from coldcred.canonical import Json
 
 
@@ -19,7 +20,7 @@ def serve(session: Session, ready_fd: int | None) -> Exit:
     from appliance.cli.served import serve_home  # noqa: PLC0415 - only this verb needs a server
 
     _tell_single(session)
-    serve_home(session.home, session.pin, ready_fd)
+    serve_home(session.home, session.pin, session.pin_mode, ready_fd)
     output.data({"served": str(session.home)}, [])
     return Exit.DONE
 
@@ -38,14 +39,27 @@ def status(session: Session) -> Exit:
         "name": founding.name,
         "trust_domain": founding.trust_domain,
         "single_operator": founding.single_operator,
+        "disk_free": (free := free_bytes(session.home)),
+        "disk_low": is_low(free),
     }
     if session.key_file is None:
         _tell_single(session)
     else:
-        found = session.client(hsm=False).read("status")
-        facts |= found if isinstance(found, dict) else {}
+        facts |= _read(session)
     output.data(facts, output.facts(facts))
     return Exit.DONE
+
+
+def _read(session: Session) -> dict[str, Json]:
+    """Read what the appliance says of itself; nothing where only its disk keeps it from opening a reading."""
+    try:
+        found = session.client(hsm=False).read("status")
+    except Refused as refused:
+        if refused.reason is not Refusal.DISK_RESERVE:
+            raise
+        output.talk(f"the appliance answers no reading: {refused.detail}")
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_served(session: Session) -> bool:

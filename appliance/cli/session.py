@@ -15,6 +15,7 @@ from appliance.client import Client, SocketTransport, Transport
 from appliance.identity import Identity
 from coldcred import founding
 from coldcred.founding import Founding
+from coldcred.log.system import PinMode
 
 SOCKET = "operator.sock"
 FOUNDING = "founding.json"
@@ -66,6 +67,11 @@ class Session:
             self._pin = self._secret(self.pin_fd, "PIN of the token", secret_input.from_terminal)
         return bytearray(self._pin)
 
+    @property
+    def pin_mode(self) -> PinMode:
+        """How the PIN comes, as the log says it."""
+        return PinMode.TERMINAL if self.pin_fd is None else PinMode.DESCRIPTOR
+
     def new_pin(self, what: str) -> bytearray:
         """Ask for a PIN that is about to be set; from the descriptor each PIN is a line of its own."""
         return self._secret(self.pin_fd, what, secret_input.twice_from_terminal)
@@ -95,7 +101,7 @@ class Session:
             # The engine and the PKCS#11 seam are loaded only when nothing serves the home.
             from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415
 
-            transport = EngineTransport(self.home, self.pin if hsm else None)
+            transport = EngineTransport(self.home, self.pin if hsm else None, self.pin_mode)
         self._exits.callback(transport.close)
         return transport
 

@@ -177,6 +177,7 @@ class Carrier:
         if before is not None and not before.done():
             await asyncio.wait({before})  # outcomes come in the order of their entries
         answers = iter(zip(wanted, found, strict=True))
+        concluded: list[tuple[Work, list[bytes | signing.Failure]]] = []
         checked, wrong = 0, []
         for work in works:
             results: list[bytes | signing.Failure] = []
@@ -188,6 +189,8 @@ class Carrier:
                 checked += 1
                 if checked % _VERIFY_EACH == 0:
                     await asyncio.sleep(0)
+            concluded.append((work, results))
+        for work, results in concluded:  # at once, so that the outcomes of a flight stand in one entry
             self._conclude(work, results)
         if wrong:
             await loop.run_in_executor(self._hsm, signing.tell_wrong, authority, self._keystores, wrong)

@@ -8,7 +8,8 @@ a signature rides on the next commit, at most 50 ms later (rule R31).
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 from appliance import deciding, intake
@@ -16,6 +17,9 @@ from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Finished
 from appliance.engine.batching import BatchStream, Running
 from appliance.engine.carrying import Carrier, Work
+from appliance.engine.inbox import Inbox, Job
+from appliance.engine.waking import Signal
+from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake, Items
 from appliance.log import Log
@@ -30,61 +34,10 @@ from coldcred.log.signing import FLIGHTS
 from hsm.keystore import KeyStore
 
 SLICE = 64
-QUEUE = 1024
 OUTCOME_DELAY = 0.05
 CHECKPOINT_DELAY = 1.0
 CHECKPOINT_ENTRIES = 4096
 LARGEST_EVENT = MAX_BODY - 1024
-
-
-class _Signal:
-    """Wakes the loop: kept while nobody waits, forgotten once somebody did."""
-
-    def __init__(self) -> None:
-        self._kept = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        """Wake whoever waits, or the next one who does."""
-        self._kept = True
-        self._wake()
-
-    async def wait(self, delay: float | None) -> None:
-        """Wait until set, at most `delay` seconds."""
-        if not self._kept:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = None if delay is None else loop.call_later(delay, self._wake)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                if timer is not None:
-                    timer.cancel()
-        self._kept = False
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """A submission and the future its sender waits on; None says that the lines of a batch come by its `stream`."""
-
-    take: Callable[[], Answer]
-    done: "asyncio.Future[Outcome | None]"
-    items: Items | None = None
-    stream: BatchStream | None = None
-
-    def answer(self, ended: Outcome | Refused | None) -> None:
-        """Answer once; a sender who went away hears nothing."""
-        if self.done.done():
-            return
-        if isinstance(ended, Refused):
-            self.done.set_exception(ended)
-        else:
-            self.done.set_result(ended)
 
 
 class Engine:
@@ -97,17 +50,19 @@ class Engine:
         keystores: Mapping[str, KeyStore],
         clock: Clock,
         random: Callable[[int], bytes],
+        watch: Watch,
     ) -> None:
         """Take over a standing that was folded from `log`; no keystores means that nothing can be signed."""
+        self._watch = watch
         self._standing = standing
         self._log = log
         self._clock = clock
         self._random = random
-        self._signal = _Signal()
+        self._signal = Signal()
         self._carrier = Carrier(standing, log, keystores, self._entry_time, self._signal.set)
-        self._intake = Intake(standing, self._carrier.append, self._carrier.keep)
-        self._inbox: deque[_Job] = deque()
-        self._under_way: set[_Job] = set()
+        self._intake = Intake(standing, self._carrier.append, self._carrier.keep, self._admit)
+        self._inbox = Inbox()
+        self._under_way: set[Job] = set()
         self._running: deque[Running] = deque()
         self._stopping = False
         self._owed_at: float | None = None
@@ -142,33 +97,36 @@ class Engine:
         return self.failure
 
     async def submit_command(
-        self, token: str, attachments: Mapping[str, bytes] | None = None, approvals: Sequence[str] = ()
+        self,
+        token: str,
+        attachments: Mapping[str, bytes] | None = None,
+        approvals: Sequence[str] = (),
+        source: str = "",
     ) -> Outcome:
-        """Carry out a signed command; the outcome says what became of it.
+        """Carry out a signed command; the outcome says what became of it. `source` is whose lane of the inbox it takes.
 
         Raises `Refused` for what no enrolled person signed and for faults of storage and clock.
         """
-        given = dict(attachments or {})
-        if any(sha256_hex(body) != digest for digest, body in given.items()):
-            raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
-        return await self._submit(lambda: self._intake.command(token, given, approvals, self._now()))
+        given = self._attached(token, attachments or {})
+        return await self._submit(token, lambda: self._intake.command(token, given, approvals, self._now()), source)
 
     async def submit_batch(
-        self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = ()
+        self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = (), source: str = ""
     ) -> BatchStream:
         """Carry out a command for a batch, whose files are attached; the stream gives each line's outcome as it comes.
 
         Raises `Refused` as `submit_command` does, before anything is issued.
         """
-        given = dict(attachments)
-        if any(sha256_hex(body) != digest for digest, body in given.items()):
-            raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
+        given = self._attached(token, attachments)
         loop = asyncio.get_running_loop()
-        items = await loop.run_in_executor(None, intake.read_batch, token, given)
+        with self._counted(token):
+            items = await loop.run_in_executor(None, intake.read_batch, token, given)
         stream = BatchStream(self._signal.set)
-        job = _Job(
+        job = Job(
+            token,
             lambda: self._intake.command(token, given, approvals, self._now(), items),
             loop.create_future(),
+            source,
             items,
             stream,
         )
@@ -181,46 +139,65 @@ class Engine:
             raise
         return stream
 
-    async def submit_approval(self, token: str) -> Outcome:
+    async def submit_approval(self, token: str, source: str = "") -> Outcome:
         """Count an approval; the outcome is that of the request it is about. Raises as `submit_command`."""
-        return await self._submit(lambda: self._intake.approval(token, self._now()))
+        return await self._submit(token, lambda: self._intake.approval(token, self._now()), source)
 
-    async def open_reading(self, token: str) -> Reader:
+    async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
-        command = deciding.read_command(self._standing, token)
+        with self._counted(token):
+            command = deciding.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
             raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}")
         if command.id in self._readings or command.id in self._standing.lookups.outcomes:
             raise Refused(Refusal.NOT_ALLOWED, "this command opened a reading before; each opens one")
         self._readings.add(command.id)
         try:
-            outcome = await self.submit_command(token)
+            outcome = await self.submit_command(token, source=source)
         finally:
             self._readings.discard(command.id)
         if outcome.state is not State.DONE:
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), outcome.detail or "reading was not opened")
         return Reader(self._standing, self._log, self._carrier.disk, self._now)
 
-    async def _submit(self, take: Callable[[], Answer]) -> Outcome:
-        job = _Job(take, asyncio.get_running_loop().create_future())
+    async def _submit(self, token: str, take: Callable[[], Answer], source: str) -> Outcome:
+        job = Job(token, take, asyncio.get_running_loop().create_future(), source)
         self._enter(job)
         ended = await job.done
         if ended is None:
             raise TypeError("a submission without a stream was taken for a batch")
         return ended
 
-    def _enter(self, job: _Job) -> None:
+    def _enter(self, job: Job) -> None:
         if self.failure is not None:
             raise Refused(Refusal.STORAGE_FAULT, str(self.failure))
         if self._task is None or self._stopping:
             raise Refused(Refusal.STOPPING, "the appliance is stopping")
-        if len(self._inbox) >= QUEUE:
-            raise Refused(Refusal.BUSY, f"{QUEUE} submissions wait already")
-        self._inbox.append(job)
+        self._inbox.put(job)
         self._signal.set()
 
+    def _tell(self, at: float) -> None:
+        """Stage the system events that are due at `at`, by the loop's time."""
+        for event in self._watch.take(at, self._clock.now(), self._standing.lookups):
+            self._carrier.append(event)
+
+    def _admit(self, act: str) -> None:
+        self._watch.reserve.check(act, asyncio.get_running_loop().time())
+
+    def _attached(self, token: str, attachments: Mapping[str, bytes]) -> dict[str, bytes]:
+        with self._counted(token):
+            if any(sha256_hex(body) != digest for digest, body in attachments.items()):
+                raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
+        return dict(attachments)
+
+    def _counted(self, token: str) -> AbstractContextManager[None]:
+        return self._watch.counted(token, asyncio.get_running_loop().time, self._signal.set)
+
     def _now(self) -> int:
-        return guarded(self._clock.now(), self._standing.lookups.last_time)
+        try:
+            return guarded(self._clock.now(), self._standing.lookups.last_time)
+        except HomeError as error:
+            raise Refused(Refusal.CLOCK_FAULT, error.detail) from error
 
     def _entry_time(self) -> int:
         """Give the time to write: entries never go back, also while the clock is behind and nothing is decided."""
@@ -271,8 +248,10 @@ class Engine:
         times = []
         if self._owed_at is not None:
             times.append(self._owed_at + OUTCOME_DELAY)
-        if self._news_at is not None:
+        if self._news_at is not None and self._carrier.flying < FLIGHTS:
             times.append(self._news_at + CHECKPOINT_DELAY)
+        if (watched := self._watch.due_at(now)) is not None:
+            times.append(watched)
         return min(times, default=None)
 
     def _checkpoint_due(self) -> bool:
@@ -280,9 +259,14 @@ class Engine:
 
     async def _turn(self, overdue: bool) -> None:  # noqa: FBT001 - what `_wait` found
         """Decide what waits, commit it, and send it on its way; a turn that is overdue settles what is owed."""
-        jobs = [self._inbox.popleft() for _ in range(min(SLICE, len(self._inbox)))]
+        if self._carrier.flying >= FLIGHTS:
+            self._tell(asyncio.get_running_loop().time())
+            await self._carrier.commit()
+            return
+        jobs = [self._inbox.take() for _ in range(min(SLICE, len(self._inbox)))]
         works = [work for job in jobs if (work := self._begin(job)) is not None]
         works += self._go_on()
+        self._tell(asyncio.get_running_loop().time())
         if self._checkpoint_now(overdue):
             works.append(self._carrier.stage_checkpoint())
         await self._carrier.carry(works)
@@ -295,16 +279,14 @@ class Engine:
         now = asyncio.get_running_loop().time()
         return overdue and self._news_at is not None and now >= self._news_at + CHECKPOINT_DELAY
 
-    def _begin(self, job: _Job) -> Work | None:
+    def _begin(self, job: Job) -> Work | None:
         """Decide one submission and stage its events; answers that need no signature wait for the commit too."""
         self._under_way.add(job)
         try:
-            answer = job.take()
+            with self._counted(job.token):
+                answer = job.take()
         except Refused as refused:
             self._end(job, refused)
-            return None
-        except HomeError as error:
-            self._end(job, Refused(Refusal.CLOCK_FAULT, error.detail))
             return None
         release = partial(self._release, job, answer.command)
         if answer.ask is None:
@@ -314,10 +296,13 @@ class Engine:
                 return self._take_in(job, job.items, job.stream, answer.ask)
             decision = self._decide(answer.ask)
         except Refused as refused:
+            if refused.reason is Refusal.CLOCK_FAULT:
+                self._end(job, refused)
+                return None
             decision = Decision((deciding.refused_event(answer.ask, refused),))
         return self._carrier.stage(decision, release)
 
-    def _take_in(self, job: _Job, items: Items, stream: BatchStream, ask: Ask) -> Work:
+    def _take_in(self, job: Job, items: Items, stream: BatchStream, ask: Ask) -> Work:
         """Begin a batch: its sender hears so once that is durable, then the first chunk is decided."""
         batch, decision = batches.take_in(self._standing.authority, self._standing.lookups, ask, items)
 
@@ -345,9 +330,10 @@ class Engine:
 
     def _chunk(self, running: Running) -> Work | None:
         try:
+            self._admit(Act.CREDENTIAL_ISSUE)
             now = self._now()
-        except HomeError as error:
-            running.stopped = Refused(Refusal.CLOCK_FAULT, error.detail)
+        except Refused as refused:
+            running.stopped = refused
             return None
         standing = self._standing
         decision = running.decide_chunk(standing.authority, standing.lookups, now, self._random)
@@ -363,7 +349,7 @@ class Engine:
 
         return self._carrier.stage(decision, tell)
 
-    def _release(self, job: _Job, command: str, ended: Finished | Refused) -> None:
+    def _release(self, job: Job, command: str, ended: Finished | Refused) -> None:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
         recorded = self._standing.lookups.outcomes.get(command)
         if isinstance(ended, Refused):
@@ -374,7 +360,7 @@ class Engine:
         else:
             self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
 
-    def _end(self, job: _Job, ended: Outcome | Refused | None) -> None:
+    def _end(self, job: Job, ended: Outcome | Refused | None) -> None:
         self._under_way.discard(job)
         job.answer(ended)
 
@@ -394,6 +380,7 @@ class Engine:
             )
         await self._carrier.carry([self._end_batch(running) for running in self._running])
         self._running.clear()
+        self._tell(EVER)
         self._carrier.append({"type": "stopped"})
         await self._carrier.commit()
         if self._carrier.signs_log:

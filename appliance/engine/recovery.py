@@ -3,7 +3,7 @@
 The verified log is folded, what a crash left open is closed, and the HSM is held to what the log says of it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from appliance.authority import Authority, SigningKey
 from appliance.decision import Event
@@ -20,7 +20,7 @@ from coldcred.errors import ColdcredError
 from coldcred.keys import PublicKey
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
-from hsm.errors import KeyAmbiguous, KeyExists, KeyExposed, KeyMismatch, KeyMissing
+from hsm.errors import KeyAmbiguous, KeyExists, KeyExposed, KeyMismatch, KeyMissing, PinDelayed
 from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
 
 
@@ -76,6 +76,18 @@ class Recovery:
                 detail = f"a signed checkpoint says {size} entries with another root than the log has"
                 raise HomeError(HomeFault.LOG_DAMAGED, detail)
             self._newest_checkpoint = checkpoint
+
+    def check_pins(self) -> None:
+        """Refuse a start that would try a PIN too soon after others were refused (`PinDelayed`); writes nothing."""
+        now = self._now()
+        for label, refused in self.standing.lookups.refused_pins.items():
+            if left := refused.seconds_left(now):
+                raise PinDelayed(f"token {label} refused {refused.count} PINs in a row; the next is tried in {left} s")
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Record system events, each durable when this returns."""
+        for event in events:
+            self._commit(event)
 
     def settle(self) -> None:
         """Close intents that no outcome followed: their signatures may exist, so their status bits are set (R31)."""

@@ -46,7 +46,7 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         attachments = _attachments(body.optional_record("attachments"))
         approvals = _approvals(body)
         body.done()
-        outcome = await engine.submit_command(token, attachments, approvals)
+        outcome = await engine.submit_command(token, attachments, approvals, _connection(request).source)
         return outcome.as_json()
 
     async def batches(request: Request) -> Response:
@@ -55,20 +55,21 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         attachments = _attachments(body.optional_record("attachments"))
         approvals = _approvals(body)
         body.done()
-        stream = await engine.submit_batch(token, attachments, approvals)
+        stream = await engine.submit_batch(token, attachments, approvals, _connection(request).source)
         return StreamingResponse(_lines(stream), media_type="application/jsonl")
 
     async def approvals(request: Request) -> Json:
         body = Record.of(await _body(request), "request")
         token = body.text("approval", max_chars=MAX_TOKEN)
         body.done()
-        return (await engine.submit_approval(token)).as_json()
+        return (await engine.submit_approval(token, _connection(request).source)).as_json()
 
     async def open_reading(request: Request) -> Json:
         body = Record.of(await _body(request), "request")
         token = body.text("command", max_chars=MAX_TOKEN)
         body.done()
-        _connection(request).reader = await engine.open_reading(token)
+        connection = _connection(request)
+        connection.reader = await engine.open_reading(token, connection.source)
         return {"reading": True}
 
     async def read(request: Request) -> Json:

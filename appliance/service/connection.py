@@ -10,13 +10,15 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from appliance.reading import Reader
+from appliance.service.places import Peer, Places
 
 REQUEST_SECONDS = 10  # for all bytes of a request, from the first one or from the opening of the connection
 ANSWER_SECONDS = 30  # for a full buffer to drain
@@ -29,10 +31,16 @@ _CREDENTIALS = struct.Struct("3i")
 
 @dataclass(slots=True)
 class Connection:
-    """What one connection is: its peer's user id, told by the kernel, and the reading it opened, if any."""
+    """What one connection is: socket and user id of its peer, told by the kernel, and the reading it opened, if any."""
 
     uid: int
     reader: Reader | None = None
+    listener: str = ""
+
+    @property
+    def source(self) -> str:
+        """Whose lane of the engine's inbox it uses."""
+        return f"{self.listener} {self.uid}"
 
 
 def peer_uid(peer: socket.socket) -> int:
@@ -42,7 +50,9 @@ def peer_uid(peer: socket.socket) -> int:
 
 
 class LocalProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol for one peer of our own socket."""
+    """uvicorn's HTTP protocol for one peer of our own sockets; `places` is shared by all of them."""
+
+    places: "ClassVar[Places[LocalProtocol]]"
 
     def __init__(
         self,
@@ -66,7 +76,13 @@ class LocalProtocol(HttpToolsProtocol):
         if self.connection.uid not in {0, os.geteuid()}:
             transport.abort()
             return
+        self.connection.listener = Path(transport.get_extra_info("sockname")).name
         self.app_state = {**self.app_state, "connection": self.connection}
+        entry = self.places.enter(self, Peer(self.connection.listener, self.connection.uid))
+        if entry.ends is not None:
+            entry.ends.transport.abort()
+        if not entry.served:
+            self.limit_concurrency = 0  # uvicorn answers its first request with 503 and closes it
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -75,6 +91,7 @@ class LocalProtocol(HttpToolsProtocol):
         if self._drain is not None:
             self._drain.cancel()
         self.connection.reader = None
+        self.places.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -100,12 +117,15 @@ class LocalProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Stop the clock: the request is here, and how long its answer takes is up to us."""
         self._cancel()
+        self.places.works(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait longer for the next request of a connection that reads."""
         self._in_head, self._head, self._answered = True, 0, True
         self.timeout_keep_alive = IDLE_SECONDS if self.connection.reader is None else READING_SECONDS
+        if not self.pipeline:
+            self.places.rests(self, reads=self.connection.reader is not None)
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -126,3 +146,8 @@ class LocalProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def protocol(places: Places[LocalProtocol]) -> type[LocalProtocol]:
+    """Give the protocol of a service whose connections share `places`."""
+    return type("LocalProtocol", (LocalProtocol,), {"places": places})

@@ -13,10 +13,10 @@ from uvicorn.server import Server
 
 from appliance.engine import Engine
 from appliance.service.app import application
-from appliance.service.connection import IDLE_SECONDS, LocalProtocol
+from appliance.service.connection import IDLE_SECONDS, protocol
+from appliance.service.places import Places
 from appliance.sockets import listen
 
-MAX_CONNECTIONS = 256
 GRACE_SECONDS = 5
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -83,7 +83,7 @@ def _config(engine: Engine, talk: Talk) -> Config:
     log.handlers = [_Lines(talk)]
     return Config(
         application(engine, complain),
-        http=LocalProtocol,
+        http=protocol(Places()),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -93,7 +93,6 @@ def _config(engine: Engine, talk: Talk) -> Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

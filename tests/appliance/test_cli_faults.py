@@ -41,6 +41,19 @@ def test_a_wrong_pin(copy: Plant) -> None:
     assert copy.issue().code == 0
 
 
+def test_after_five_wrong_pins_the_right_one_waits(copy: Plant) -> None:
+    """Across runs, since the log counts: exit 4 with the seconds that are left, and what needs no PIN goes on."""
+    for _ in range(5):
+        refused(copy.ctl("issue", *_asked(), "--json", who="alice", pin="00000000"), 4, "pin-incorrect")
+    for verb in (["issue", *_asked(), "--json"], ["serve", "--json"]):
+        ended = copy.ctl(*verb, who="alice")
+        refused(ended, 4, "pin-delayed")
+        assert 0 < int(ended.json["detail"].split()[-2]) <= 60
+    entries = copy.done("log", "show", "--limit", "1000", "--json", who="carol").json
+    told = [entry["event"] for entry in entries if entry["event"]["type"] == "pin.refused"]
+    assert [(event["mode"], set(event)) for event in told] == [("descriptor", {"type", "token", "mode"})] * 5
+
+
 def _asked() -> list[str]:
     return [
         "--profile",

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -11,8 +12,8 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,8 +26,9 @@ from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.identity import Identity
 from appliance.outcome import State
 from appliance.service.app import MAX_BODY, application
-from appliance.service.connection import REQUEST_SECONDS, peer_uid
-from appliance.service.serving import MAX_CONNECTIONS
+from appliance.service.connection import REQUEST_SECONDS, Connection, peer_uid
+from appliance.service.places import PLACES
+from appliance.service.serving import _config, _LocalServer
 from appliance.sockets import connect, listen
 from coldcred.acts import Act
 from coldcred.canonical import Json
@@ -230,23 +232,93 @@ def test_many_clients_are_served_at_once(served: Plant, alice: Identity) -> None
     assert all(people == found[0] for people in found)
 
 
-def test_too_many_connections_are_turned_away(served: Plant) -> None:
-    """Beyond the limit a client hears that the server is busy, and is served once others have gone."""
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process hold more than a thousand connections while a test runs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_thousand_connections_keep_nobody_out(served: Plant, alice: Identity) -> None:
+    """Silent, half a head or half a body: others come in, are answered and keep their connection (P12)."""
+    halves = (b"", b"POST /v1/comm", post("/v1/commands", b"{" * 100)[:-50])
     with ExitStack() as stack:
-        for _ in range(MAX_CONNECTIONS):
-            stack.enter_context(raw(served))
-        with pytest.raises(ClientError) as refused, client(served, None):
-            pass
-        assert refused.value.fault is ClientFault.BUSY
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        try:
-            with client(served, None):
-                break
-        except ClientError:
-            time.sleep(0.05)
-    else:
-        pytest.fail("the server stayed busy")
+        opened = [stack.enter_context(raw(served)) for _ in range(100)]
+        first = stack.enter_context(client(served, alice))
+        first.read("status")
+        for place in range(900):
+            opened.append(connection := stack.enter_context(raw(served)))
+            with suppress(OSError):
+                connection.sendall(halves[place % len(halves)])
+        for _ in range(3):
+            with client(served, alice) as other:
+                assert other.read("people")
+        assert first.read("people")
+        ended = sum(_has_ended(connection) for connection in opened)
+        assert len(opened) - ended <= PLACES
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    """Whether the other side has ended a connection already."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_who_finds_no_place_hears_so(tmp_path: Path) -> None:
+    """While every place has a request that is being answered a newcomer is told that the service is busy."""
+
+    async def story() -> bytes:
+        path, engine = tmp_path / "operator.sock", _Waiting()
+        async with _service(engine, path):
+            waiting = [await asyncio.open_unix_connection(path) for _ in range(PLACES)]
+            for _, writer in waiting:
+                writer.write(post("/v1/approvals", b'{"approval":"x"}'))
+            await engine.all_asked.wait()
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /v1/appliance HTTP/1.1\r\nhost: a\r\n\r\n")
+            answer = await reader.readline()
+            for _, other in (*waiting, (reader, writer)):
+                other.close()
+            return answer
+
+    assert asyncio.run(asyncio.wait_for(story(), 30)).split()[1] == b"503"
+
+
+class _Waiting:
+    """An engine that answers nobody."""
+
+    def __init__(self) -> None:
+        """Count who asks."""
+        self._asked = 0
+        self.all_asked = asyncio.Event()
+
+    async def submit_approval(self, _token: str, _source: str) -> object:
+        """Keep the caller waiting."""
+        self._asked += 1
+        if self._asked == PLACES:
+            self.all_asked.set()
+        return await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _service(engine: object, path: Path) -> AsyncIterator[None]:
+    """Serve an engine on the socket `path`."""
+    ready = asyncio.Event()
+    with listen(path) as listener:
+        server = _LocalServer(_config(cast("Engine", engine), print), ready.set)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        await ready.wait()
+        yield
+        server.force_exit = server.should_exit = True
+        await task
 
 
 def test_a_command_sent_twice_is_carried_out_once(served: Plant, alice: Identity) -> None:
@@ -365,7 +437,7 @@ def test_a_killed_worker_costs_one_batch(plant: Plant, tmp_path: Path) -> None:
 class _Broken:
     """An engine with a defect."""
 
-    async def submit_approval(self, _token: str) -> object:
+    async def submit_approval(self, _token: str, _source: str) -> object:
         """Fail as no code should."""
         raise KeyError("canary 7741")
 
@@ -402,7 +474,7 @@ async def _ask(app: Callable[..., Any], body: bytes) -> tuple[int, bytes]:
         "server": None,
         "client": None,
         "root_path": "",
-        "state": {},
+        "state": {"connection": Connection(0)},
     }
     await app(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)

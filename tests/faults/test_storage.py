@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.client import ClientError, SocketTransport
+from appliance.disk import RESERVE
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
+from coldcred.acts import Act
+from coldcred.canonical import Json
 from tests.support.commandline import Ended
 from tests.support.disturbed import disturb, read, undisturbed
 from tests.support.ledger import Ledger
@@ -153,10 +157,10 @@ def test_a_lock_held_by_another_refuses_the_start(mine: Appliance) -> None:
 
 
 FULL_DISK = """
-home=$1; free=$2; shift 2
+home=$1; size=$2; free=$3; shift 3
 mkdir "$home.kept"
 cp -a "$home/." "$home.kept"
-mount -t tmpfs -o size=4m,mode=700 small "$home"
+mount -t tmpfs -o size=$size,mode=700 small "$home"
 cp -a "$home.kept/." "$home"
 left=$(df --output=avail -B1 "$home" | tail -n 1)
 head -c $((left - free)) /dev/zero > "$home/ballast"
@@ -170,32 +174,55 @@ cp -a "$home.kept/." "$home"
 """
 
 
-def on_a_full_disk(mine: Appliance, free: int) -> Ended:
-    """Issue twice by one line on a disk with so many bytes left, and again with room, in mounts of our own."""
+def on_a_full_disk(mine: Appliance, size: str, free: int, *verb: str | Path) -> tuple[Any, Any]:
+    """Run a verb on a disk of this size with so many bytes left, and again with room; gives the JSON of both."""
     private = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
     mine.home.with_name("home.pin").write_bytes(PIN + b"\n")
-    (mine.folder / "full.jws").write_text(mine.issue())
-    words = mine.arguments("--pin-fd", "4", *issue_words(mine.folder / "full.jws", mine.folder / "full.jwt"), spied="")
-    return bounded([*private, "sh", "-euc", FULL_DISK, "sh", str(mine.home), str(free), *words])
+    words = mine.arguments("--pin-fd", "4", *verb, spied="")
+    ended = bounded([*private, "sh", "-euc", FULL_DISK, "sh", str(mine.home), size, str(free), *words])
+    assert ended.code == 0, ended
+    assert "Traceback" not in ended.err
+    full, room = (json.loads(part.splitlines()[-1]) for part in ended.out.split("again\n"))
+    return full, room
+
+
+def test_an_almost_full_disk_issues_nothing_until_there_is_room(mine: Appliance, tmp_path: Path) -> None:
+    """Within the reserve an issue is refused with exit 5, leaving no trace; with room again the same line does it."""
+    request, out = mine.folder / "full.jws", mine.folder / "full.jwt"
+    request.write_text(mine.issue())
+    full, room = on_a_full_disk(mine, "80m", RESERVE - 64 * 1024, *issue_words(request, out))
+    assert (full["error"], full["exit"]) == ("disk-reserve", 5)
+    assert room["state"] == "done"
+    ledger = Ledger(tmp_path / "held")
+    ledger.hold(out.read_text(), request.read_text())
+    read(mine, ledger)
+
+
+def test_the_status_says_so(mine: Appliance) -> None:
+    """Anybody at the machine sees that the disk is low, and when it is not any more."""
+    full, room = on_a_full_disk(mine, "80m", RESERVE - 64 * 1024, "status", "--json")
+    assert (full["disk_low"], room["disk_low"]) == (True, False)
+    assert full["disk_free"] < RESERVE <= room["disk_free"]
 
 
 @pytest.mark.parametrize("free", [0, 12 * 1024, 28 * 1024, 60 * 1024])
-def test_a_full_disk_stops_issuing_until_there_is_room(mine: Appliance, tmp_path: Path, free: int) -> None:
-    """With so many bytes left an issue is refused with exit 5, or done; with room again the same line tells or does it.
-
-    With little more, the token may be out before the disk refuses its outcome: then the next start has revoked it.
-    """
-    ended = on_a_full_disk(mine, free)
-    assert ended.code == 0, ended
-    full, room = (json.loads(part.splitlines()[-1]) for part in ended.out.split("again\n"))
+def test_a_full_disk_stops_what_may_use_the_reserve_until_there_is_room(
+    mine: Appliance, tmp_path: Path, free: int
+) -> None:
+    """With so many bytes left a revocation is told as failed with exit 5, or done; with room the same line does it."""
+    request, out = mine.folder / "full.jws", mine.folder / "full.jwt"
+    request.write_text(command := mine.issue())
+    jti = mine.issue_in_process(request, out, spied="").json["result"]["jti"]
+    revoke: dict[str, Json] = {"credential": jti, "reason": "lost"}
+    request.write_text(mine.command("alice", Act.CREDENTIAL_REVOKE, revoke))
+    words = ("revoke", jti, "--reason", "lost", "--request", request, "--json")
+    full, room = on_a_full_disk(mine, "4m", free, *words)
     assert (full["error"], full["exit"]) == ("disk-full", 5) if free == 0 else full.get("exit", 0) in {0, 5}
-    assert room.get("error", "hsm-fault") in {"told-once", "hsm-fault"}
-    assert free or room["state"] == "done"
-    assert "Traceback" not in ended.err
-    ledger, token = Ledger(tmp_path / "held"), mine.folder / "full.jwt"
-    if token.exists():
-        ledger.hold(token.read_text(), (mine.folder / "full.jws").read_text())
+    assert room["state"] == "done"
+    ledger = Ledger(tmp_path / "held")
+    ledger.hold(out.read_text(), command)
     read(mine, ledger)
+    assert [event["credential"] for event in ledger.events.values() if event["type"] == "credential.revoked"] == [jti]
 
 
 def test_every_failing_call_is_told(mine: Appliance) -> None:

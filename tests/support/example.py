@@ -24,8 +24,10 @@ from appliance import custodians
 from appliance import home as homes
 from appliance.clock import guarded
 from appliance.custodians import Draft
+from appliance.disk import RESERVE
 from appliance.engine import Engine, loop
 from appliance.engine.recovery import Recovery
+from appliance.engine.watch import Watch
 from appliance.home import Settings
 from appliance.identity import Identity
 from appliance.outcome import Outcome
@@ -130,7 +132,8 @@ class Story:
             recovery.begin(PROGRAM)
             keystores = {LABEL: FakeKeyStore(FixedToken(label=LABEL))}
             recovery.reconcile(keystores, chance())
-            engine = Engine(recovery.standing, log, keystores, self.clock, chance())
+            watch = Watch(lambda: 2 * RESERVE)
+            engine = Engine(recovery.standing, log, keystores, self.clock, chance(), watch)
             # Checkpoints where the story asks for one and nowhere else, however slow this machine is.
             with mock.patch.object(loop, "CHECKPOINT_DELAY", 3600.0):
                 asyncio.run(asyncio.wait_for(self._serve(engine), 60))

@@ -15,8 +15,11 @@ from appliance import custodians
 from appliance import home as homes
 from appliance.clock import guarded
 from appliance.custodians import Draft, assemble, prepare
+from appliance.disk import RESERVE
 from appliance.engine import Engine
+from appliance.engine.notices import Notices
 from appliance.engine.recovery import Recovery
+from appliance.engine.watch import Watch
 from appliance.home import Home, Settings
 from appliance.identity import Identity
 from appliance.nouns import checkpoints
@@ -66,6 +69,8 @@ class RunningPlant:
     members: dict[str, Json] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     random: Callable[[int], bytes] = field(default_factory=chance)
+    free: int = 2 * RESERVE
+    notices: Notices = field(default_factory=Notices)
 
     @property
     def founding(self) -> founding.Founding:
@@ -89,7 +94,8 @@ class RunningPlant:
             recovery.begin("test")
             keystores = {LABEL: self.keystore} if signs else {}
             recovery.reconcile(keystores, self.random)
-            engine = Engine(recovery.standing, log, keystores, self.clock, self.random)
+            watch = Watch(lambda: self.free, self.notices)
+            engine = Engine(recovery.standing, log, keystores, self.clock, self.random, watch)
             engine.start()
             try:
                 yield engine

@@ -15,7 +15,7 @@ from coldcred.charter import LogCharter, Purpose
 from coldcred.command import Command
 from coldcred.errors import BadSignature, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding, verify_signatures
-from coldcred.log import deeds
+from coldcred.log import deeds, system
 from coldcred.log.batches import Batches
 from coldcred.log.blobs import Blobs
 from coldcred.log.bundles import Bundles
@@ -92,6 +92,8 @@ class History:
                 self._people.refused(event, entry.time)
             case "approval.given":
                 self._people.approval(event, entry.time)
+            case kind if kind in system.EVENTS:
+                system.EVENTS[kind](event)
             case _:
                 self._carried(entry, event)
 

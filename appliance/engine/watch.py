@@ -1,0 +1,49 @@
+"""What the engine watches beside commands: bad input, the HSM's processes, the clock and the disk.
+
+What it finds becomes system events, which ride on a commit; none of them costs one of its own more than once a second.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from appliance.clock import noticed
+from appliance.decision import Event
+from appliance.disk import Reserve
+from appliance.engine.notices import Notices
+from appliance.engine.unread import Unread
+from appliance.errors import Refused
+from appliance.lookups import Lookups
+from coldcred.log.system import UNREAD
+
+EVER = float("inf")
+
+
+class Watch:
+    """The watch of one engine; `at` is in seconds of the event loop, `now` in Unix seconds."""
+
+    def __init__(self, free: Callable[[], int], notices: Notices | None = None) -> None:
+        """Ask `free` for the bytes left on the log's disk; take `notices` that were told before the engine ran."""
+        self._notices = notices or Notices()
+        self._unread = Unread()
+        self.reserve = Reserve(free)
+
+    @contextmanager
+    def counted(self, token: str, time: Callable[[], float], wake: Callable[[], None]) -> Iterator[None]:
+        """Count the input `token` when the block refuses it before its signer is known; `wake` who has to write it."""
+        try:
+            yield
+        except Refused as refused:
+            if refused.id in UNREAD:
+                self._unread.count(refused.id, token, time())
+                wake()
+            raise
+
+    def due_at(self, at: float) -> float | None:
+        """Give when something has to be written at the latest; None when nothing waits."""
+        times = [time for time in (self._unread.due_at, self._notices.due_at(at)) if time is not None]
+        return min(times, default=None)
+
+    def take(self, at: float, now: int, lookups: Lookups) -> list[Event]:
+        """Give the events to write with the next commit; all that wait where `at` is `EVER`."""
+        clock = noticed(now, lookups.last_time, behind=lookups.clock_behind)
+        return [*clock, *self._notices.take(at), *self._unread.take(at)]
