@@ -5,7 +5,7 @@ HSM works on one group of decisions (a flight), the next group is decided and co
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -15,7 +15,7 @@ from appliance.engine import signing
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
 from appliance.nouns import checkpoints
-from appliance.standing import Standing
+from appliance.standing import Archive, Standing
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
 from hsm.keystore import KeyStore
@@ -45,6 +45,26 @@ class _Batch:
     notes: list[tuple[int, bytes]] = field(default_factory=list)
 
 
+class _StagedArchive:
+    """The log as an archive, with what is staged in front: an approval may come in the slice of its request."""
+
+    def __init__(self, log: Archive, staged: Callable[[str], bytes | None]) -> None:
+        self._log, self._staged = log, staged
+
+    def blob(self, digest: str) -> bytes:
+        """Give a blob by its SHA-256 (hex), committed or not."""
+        body = self._staged(digest)
+        return self._log.blob(digest) if body is None else body
+
+    def blobs(self) -> Iterator[bytes]:
+        """Give all committed blobs."""
+        return self._log.blobs()
+
+    def bodies(self, first: int = 0, limit: int = -1) -> Iterator[bytes]:
+        """Give committed entries."""
+        return self._log.bodies(first, limit)
+
+
 class Carrier:
     """Carries decisions through log and HSM; the one place that appends while an appliance serves."""
 
@@ -67,7 +87,8 @@ class Carrier:
         self._wake = wake
         self.disk = ThreadPoolExecutor(1, "disk")
         self._hsm = ThreadPoolExecutor(1, "hsm")
-        self._batch = _Batch()
+        self._batch = self._committing = _Batch()
+        standing.archive = _StagedArchive(log, self._staged_blob)
         self._signed: list[int] = []
         self._failed: list[int] = []
         self._following: list[Work] = []
@@ -106,6 +127,9 @@ class Carrier:
         entry = self._standing.stage(event, self._now())
         self._batch.entries.append(entry)
         return entry.seq
+
+    def _staged_blob(self, digest: str) -> bytes | None:
+        return self._batch.blobs.get(digest) or self._committing.blobs.get(digest)
 
     def keep(self, body: bytes) -> None:
         """Store a blob with the next commit."""
@@ -156,6 +180,7 @@ class Carrier:
         if self._signed or self._failed:
             self.append(self._outcomes())
         batch, self._batch = self._batch, _Batch()
+        self._committing = batch
         if batch.entries or batch.notes:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self.disk, self._log.append, batch.entries, batch.blobs, batch.notes)

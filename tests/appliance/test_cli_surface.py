@@ -124,7 +124,7 @@ def test_exit_codes_follow_the_cause() -> None:
     assert failures.exit_of(Refusal.HSM_FAULT) == Exit.HSM
     on_disk = set(HomeFault) - {HomeFault.EXISTS, HomeFault.HSM_CONTENT}
     assert {failures.exit_of(fault) for fault in on_disk} == {Exit.STORAGE}
-    others = set(Refusal) - {Refusal.HSM_FAULT, Refusal.STORAGE_FAULT, Refusal.CLOCK_FAULT}
+    others = set(Refusal) - {Refusal.HSM_FAULT, Refusal.STORAGE_FAULT, Refusal.CLOCK_FAULT, Refusal.DISK_RESERVE}
     assert {failures.exit_of(reason) for reason in others} == {Exit.REFUSED}
     assert failures.exit_of("misuse") == Exit.MISUSE
 

@@ -66,6 +66,20 @@ def test_one_person_does_not_finish_an_act_for_two(running: RunningPlant) -> Non
     run(story())
 
 
+def test_an_approval_may_come_in_the_same_moment_as_its_request(running: RunningPlant) -> None:
+    """Taken up in one slice, before either is on the disk, they lead to the act as if one had come after the other."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
+            approval = running.approval("bob", command)
+            waiting, done = await asyncio.gather(engine.submit_command(command), engine.submit_approval(approval))
+            assert (waiting.command, done.state) == (done.command, State.DONE)
+            assert plant.WORKLOAD in engine.standing.authority.workloads
+
+    run(story())
+
+
 def test_a_second_person_finishes_it(running: RunningPlant) -> None:
     """The approval that fills the quorum decides, and the log names both people."""
 
