@@ -37,6 +37,7 @@ class Refusal(StrEnum):
     CLOCK_FAULT = "clock-fault"
     BUSY = "busy"
     STOPPING = "stopping"
+    WORKLOAD_SUSPENDED = "workload-suspended"
 
 
 class Refused(Exception):

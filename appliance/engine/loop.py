@@ -370,7 +370,7 @@ class Engine:
             act = recorded.act if recorded is not None else ""
             self._end(job, Outcome(command, act, State.REFUSED, reason=ended.reason, detail=ended.detail))
         elif recorded is not None:
-            self._end(job, replace(recorded, files=ended.files))
+            self._end(job, replace(recorded, files=ended.files, warnings=ended.warnings))
         else:
             self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
 

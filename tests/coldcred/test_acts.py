@@ -18,6 +18,8 @@ R2 = {
     "bundle.create": ({OFFICER, ISSUER}, 1),
     "log.export": ({OFFICER, AUDITOR}, 1),
     "read.open": ({OFFICER, ISSUER, APPROVER, AUDITOR}, 1),
+    "workload.suspend": ({OFFICER, ISSUER, APPROVER}, 1),
+    "workload.resume": ({OFFICER, ISSUER}, 2),
 }
 
 
