@@ -13,7 +13,7 @@ from functools import partial
 
 from appliance import deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Ask, Decision, Finished
+from appliance.decision import Ask, Decision, Finished, Peer
 from appliance.engine.batching import BatchStream, Running
 from appliance.engine.carrying import Carrier, Work
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
@@ -142,16 +142,20 @@ class Engine:
         return self.failure
 
     async def submit_command(
-        self, token: str, attachments: Mapping[str, bytes] | None = None, approvals: Sequence[str] = ()
+        self,
+        token: str,
+        attachments: Mapping[str, bytes] | None = None,
+        approvals: Sequence[str] = (),
+        peer: Peer | None = None,
     ) -> Outcome:
-        """Carry out a signed command; the outcome says what became of it.
+        """Carry out a signed command; the outcome says what became of it. `peer` sent it by the workloads' socket.
 
         Raises `Refused` for what no enrolled person signed and for faults of storage and clock.
         """
         given = dict(attachments or {})
         if any(sha256_hex(body) != digest for digest, body in given.items()):
             raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
-        return await self._submit(lambda: self._intake.command(token, given, approvals, self._now()))
+        return await self._submit(lambda: self._intake.command(token, given, approvals, self._now(), peer=peer))
 
     async def submit_batch(
         self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = ()

@@ -16,6 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from appliance.decision import Peer
 from appliance.reading import Reader
 
 REQUEST_SECONDS = 10  # for all bytes of a request, from the first one or from the opening of the connection
@@ -24,25 +25,34 @@ IDLE_SECONDS = 10  # between requests
 READING_SECONDS = 900  # between requests of a connection that reads
 MAX_HEAD = 16 * 1024
 
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("iII")
+_NOBODY = Peer(-1, -1, -1)
 
 
 @dataclass(slots=True)
 class Connection:
-    """What one connection is: its peer's user id, told by the kernel, and the reading it opened, if any."""
+    """What one connection is: its peer, told by the kernel, and the reading it opened, if any."""
 
-    uid: int
+    peer: Peer
     reader: Reader | None = None
 
 
-def peer_uid(peer: socket.socket) -> int:
-    """Give the user id of the process that connected, as the kernel noted it at that moment."""
-    _pid, uid, _gid = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+def peer_of(connected: socket.socket) -> Peer:
+    """Give the process that connected, as the kernel noted it at that moment."""
+    found = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(found)
+    return Peer(uid, gid, pid)
+
+
+def peer_uid(connected: socket.socket) -> int:
+    """Give the user id of the process that connected."""
+    return peer_of(connected).uid
 
 
 class LocalProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol for one peer of our own socket."""
+
+    _any_peer = False
 
     def __init__(
         self,
@@ -52,7 +62,7 @@ class LocalProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.connection = Connection(-1)
+        self.connection = Connection(_NOBODY)
         self._deadline: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
         self._in_head = True
@@ -62,8 +72,8 @@ class LocalProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         """Take the peer's user id; anyone but the owner of this process and root is cut off."""
         super().connection_made(transport)
-        self.connection.uid = peer_uid(transport.get_extra_info("socket"))
-        if self.connection.uid not in {0, os.geteuid()}:
+        self.connection.peer = peer_of(transport.get_extra_info("socket"))
+        if not self._any_peer and self.connection.peer.uid not in {0, os.geteuid()}:
             transport.abort()
             return
         self.app_state = {**self.app_state, "connection": self.connection}
@@ -126,3 +136,9 @@ class LocalProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class WorkloadProtocol(LocalProtocol):
+    """The same at the workloads' socket, whose mode and group say who may connect; what they sign says who they are."""
+
+    _any_peer = True
