@@ -158,9 +158,10 @@ def _read_settings(data: bytes) -> Settings:
 
 def _read_workloads(table: object) -> tuple[str | None, str | None]:
     """Read where workloads ask, and the group that may."""
-    members = dict(table) if isinstance(table, dict) else {"": table}
-    socket, group = members.pop("socket", None), members.pop("group", None)
-    if members or not all(text is None or (isinstance(text, str) and text) for text in (socket, group)):
+    members: dict[object, object] = dict(table) if isinstance(table, dict) else {"": table}
+    given = {name: text for name, text in members.items() if isinstance(text, str) and text}
+    socket, group = given.get("socket"), given.get("group")
+    if given != members or not set(given) <= {"socket", "group"}:
         raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [workloads] holds socket and group, two texts, only")
     if (group is not None and socket is None) or not Path(socket or "/").is_absolute():
         detail = "a group is let in at a [workloads] socket that has an absolute path outside the home, which is closed"

@@ -1,6 +1,7 @@
 """How a machine asks: sign the request, send it over the workloads' socket, keep what comes back."""
 
 import argparse
+import errno
 import http.client
 import os
 import socket
@@ -102,13 +103,16 @@ def _exchange(path: str, method: str, route: str, body: Json = None) -> Record:
     """Ask the appliance one question; what it refuses to take up is `Malformed` or `Misuse`, with its own words."""
     connection = _Local(Path(path))
     try:
+        connection.connect()
+    except OSError as error:
+        raise Misuse(f"no appliance answers at {path}: {os.strerror(error.errno or 0)}") from error
+    try:
         data = None if body is None else dumps(body)
         connection.request(method, route, data, {"content-type": "application/json"})
         response = connection.getresponse()
         answer = Record.of(loads(response.read(_MAX_ANSWER), max_bytes=_MAX_ANSWER), "answer")
-    except (OSError, http.client.HTTPException) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
-        raise Misuse(f"the appliance does not answer at {path}: {why}") from error
+    except http.client.HTTPException as error:
+        raise ConnectionResetError(errno.ECONNRESET, "the connection broke") from error
     finally:
         connection.close()
     if response.status != _OK:
