@@ -57,5 +57,9 @@ def test_numbers_are_raised_and_never_lowered(act: Act) -> None:
         assert people_needed(act, founders=founders, raised=1) == least
         assert people_needed(act, founders=founders, raised=-5) == least
         assert people_needed(act, founders=founders, raised=5) == 5
+        needed = people_needed(act, founders=founders, raised=2, by_workload=True)
+        assert needed == people_needed(act, founders=founders, raised=2) == max(least, 2)
+        assert people_needed(act, founders=founders, by_workload=True) == (0 if least == 1 else least)
+    assert people_needed(act, founders=1, raised=5, by_workload=True) == 0
     assert people_needed(act, founders=1) == 1
     assert people_needed(act, founders=1, raised=5) == 1
