@@ -243,7 +243,11 @@ def test_only_a_workloads_own_request_is_taken(served: Plant, robot: Path, tmp_p
 
 def test_a_machine_asks_for_itself_alone(served: Plant, robot: Path) -> None:
     """Signed by its key for another machine, or under a profile for people, a request is refused and logged."""
-    for args in ({"workload": "spiffe://plant-a.example/line-1/robot-7"}, {"profile": "orders-reader"}):
+    others: list[dict[str, Any]] = [
+        {"workload": "spiffe://plant-a.example/line-1/robot-7"},
+        {"profile": "orders-reader"},
+    ]
+    for args in others:
         status, answer = question(served, "POST", "/v1/commands", {"command": request(served, robot, **args)})
         assert (status, answer["state"], answer["reason"]) == (200, "refused", "not-allowed")
         refused = events(served, "command.refused")[-1]

@@ -174,7 +174,7 @@ def _for_another(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "A workload asks under a profile that is for people.")
 def _profile_for_people(world: LogWorld) -> int:
-    world.let_workloads_ask(asked_by=["issuer"])
+    world.set_profile()
     return world.issue(world.request())
 
 

@@ -342,7 +342,12 @@ class LogWorld:
 
     def let_workloads_ask(self, **changes: Json) -> None:
         """Set the profile anew so that workloads may ask under it."""
-        profile: Json = {**plant.profile(), "asked_by": ["issuer", "workload"], **changes}
+        asked_by: Json = ["issuer", "workload"]
+        self.set_profile(**{"asked_by": asked_by, **changes})
+
+    def set_profile(self, **changes: Json) -> None:
+        """Set the profile of the worked example anew."""
+        profile: Json = {**plant.profile(), **changes}
         asking = self.agreed(self.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
         self.asked("profile.set", asking, {"profile": profile}, {"profile": "orders-reader"})
 
