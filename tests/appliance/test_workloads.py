@@ -14,9 +14,9 @@ from coldcred.canonical import Json, loads, sha256_hex
 from coldcred.credential import Kind, parse_claims
 from coldcred.jose import Typ, assemble, parse_unverified
 from coldcred.keys import Algorithm
-from tests.appliance.test_engine import believed, events
+from tests.appliance.test_engine import events
 from tests.support import plant
-from tests.support.running import RunningPlant, run, settled
+from tests.support.running import RunningPlant, believed, run, settled
 from tests.support.signers import Signer, twin
 
 OTHER = "spiffe://plant-a.example/line-1/robot-8"
