@@ -9,7 +9,7 @@ from coldcred.canonical import Json
 from coldcred.charter import KeyCharter, TokenCharter
 from coldcred.credential import Kind
 from coldcred.founding import Founding, Site
-from coldcred.keys import PublicKey
+from coldcred.keys import PublicKey, SealingKey
 from coldcred.plan import Window
 from coldcred.profile import Profile
 
@@ -39,12 +39,19 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A machine identity: who answers for it, until when it was reviewed, and the key it holds, if any."""
+    """A machine identity: who answers for it, until when it was reviewed, its groups, and the keys it holds, if any.
+
+    `enrolment` is the SHA-256 of the document that proved possession of `key`.
+    """
 
     id: str
     owner: str
     review_by: int
     key: PublicKey | None
+    seal: SealingKey | None = None
+    groups: tuple[str, ...] = ()
+    enrolment: str | None = None
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,10 @@ class Trust:
 
 @dataclass(frozen=True)
 class Authority:
-    """Everything a decision rests on, except what `Lookups` holds."""
+    """Everything a decision rests on, except what `Lookups` holds.
+
+    `holders` has, by thumbprint, whose each workload's signing key is or was.
+    """
 
     founding: Founding
     epoch: int
@@ -72,6 +82,7 @@ class Authority:
     sites: Mapping[str, Site] = field(default_factory=dict)
     trust: Trust | None = None
     bundles: Mapping[str, int] = field(default_factory=dict)
+    holders: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":
@@ -94,6 +105,16 @@ class Authority:
         """Give the operator key with this thumbprint, from its register and no other."""
         operator = self.operators.get(kid)
         return operator.key if operator else None
+
+    def workload_of(self, kid: str) -> Workload | None:
+        """Give the workload whose signing key has this thumbprint now; a retired key is nobody's."""
+        workload = self.workloads.get(self.holders.get(kid, ""))
+        return workload if workload and workload.key and workload.key.thumbprint == kid else None
+
+    def signer_key(self, kid: str) -> PublicKey | None:
+        """Give the key that may sign a command: an operator's, or a workload's signing key."""
+        workload = self.workload_of(kid)
+        return workload.key if workload else self.operator_key(kid)
 
     def site_of(self, audience: str) -> Site | None:
         """Give the one site that answers for an audience."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from appliance import policy
-from appliance.authority import Operator
+from appliance.authority import Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
@@ -26,7 +26,7 @@ Random: TypeAlias = Callable[[int], bytes]
 def read_command(standing: Standing, token: str) -> Command:
     """Read and verify a command meant for this appliance and epoch; raises `Refused`."""
     try:
-        command = parse_command(token, standing.authority.operator_key)
+        command = parse_command(token, standing.authority.signer_key)
     except ColdcredError as error:
         raise _unread(error) from error
     _check_addressee(standing, command)
@@ -68,9 +68,9 @@ def check_time(document: Command | Approval, now: int) -> None:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
-def signer(standing: Standing, document: Command | Approval) -> Operator:
-    """Give the person whose enrolled key signed a document that was read."""
-    return standing.authority.operators[document.signer]
+def signer(standing: Standing, command: Command) -> Operator | Workload:
+    """Give the person or the workload whose enrolled key signed a command that was read."""
+    return standing.authority.workload_of(command.signer) or standing.authority.operators[command.signer]
 
 
 def waiting_event(ask: Ask, need: int) -> Event:
@@ -92,7 +92,7 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     request = standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    operator = signer(standing, approval)
+    operator = standing.authority.operators[approval.signer]
     policy.check_may_approve(operator, request.person)
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
@@ -133,5 +133,9 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.READ_OPEN:
                 Record(ask.command.args, Act.READ_OPEN).done()
                 return Decision((ask.event("reading.opened", {}, {}),))
+            case Act.WORKLOAD_SUSPEND:
+                return workloads.decide_suspend(authority, ask)
+            case Act.WORKLOAD_RESUME:
+                return workloads.decide_resume(authority, ask)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error

@@ -11,14 +11,32 @@ Event: TypeAlias = dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end of the workloads' socket, as the kernel noted it when it connected."""
+
+    uid: int
+    gid: int
+    pid: int
+
+    def as_json(self) -> dict[str, Json]:
+        """Give it as entries write it."""
+        return {"gid": self.gid, "pid": self.pid, "uid": self.uid}
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
-    """A command whose signature, time and role were found good, with the people who signed for it so far."""
+    """A command whose signature, time and role were found good, with the people who signed for it so far.
+
+    `person` is who asked; where that is a workload it is not among `people`. `peer` is there when the command came by
+    the workloads' socket.
+    """
 
     command: Command
     person: str
     people: frozenset[str]
     approvals: tuple[str, ...]
     attachments: Mapping[str, bytes]
+    peer: Peer | None = None
 
     def event(self, kind: str, members: dict[str, Json], result: dict[str, Json] | None = None) -> Event:
         """Give an event of type `kind` that names this command and everyone who stands behind it.
@@ -35,6 +53,8 @@ class Ask:
             "approvals": [*sorted(self.approvals)],
             **members,
         }
+        if self.peer is not None:
+            event["peer"] = self.peer.as_json()
         if result is not None:
             event["result"] = result
         return event
@@ -51,10 +71,14 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a command: files that are released once, to whoever sent it, and signed checkpoints to keep."""
+    """The end of a command: files that are released once, to whoever sent it, and signed checkpoints to keep.
+
+    `warnings` are told to people with the answer and recorded nowhere.
+    """
 
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
     notes: tuple[tuple[int, bytes], ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

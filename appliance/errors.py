@@ -39,6 +39,7 @@ class Refusal(StrEnum):
     STOPPING = "stopping"
     QUOTA_EXCEEDED = "quota-exceeded"
     DISK_RESERVE = "disk-reserve"
+    WORKLOAD_SUSPENDED = "workload-suspended"
 
 
 class Refused(Exception):

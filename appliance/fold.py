@@ -67,6 +67,8 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
             return trust.evolve_submitted(authority, event)
         case "bundle.begun":
             return bundles.evolve(authority, event)
+        case "workload.suspended" | "workload.resumed":
+            return workloads.evolve_suspended(authority, event, suspended=entry.type == "workload.suspended")
         case _:
             return authority
 

@@ -5,6 +5,7 @@ Settings are names and paths; nothing in them can loosen a rule or name code oth
 
 import errno
 import fcntl
+import grp
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,15 +27,21 @@ from coldcred.log.entry import NO_PREV
 VERSION = 1
 MAX_SETTINGS = 16 * 1024
 SETTINGS, FOUNDING, LOG, LOCK, SOCKET = "settings.toml", "founding.json", "log.sqlite", "lock", "operator.sock"
+WORKLOAD_SOCKET = "workload.sock"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the HSM is: the module's path, a PKCS#11 URI per token label, and variables the module needs."""
+    """Where the HSM is: the module's path, a PKCS#11 URI per token label, and variables the module needs.
+
+    `workload_socket` is where workloads ask, in the home unless given, and `workload_group` who may, beside the owner.
+    """
 
     module: str
     tokens: Mapping[str, str]
     environment: Mapping[str, str]
+    workload_socket: str | None = None
+    workload_group: str | None = None
 
     def text(self) -> str:
         """Give the settings as TOML."""
@@ -42,6 +49,9 @@ class Settings:
         lines += [f"{label} = {_quoted(uri)}" for label, uri in sorted(self.tokens.items())]
         lines += ["", "[hsm.environment]"]
         lines += [f"{name} = {_quoted(value)}" for name, value in sorted(self.environment.items())]
+        workloads = {"socket": self.workload_socket, "group": self.workload_group}
+        if given := [f"{name} = {_quoted(value)}" for name, value in workloads.items() if value is not None]:
+            lines += ["", "[workloads]", *given]
         return "\n".join(lines) + "\n"
 
 
@@ -81,6 +91,20 @@ class Home:
     def socket_path(self) -> Path:
         """The operators' socket, there while something serves."""
         return self.path / SOCKET
+
+    @property
+    def workload_socket_path(self) -> Path:
+        """The workloads' socket, there while something serves."""
+        given = self.settings.workload_socket
+        return self.path / WORKLOAD_SOCKET if given is None else Path(given)
+
+    def workload_group(self) -> int | None:
+        """Give the id of the group that may use the workloads' socket; `HomeError` where this machine has none such."""
+        name = self.settings.workload_group
+        try:
+            return None if name is None else grp.getgrnam(name).gr_gid
+        except KeyError as error:
+            raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: this machine has no group {name!a}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -122,10 +146,27 @@ def _read_settings(data: bytes) -> Settings:
     hsm = found.pop("hsm", {})
     module, tokens = hsm.pop("module", ""), hsm.pop("tokens", {})
     environment = hsm.pop("environment", {})
+    socket, group = _read_workloads(found.pop("workloads", {}))
     texts = [module, *tokens.values(), *environment.values()]
     if found or hsm or not module or not tokens or not all(isinstance(text, str) for text in texts):
-        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS} holds version and [hsm] module, tokens, environment only")
-    return Settings(module, tokens, environment)
+        raise HomeError(
+            HomeFault.SETTINGS,
+            f"{SETTINGS} holds version, [hsm] module, tokens, environment and [workloads] socket, group only",
+        )
+    return Settings(module, tokens, environment, socket, group)
+
+
+def _read_workloads(table: object) -> tuple[str | None, str | None]:
+    """Read where workloads ask, and the group that may."""
+    members: dict[object, object] = dict(table) if isinstance(table, dict) else {"": table}
+    given = {name: text for name, text in members.items() if isinstance(text, str) and text}
+    socket, group = given.get("socket"), given.get("group")
+    if given != members or not set(given) <= {"socket", "group"}:
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [workloads] holds socket and group, two texts, only")
+    if (group is not None and socket is None) or not Path(socket or "/").is_absolute():
+        detail = "a group is let in at a [workloads] socket that has an absolute path outside the home, which is closed"
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {detail}")
+    return socket, group
 
 
 def create(path: Path, founding: Founding, signatures: Sequence[str], settings: Settings, now: int) -> Home:

@@ -4,20 +4,22 @@ Each step hands its events to `stage`, which folds them at once, so the next ste
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from appliance import deciding, policy
-from appliance.decision import Ask, Event
+from appliance.authority import Workload
+from appliance.decision import Ask, Event, Peer
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Request
+from appliance.nouns import workloads
 from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import loads, sha256_hex
-from coldcred.command import Command
+from coldcred.command import Command, people
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
@@ -53,30 +55,38 @@ class Intake:
         approvals: Sequence[str],
         now: int,
         items: Items | None = None,
+        peer: Peer | None = None,
     ) -> Answer:
         """Take a command, with the lines of its batch where it asks for one.
 
-        Raises `Refused` only for what cannot be laid at an enrolled person's door.
+        One that comes from a `peer`, by the workloads' socket, has to be a workload's own `credential.issue`. Raises
+        `Refused` only for what cannot be laid at the door of somebody enrolled.
         """
         command = deciding.read_command(self.standing, token)
+        if peer is not None:
+            _check_door(self.standing, command)
         recorded = self.standing.lookups.outcomes.get(command.id)
         if recorded is not None and recorded.state in {State.DONE, State.REFUSED}:
             return Answer(command.id)
         if command.id in self.standing.lookups.under_way:
             raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
         self.admit(command.act)
-        operator = deciding.signer(self.standing, command)
-        ask = Ask(command, operator.person, frozenset({operator.person}), (), attachments)
+        signer = deciding.signer(self.standing, command)
+        asking = policy.principal(signer)
+        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, peer)
         try:
             deciding.check_time(command, now)
-            policy.check_may_ask(operator, command.act)
+            policy.permit(asking, command.act, policy.resource(self.standing.authority, command))
             _check_manner(command, items)
+            if isinstance(signer, Workload):
+                workloads.check_active(signer, now)
         except Refused as refused:
             return self._refuse(ask, refused)
-        need = policy.people_for(self.standing.authority, command, profiles_in(items or ()))
+        named = profiles_in(items or ())
+        need = policy.people_for(self.standing.authority, command, named, by_workload=asking.is_workload)
         request = self.standing.lookups.requests.get(command.id)
         if request is None and need > 1:
-            policy.check_quota(self.standing.lookups, operator.person, now)
+            policy.check_quota(self.standing.lookups, asking.id, now)
             self._keep(ask)
             self.stage(deciding.waiting_event(ask, need))
         for approval in approvals:
@@ -94,7 +104,7 @@ class Intake:
             return Answer(request_id)
         command = deciding.read_command(self.standing, self.standing.archive.blob(request.document).decode("ascii"))
         attachments = {digest: self.standing.archive.blob(digest) for digest in request.attachments}
-        ask = Ask(command, request.person, frozenset({request.person}), (), attachments)
+        ask = Ask(command, request.person, people(request.person, ()), (), attachments)
         return self._go_on(ask, request.need)
 
     def _approve(self, token: str, now: int, about: Command | None) -> str:
@@ -157,6 +167,12 @@ def read_batch(token: str, attachments: Mapping[str, bytes]) -> Items:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 
 
+def _check_door(standing: Standing, command: Command) -> None:
+    """Refuse, at the workloads' socket, whatever is not a workload's own request; nothing of it is recorded."""
+    if command.act is not Act.CREDENTIAL_ISSUE or standing.authority.workload_of(command.signer) is None:
+        raise Refused(Refusal.NOT_ALLOWED, f"a workload's own {Act.CREDENTIAL_ISSUE} is taken here and nothing else")
+
+
 def _check_manner(command: Command, items: Items | None) -> None:
     """Refuse a batch that came as a single command, and the other way round."""
     if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != (items is not None):
@@ -164,4 +180,4 @@ def _check_manner(command: Command, items: Items | None) -> None:
 
 
 def _with_people(ask: Ask, request: Request) -> Ask:
-    return Ask(ask.command, ask.person, request.people, tuple(sorted(request.approvals)), ask.attachments)
+    return replace(ask, people=request.people, approvals=tuple(sorted(request.approvals)))

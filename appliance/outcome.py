@@ -23,7 +23,7 @@ class State(StrEnum):
 class Outcome:
     """The outcome of the command with id `command`; `have` are the people who signed, of `need`.
 
-    `files` (a token, a bundle, an export) are given once, to the sender, and are never stored.
+    `files` (a token, a bundle, an export) are given once, to the sender, and are never stored; nor are `warnings`.
     """
 
     command: str
@@ -35,6 +35,7 @@ class Outcome:
     have: tuple[str, ...] = ()
     result: dict[str, Json] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """Give the outcome as it travels over the socket."""
@@ -48,6 +49,7 @@ class Outcome:
             "have": list(self.have),
             "result": self.result,
             "files": {name: b64u_encode(data) for name, data in self.files.items()},
+            "warnings": list(self.warnings),
         }
 
     @classmethod
@@ -70,6 +72,7 @@ class Outcome:
                 for name in ("token", "bundle", "export")
                 if files.has(name)
             },
+            warnings=record.texts("warnings"),
         )
         files.done()
         record.done()

@@ -1,8 +1,9 @@
 """The plan of an appliance: TOML that people write, and the founding document that follows from it.
 
 A plan names people, not keys: the keys come from the public files that each person made. Profiles stand in files of
-their own, in the form that `profile set` takes too. Durations are written `90s`, `15m`, `8h`, `7d`; nothing is optional
-and nothing unknown is read past, so a misspelt member is an error and not a default.
+their own, in the form that `profile set` takes too. Durations are written `90s`, `15m`, `8h`, `7d`. Nothing is
+optional but the further bounds of a profile, and nothing unknown is read past: a misspelt member is an error, not a
+default.
 """
 
 import re

@@ -1,6 +1,7 @@
 """Reading: what a signed `read.open` lets its connection see. Reads only, and only what the log already says."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
@@ -8,7 +9,8 @@ from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
 from appliance.lookups import Request
-from appliance.nouns import trust
+from appliance.nouns import trust, workloads
+from appliance.nouns.workloads import Condition
 from appliance.standing import Standing
 from coldcred import layout
 from coldcred.canonical import Json, b64u_encode, loads_canonical
@@ -82,7 +84,15 @@ def status(standing: Standing) -> Json:
         "keys": len(authority.keys),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
+        "workloads": _conditions(standing),
     }
+
+
+def _conditions(standing: Standing) -> Json:
+    """Count workloads by how they stand: what is due or overdue is somebody's to do."""
+    now = standing.lookups.last_time
+    found = Counter(workloads.condition(workload, now) for workload in standing.authority.workloads.values())
+    return {one.value: found[one] for one in Condition if found[one]}
 
 
 def _requests(standing: Standing) -> Json:
@@ -128,7 +138,11 @@ def _workloads(standing: Standing) -> Json:
             "id": workload.id,
             "owner": workload.owner,
             "review_by": workload.review_by,
+            "state": workloads.condition(workload, standing.lookups.last_time).value,
+            "groups": [*workload.groups],
             "kid": workload.key.thumbprint if workload.key else None,
+            "key": workload.key.jwk() if workload.key else None,
+            "seal": workload.seal.thumbprint if workload.seal else None,
         }
         for workload in standing.authority.workloads.values()
     ]

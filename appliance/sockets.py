@@ -1,4 +1,4 @@
-"""The Unix socket of a home: made so that only its owner can use it, and found again by its path.
+"""The Unix sockets of a home: made so that only those who may can use them, and found again by their path.
 
 A socket address holds 107 bytes and a home may lie deeper than that, so both sides reach the socket through a
 descriptor of its folder.
@@ -14,6 +14,7 @@ from pathlib import Path
 from appliance.errors import HomeError, HomeFault
 
 _BACKLOG = 128
+_OWNER_ALONE = 0o600
 _NOBODY_THERE = {errno.ECONNREFUSED, errno.ENOENT}
 
 
@@ -42,8 +43,8 @@ def connect(path: Path, timeout: float) -> socket.socket | None:
 
 
 @contextlib.contextmanager
-def listen(path: Path) -> Iterator[socket.socket]:
-    """Listen on the socket `path`, mode 0600, and remove it in the end.
+def listen(path: Path, mode: int = _OWNER_ALONE, group: int | None = None) -> Iterator[socket.socket]:
+    """Listen on the socket `path`, for its owner alone unless `mode` and `group` say otherwise; remove it in the end.
 
     The caller holds the home's lock, so a socket that nobody answers is what a dead server left and is replaced. One
     that is answered is `HomeError` (`socket-in-use`). Changes the process's umask while it binds.
@@ -51,9 +52,10 @@ def listen(path: Path) -> Iterator[socket.socket]:
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         _bind(server, path)
+        _open_to(path, mode, group)
     except OSError as error:
         server.close()
-        fault = HomeFault.READ_ONLY if error.errno in {errno.EROFS, errno.EACCES} else HomeFault.STORAGE
+        fault = HomeFault.READ_ONLY if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM} else HomeFault.STORAGE
         raise HomeError(fault, f"{path}: {error.strerror}") from error
     except HomeError:
         server.close()
@@ -64,6 +66,14 @@ def listen(path: Path) -> Iterator[socket.socket]:
     finally:
         server.close()
         path.unlink(missing_ok=True)
+
+
+def _open_to(path: Path, mode: int, group: int | None) -> None:
+    """Let others in, before anybody listens: the group first, so that no other group ever had the mode."""
+    if group is not None:
+        os.chown(path, -1, group, follow_symlinks=False)
+    if mode != _OWNER_ALONE:
+        path.chmod(mode)
 
 
 def _bind(server: socket.socket, path: Path) -> None:

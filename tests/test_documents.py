@@ -28,11 +28,11 @@ from appliance.errors import HomeFault, Refusal
 from appliance.home import Settings
 from appliance.identity import IdentityFault
 from appliance.outcome import Outcome, State
-from appliance.service.app import application
+from appliance.service.app import application, workload_application
 from coldcred import Freshness, TrustStore, framing, layout, verification
 from coldcred import __main__ as coldcred
 from coldcred.acts import MAY_APPROVE, RULES, Act
-from coldcred.canonical import Json
+from coldcred.canonical import Json, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
 from coldcred.jose import Typ
@@ -197,7 +197,7 @@ def test_the_table_of_acts_is_that_of_the_code() -> None:
 
 def arguments() -> dict[Act, dict[str, tuple[Json, bool]]]:
     """Give the documented arguments of each act: an example and whether it may be absent."""
-    described: dict[str, Json] = {"profile": plant.profile(), "files": {}}
+    described: dict[str, Json] = {"profile": plant.profile(), "files": {}, "enrolment": ""}
     found: dict[Act, dict[str, tuple[Json, bool]]] = {act: {} for act in Act}
     for act, argument, value, absent in FORMAT.table("Arguments"):
         (member,) = codes(argument)
@@ -253,6 +253,9 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
             assert trust is not None
             attachments.update({digest: engine.standing.archive.blob(digest) for digest in trust.files.values()})
             documented[Act.TRUST_SUBMIT]["files"] = {**trust.files}, False
+            proof = running.proof(workload=str(documented[Act.WORKLOAD_ENROL]["id"][0])).encode()
+            documented[Act.WORKLOAD_ENROL]["enrolment"] = sha256_hex(proof), True
+            attachments[sha256_hex(proof)] = proof
             for act, members in documented.items():
                 whole = {member: value for member, (value, _) in members.items()}
                 asked.clear()
@@ -285,6 +288,7 @@ def test_claims_are_those_of_the_table(made: dict[str, bytes]) -> None:
         made["credential.jwt"],
         made["request.jws"],
         made["approval.jws"],
+        made["enrolment.jws"],
         bundle[layout.STATUS_LISTS[0]],
         example.signatures(example.founding())[0].encode(),
     ]
@@ -506,9 +510,10 @@ def test_commands_in_the_documents_can_be_called() -> None:
 
 def test_the_routes_of_the_service_are_documented() -> None:
     """Methods, paths and views."""
-    service = application(None, lambda _: None)  # type: ignore[arg-type]  # nothing is asked of the engine
-    routes = [(method, route.path) for route in service.routes for method in route.methods - {"HEAD"}]  # type: ignore[attr-defined]  # all are `Route`
-    assert [(row[0], codes(row[1])[0]) for row in FORMAT.table("The socket")] == routes
+    for give, heading in ((application, "The socket"), (workload_application, "The workloads' socket")):
+        service = give(None, lambda _: None)  # type: ignore[arg-type]  # nothing is asked of the engine
+        routes = [(method, route.path) for route in service.routes for method in route.methods - {"HEAD"}]  # type: ignore[attr-defined]  # all are `Route`
+        assert [(row[0], codes(row[1])[0]) for row in FORMAT.table(heading)] == routes, heading
     (line,) = (line for line in FORMAT.section("The socket").splitlines() if line.startswith("Views:"))
     from_disk = {"trust", "credentials", "entries"}
     assert from_disk == set(re.findall(r'name == "([a-z]+)"', Path(reading.__file__).read_text()))
@@ -520,7 +525,9 @@ def test_settings_are_documented() -> None:
     text = FORMAT.section("Settings")
     written = Settings("/m", {"daily": "pkcs11:token=daily"}, {"SOFTHSM2_CONF": "/c"}).text()
     assert re.findall(r"^\[(.+)\]$", written, re.MULTILINE) == ["hsm", "hsm.tokens", "hsm.environment"]
-    assert {"[hsm]", "[hsm.tokens]", "[hsm.environment]"} <= set(codes(text))
+    more = Settings("/m", {}, {}, "/run/workload.sock", "robots").text()
+    assert set(re.findall(r"^(\w+) = ", more[more.index("[workloads]") :], re.MULTILINE)) == {"socket", "group"}
+    assert {"[hsm]", "[hsm.tokens]", "[hsm.environment]", "[workloads]", "socket", "group"} <= set(codes(text))
     assert {code for code in codes(text) if re.fullmatch(r"[A-Z][A-Za-z0-9_]+", code)} == ENVIRONMENT
 
 

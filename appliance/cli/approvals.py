@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 import click
 
@@ -11,13 +13,17 @@ from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration, Noun, Verb
 from appliance.cli.registers import show
 from appliance.cli.session import Session
-from appliance.client import COMMAND_LIFE
+from appliance.client import COMMAND_LIFE, Client
 from appliance.errors import HomeError, HomeFault, Refusal
 from appliance.outcome import Outcome, State
 from coldcred.canonical import Json
 from coldcred.command import Command, Verdict, parse_command
 from coldcred.errors import UnknownSigner
 from coldcred.founding import Founding
+from coldcred.keys import PublicKey
+
+Signer: TypeAlias = tuple[str, PublicKey]
+"""Who signs requests, and with which key."""
 
 
 @click.group(cls=Noun)
@@ -56,9 +62,12 @@ def approve(session: Session, file: Path, carried: tuple[Path, ...], out: Path |
         return _sign(session, file, Verdict.APPROVE, out, valid_for)
     if out is not None:
         raise click.UsageError("--approval brings in what is signed already; --out is for signing")
-    command = _read(session, file)
+    try:
+        token = _read(session, file).token
+    except UnknownSigner:
+        token = read_document(file)  # a workload's own: the appliance knows its key
     client = session.client(signs=False)
-    return _tell(client.send(command.token, approvals=[read_document(path) for path in carried]))
+    return _tell(client.send(token, approvals=[read_document(path) for path in carried]))
 
 
 @click.command(cls=Verb)
@@ -72,8 +81,12 @@ def deny(session: Session, file: Path, out: Path | None, valid_for: int) -> Exit
 
 
 def _sign(session: Session, file: Path, verdict: Verdict, out: Path | None, valid_for: int) -> Exit:
-    command = _read(session, file)
-    client = session.client()
+    try:
+        client, command = None, _read(session, file)
+    except UnknownSigner:
+        client = session.client()
+        command = _read(session, file, _workloads(client))
+    client = client or session.client()
     token = client.approval(command.token, verdict, valid_for)
     if out is None:
         return _tell(client.transport.approval(token))
@@ -83,19 +96,34 @@ def _sign(session: Session, file: Path, verdict: Verdict, out: Path | None, vali
     return Exit.DONE
 
 
-def _read(session: Session, file: Path) -> Command:
-    """Read a request and show what is about to be signed, before a passphrase is asked for."""
+def _read(session: Session, file: Path, workloads: Mapping[str, Signer] = MappingProxyType({})) -> Command:
+    """Read a request and show what is about to be signed, before a passphrase is asked for.
+
+    Only the appliance knows the keys of `workloads`, so a request of one is shown once it could be asked.
+    """
     founding = session.founding()
     if founding is None:
         raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
-    people = {person.operator.thumbprint: person for person in founding.people}
+    signers = {person.operator.thumbprint: (person.id, person.operator) for person in founding.people}
+    signers |= workloads
     try:
-        command = parse_command(read_document(file), lambda kid: people[kid].operator if kid in people else None)
+        command = parse_command(read_document(file), lambda kid: signers[kid][1] if kid in signers else None)
     except UnknownSigner as error:
         raise UnknownSigner(f"{file}: {error}") from error
     output.talk(f"this request asks for {command.act}:")
-    output.show(rendering(founding, command, people[command.signer].id))
+    output.show(rendering(founding, command, signers[command.signer][0]))
     return command
+
+
+def _workloads(client: Client) -> dict[str, Signer]:
+    """Ask the appliance for the workloads that sign for themselves, by thumbprint."""
+    rows = client.read("workloads")
+    found = {}
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict) and row["key"] is not None:
+            key = PublicKey.from_jwk(row["key"])
+            found[key.thumbprint] = (str(row["id"]), key)
+    return found
 
 
 def rendering(founding: Founding, command: Command, person: str) -> list[str]:

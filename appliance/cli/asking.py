@@ -120,6 +120,7 @@ def conclude(
             written[name] = str(path)
         else:
             written[name] = body.decode("ascii")
+    output.warn(outcome.warnings)
     told = [outcome.files[name].decode("ascii") for name in outcome.files if paths.get(name) is None]
     lines = told or output.facts({**outcome.result, **also}) or [f"{outcome.act} done"]
     output.data({**summary(outcome), **also, "files": written}, lines)

@@ -119,8 +119,12 @@ _BY_STATE = {
             "ask its owner; enrol it again under a new review date",
         ),
         "outside-profile": (
-            "the request asks for more than the profile allows",
-            "see `coldcredctl profile list` and ask for less",
+            "the request does not fit the profile",
+            "see `coldcredctl profile list`, then ask for less or add what it requires",
+        ),
+        "workload-suspended": (
+            "the workload is suspended",
+            "find out why in `coldcredctl log show`; two people resume it",
         ),
         "charter-exceeded": (
             "the signing key may not sign this",

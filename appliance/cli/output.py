@@ -32,6 +32,12 @@ def talk(text: str) -> None:
     click.echo(f"coldcredctl: {clean(text)}", err=True)
 
 
+def warn(warnings: Iterable[str]) -> None:
+    """Tell the person what is not wrong yet."""
+    for warning in warnings:
+        talk(f"warning: {warning}")
+
+
 def show(lines: Iterable[str]) -> None:
     """Show lines to the person at the terminal, below what was last said."""
     for line in lines:

@@ -1,7 +1,6 @@
-"""`workload`, `profile`, `site` and `key`: what the appliance knows, listed and added to."""
+"""`profile`, `site` and `key`: what the appliance knows, listed and added to."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,67 +9,11 @@ from appliance.cli import output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
-from appliance.cli.session import Session, now
+from appliance.cli.session import Session
 from appliance.errors import HomeError, HomeFault
-from appliance.identity import MAX_KEY_FILE
 from appliance.plan import MAX_PROFILE, read_profile
 from coldcred.acts import Act
-from coldcred.canonical import Json, loads
-from coldcred.keys import PublicKey
-
-REVIEW_DAYS = 90
-
-_DAY = 24 * 3600
-
-
-@click.group(cls=Noun)
-def workload() -> None:
-    """Machines that credentials are issued to."""
-
-
-@workload.command("enrol")
-@click.argument("spiffe_id", metavar="ID")
-@click.option("--owner", required=True, metavar="PERSON", help="Who answers for it.")
-@click.option(
-    "--review-by", type=click.DateTime(["%Y-%m-%d"]), help="When its owner looks at it again; in 90 days unless given."
-)
-@click.option("--key", type=click.Path(path_type=Path), help="Its public key (a JWK file), for profiles that bind it.")
-@asks
-@click.pass_obj
-def enrol(
-    session: Session,
-    *,
-    spiffe_id: str,
-    owner: str,
-    review_by: datetime | None,
-    key: Path | None,
-    request: Path | None,
-    approval: tuple[Path, ...],
-    valid_for: int,
-) -> Exit:
-    """Enrol a workload under its SPIFFE ID; takes two people."""
-    until = now() // _DAY * _DAY + REVIEW_DAYS * _DAY
-    if review_by is not None:
-        until = int(review_by.replace(tzinfo=UTC).timestamp())
-    args: dict[str, Json] = {"id": spiffe_id, "owner": owner, "review_by": until}
-    if key is not None:
-        args["key"] = _public_jwk(key)
-    unsaid = frozenset() if review_by else frozenset({"review_by"})
-    return ask(session, Asking(Act.WORKLOAD_ENROL, args, unsaid=unsaid), Manner(request, approval, valid_for))
-
-
-def _public_jwk(path: Path) -> Json:
-    """Read a public key and give the members that name it, whatever else its file holds."""
-    with path.open("rb") as file:
-        data = file.read(MAX_KEY_FILE + 1)
-    return PublicKey.from_jwk(loads(data, max_bytes=MAX_KEY_FILE)).jwk()
-
-
-@workload.command("list")
-@click.pass_obj
-def list_workloads(session: Session) -> None:
-    """List the enrolled workloads."""
-    show(session, "workloads", ("id", "owner", "review_by", "kid"))
+from coldcred.canonical import Json
 
 
 @click.group(cls=Noun)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance.cli.output import talk
 from appliance.home import Home
-from appliance.service.serving import serve
+from appliance.service.serving import Door, serve
 from appliance.wiring import open_engine
 from coldcred.log.system import PinMode
 
@@ -24,10 +24,11 @@ def serve_home(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_fd
 
 
 async def _serve(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_fd: int | None) -> None:
-    socket_path = Home.open(path).socket_path
+    home = Home.open(path)
+    door = Door(home.workload_socket_path, home.workload_group())
 
     def ready() -> None:
-        talk(f"serving on {socket_path}")
+        talk(f"serving on {home.socket_path}, and for workloads on {door.path}")
         if ready_fd is not None:
             with contextlib.suppress(OSError):
                 os.write(ready_fd, b"ready\n")
@@ -35,6 +36,6 @@ async def _serve(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_
                     os.close(ready_fd)
 
     async with open_engine(path, pin, mode) as engine:
-        await serve(engine, socket_path, ready, talk)
+        await serve(engine, home.socket_path, door, ready, talk)
         talk("stopping")
     talk("stopped")

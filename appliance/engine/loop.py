@@ -14,7 +14,7 @@ from functools import partial
 
 from appliance import deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Ask, Decision, Finished
+from appliance.decision import Ask, Decision, Finished, Peer
 from appliance.engine.batching import BatchStream, Running
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
@@ -102,13 +102,17 @@ class Engine:
         attachments: Mapping[str, bytes] | None = None,
         approvals: Sequence[str] = (),
         source: str = "",
+        peer: Peer | None = None,
     ) -> Outcome:
-        """Carry out a signed command; the outcome says what became of it. `source` is whose lane of the inbox it takes.
+        """Carry out a signed command; the outcome says what became of it.
 
-        Raises `Refused` for what no enrolled person signed and for faults of storage and clock.
+        `source` is whose lane of the inbox it takes, `peer` who sent it by the workloads' socket. Raises `Refused` for
+        what nobody enrolled signed and for faults of storage and clock.
         """
         given = self._attached(token, attachments or {})
-        return await self._submit(token, lambda: self._intake.command(token, given, approvals, self._now()), source)
+        return await self._submit(
+            token, lambda: self._intake.command(token, given, approvals, self._now(), peer=peer), source
+        )
 
     async def submit_batch(
         self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = (), source: str = ""
@@ -356,7 +360,7 @@ class Engine:
             act = recorded.act if recorded is not None else ""
             self._end(job, Outcome(command, act, State.REFUSED, reason=ended.reason, detail=ended.detail))
         elif recorded is not None:
-            self._end(job, replace(recorded, files=ended.files))
+            self._end(job, replace(recorded, files=ended.files, warnings=ended.warnings))
         else:
             self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
 

@@ -19,7 +19,7 @@ from coldcred.batch import BatchArguments, read_held
 from coldcred.canonical import Json, dumps
 from coldcred.credential import Credential
 from coldcred.jose import assemble
-from coldcred.profile import Profile
+from coldcred.profile import Asker, Profile
 from coldcred.record import Record
 
 CHUNK = 64
@@ -137,6 +137,7 @@ class _Making:
         found = self._grants.get(asked)
         if found is None:
             try:
+                _check_asker(self._batch.profiles.get(asked.profile))
                 found = credentials.grant(self._authority, self._lookups, self._batch.profiles, asked, self._now)
             except Refused as refused:
                 found = refused
@@ -185,6 +186,12 @@ class _Making:
             finish=lambda signatures: Finished({"lines": _told(lines, signings, signatures)}),
         )
         return Chunk(decision, following, len(self._items), len(self._refused), self._held)
+
+
+def _check_asker(profile: Profile | None) -> None:
+    """Refuse a line under a profile that is for workloads alone: batches are people's."""
+    if profile is not None and Asker.ISSUER not in profile.asked_by:
+        raise Refused(Refusal.NOT_ALLOWED, f"profile {profile.name} is asked for by workloads only")
 
 
 def _told(

@@ -8,6 +8,7 @@ from appliance.authority import Authority, SigningKey, Workload
 from appliance.decision import Ask, Decision, Finished, Signing, signs
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
+from appliance.nouns import workloads
 from appliance.writers import jwt
 from coldcred import names
 from coldcred.asked import Asked
@@ -50,6 +51,7 @@ def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, ran
     index = free_index(lookups, granted.list_uri, random)
     credential = draw(granted, index, lookups.size, now, random)
     data = jwt.write(credential, granted.public)
+    warnings = workloads.warnings(authority.workloads[asked.workload], now)
     event = ask.event(
         "credential.issued",
         {
@@ -65,14 +67,14 @@ def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, ran
     return Decision(
         (event,),
         (Signing(0, granted.key.key_id, data),),
-        finish=lambda signatures: Finished({"token": assemble(data, signatures[0]).encode("ascii")}),
+        finish=lambda signatures: Finished({"token": assemble(data, signatures[0]).encode("ascii")}, warnings=warnings),
     )
 
 
 def grant(authority: Authority, lookups: Lookups, profiles: Mapping[str, Profile], asked: Asked, now: int) -> Grant:
     """Hold a request to everything that bounds it, under `profiles`; raises `Refused` naming the first exceeded."""
     profile, workload = _subject(authority, profiles, asked, now)
-    _check_profile(profile, asked)
+    _check_profile(profile, workload, asked)
     lifetime = asked.lifetime or profile.lifetime
     site, list_uri = _status_list(authority, lookups, asked.audience)
     key, public = _key(authority, profile, now, now + lifetime)
@@ -126,12 +128,11 @@ def _subject(
     workload = authority.workloads.get(request.workload)
     if workload is None:
         raise Refused(Refusal.UNKNOWN_WORKLOAD, f"{request.workload} is not enrolled")
-    if now >= workload.review_by:
-        raise Refused(Refusal.REVIEW_OVERDUE, f"{workload.id} was to be reviewed by its owner {workload.owner}")
+    workloads.check_active(workload, now)
     return profile, workload
 
 
-def _check_profile(profile: Profile, request: Asked) -> None:
+def _check_profile(profile: Profile, workload: Workload, request: Asked) -> None:
     """Hold the request to the profile: it may narrow, never widen."""
     if not any(names.matches(pattern, request.workload) for pattern in profile.subjects):
         raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} is not for {request.workload}")
@@ -142,6 +143,11 @@ def _check_profile(profile: Profile, request: Asked) -> None:
     if request.lifetime is not None and request.lifetime > profile.lifetime:
         limit = profile.lifetime
         raise Refused(Refusal.OUTSIDE_PROFILE, f"{request.lifetime} s where profile {profile.name} allows {limit}")
+    if profile.groups and not set(profile.groups) & set(workload.groups):
+        groups = ", ".join(profile.groups)
+        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} is for groups {groups}; {workload.id} is not")
+    if missing := profile.missing(request):
+        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} requires a {missing[0]}")
 
 
 def _status_list(authority: Authority, lookups: Lookups, audience: str) -> tuple[Site, str]:

@@ -1,60 +1,194 @@
-"""Workloads: machine identities with an owner who answers for them and a date by which they are reviewed."""
+"""Workloads: machine identities with an owner who answers for them and a date by which they are reviewed.
+
+A workload proves that it holds its keys before people enrol it. It gets nothing while it is suspended or its review is
+overdue.
+"""
+
+from dataclasses import replace
+from enum import StrEnum
 
 from appliance.authority import Authority, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from coldcred import names
-from coldcred.keys import PublicKey
+from coldcred.enrolment import Enrolment, parse_enrolment
+from coldcred.errors import BadSignature, Malformed
+from coldcred.keys import PublicKey, SealingKey
+from coldcred.profile import read_groups
 from coldcred.record import Record
 
 LONGEST_REVIEW = 400 * 24 * 3600
+REVIEW_WARNING = 30 * 24 * 3600
+"""Seconds before a review is due from which people are warned, and the workload may be enrolled anew."""
+
+CLOCK_TOLERANCE = 120
+
+_DAY = 24 * 3600
+
+
+class Condition(StrEnum):
+    """How a workload stands: closed."""
+
+    ACTIVE = "active"
+    DUE = "due"
+    OVERDUE = "overdue"
+    SUSPENDED = "suspended"
+
+
+def condition(workload: Workload, now: int) -> Condition:
+    """Give how a workload stands at `now`."""
+    if workload.suspended:
+        return Condition.SUSPENDED
+    if now >= workload.review_by:
+        return Condition.OVERDUE
+    return Condition.DUE if now >= workload.review_by - REVIEW_WARNING else Condition.ACTIVE
+
+
+def check_active(workload: Workload, now: int) -> None:
+    """Return when something may be issued to the workload, else refuse."""
+    match condition(workload, now):
+        case Condition.SUSPENDED:
+            raise Refused(Refusal.WORKLOAD_SUSPENDED, f"{workload.id} is suspended")
+        case Condition.OVERDUE:
+            raise Refused(Refusal.REVIEW_OVERDUE, f"{workload.id} was to be reviewed by its owner {workload.owner}")
+        case _:
+            return
+
+
+def warnings(workload: Workload, now: int) -> tuple[str, ...]:
+    """Give what people should hear with an answer about the workload."""
+    if condition(workload, now) is not Condition.DUE:
+        return ()
+    days = (workload.review_by - now) // _DAY
+    return (f"review due: {workload.owner} has {days} days left to review {workload.id}, then it gets nothing more",)
 
 
 def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
-    """Enrol a workload: args `id`, `owner`, `review_by` and optionally its public `key` as JWK.
+    """Enrol a workload: args `id`, `owner`, `review_by`, optionally `groups` and `enrolment`, a document's SHA-256.
 
-    One whose review is overdue is enrolled again, under a new date, by as many people.
+    One that is suspended, or whose review is due within 30 days or overdue, is enrolled again by as many people.
     """
     args = Record(ask.command.args, "workload.enrol")
-    workload = _read(args, authority.founding.trust_domain)
+    workload = Workload(
+        id=names.spiffe_id(args.text("id"), authority.founding.trust_domain),
+        owner=names.label(args.text("owner"), "person id"),
+        review_by=args.integer("review_by", least=1),
+        key=None,
+        groups=read_groups(args),
+        enrolment=args.digest("enrolment") if args.has("enrolment") else None,
+    )
     args.done()
     before = authority.workloads.get(workload.id)
-    if before is not None and now < before.review_by:
-        raise Refused(Refusal.ALREADY_EXISTS, f"{workload.id} is enrolled already")
+    if before is not None and condition(before, now) is Condition.ACTIVE:
+        raise Refused(Refusal.ALREADY_EXISTS, f"{workload.id} is enrolled already, and its review is not due")
     if workload.owner not in {operator.person for operator in authority.operators.values()}:
         raise Refused(Refusal.UNKNOWN_PERSON, f"the owner {workload.owner} is nobody enrolled here")
     if not now < workload.review_by <= now + LONGEST_REVIEW:
         raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead")
-    kept = before is not None and before.key == workload.key
-    if workload.key is not None and not kept and workload.key.thumbprint in authority.registers:
-        register = authority.registers[workload.key.thumbprint]
-        raise Refused(Refusal.KEY_IN_USE, f"the workload's key stands in the {register} register already")
+    if workload.enrolment is not None:
+        proof = _proof(authority, ask, workload, now)
+        workload = replace(workload, key=proof.key, seal=proof.seal)
+        _check_register(authority, proof.key, before.key if before else None)
+        _check_register(authority, proof.seal, before.seal if before else None)
     event = ask.event("workload.enrolled", {"workload": _write(workload)}, {"workload": workload.id})
     return Decision((event,))
 
 
+def _proof(authority: Authority, ask: Ask, workload: Workload, now: int) -> Enrolment:
+    """Read the document that is attached under the digest that people signed for, and hold it to what they enrol."""
+    body = ask.attachments.get(workload.enrolment or "")
+    if body is None:
+        raise Refused(Refusal.MALFORMED, "the enrolment document that it names does not travel beside it")
+    try:
+        proof = parse_enrolment(body.decode("ascii"))
+    except BadSignature as error:
+        raise Refused(Refusal.BAD_SIGNATURE, f"the enrolment document: {error}") from error
+    except (Malformed, UnicodeDecodeError) as error:
+        raise Refused(Refusal.MALFORMED, f"the enrolment document: {error}") from error
+    if proof.appliance != authority.founding.appliance_id:
+        raise Refused(Refusal.WRONG_APPLIANCE, f"the enrolment document names appliance {proof.appliance[:16]}")
+    if proof.workload != workload.id:
+        raise Refused(Refusal.MALFORMED, f"the enrolment document is for {proof.workload[:128]}")
+    if proof.issued_at > now + CLOCK_TOLERANCE:
+        raise Refused(Refusal.NOT_YET_VALID, f"the enrolment was signed {proof.issued_at - now} s in the future")
+    if now >= proof.expires_at:
+        raise Refused(Refusal.EXPIRED, f"the enrolment document ended {now - proof.expires_at} s ago")
+    return proof
+
+
+def _check_register(
+    authority: Authority, key: PublicKey | SealingKey | None, before: PublicKey | SealingKey | None
+) -> None:
+    """Refuse a key that was ever seen here, unless it is the one that this workload has at present (rule R10)."""
+    if key is not None and key != before and key.thumbprint in authority.registers:
+        register = authority.registers[key.thumbprint]
+        raise Refused(Refusal.KEY_IN_USE, f"the workload's key stands in the {register} register already")
+
+
+def decide_suspend(authority: Authority, ask: Ask) -> Decision:
+    """Stop issuing to a workload: args `workload` and `reason`; suspending what is suspended adds a reason."""
+    args = Record(ask.command.args, "workload.suspend")
+    workload = _named(authority, args)
+    reason = names.plain_text(args.text("reason", max_chars=256), "reason")
+    args.done()
+    members: Event = {"workload": workload.id, "reason": reason}
+    return Decision((ask.event("workload.suspended", members, {"workload": workload.id}),))
+
+
+def decide_resume(authority: Authority, ask: Ask) -> Decision:
+    """Issue to a suspended workload again: args `workload`."""
+    args = Record(ask.command.args, "workload.resume")
+    workload = _named(authority, args)
+    args.done()
+    return Decision((ask.event("workload.resumed", {"workload": workload.id}, {"workload": workload.id}),))
+
+
+def _named(authority: Authority, args: Record) -> Workload:
+    name = names.spiffe_id(args.text("workload"))
+    workload = authority.workloads.get(name)
+    if workload is None:
+        raise Refused(Refusal.UNKNOWN_WORKLOAD, f"{name} is not enrolled")
+    return workload
+
+
 def evolve_enrolled(authority: Authority, event: Event) -> Authority:
-    """Fold `workload.enrolled`."""
+    """Fold `workload.enrolled`; it is active from now on, whatever it was before."""
     record = Record.of(event["workload"], "workload")
-    workload = _read(record, authority.founding.trust_domain)
+    workload = _read(record)
     record.done()
     authority = authority.with_member("workloads", workload.id, workload)
     if workload.key is not None:
         authority = authority.with_member("registers", workload.key.thumbprint, "workload-sign")
+        authority = authority.with_member("holders", workload.key.thumbprint, workload.id)
+    if workload.seal is not None:
+        authority = authority.with_member("registers", workload.seal.thumbprint, "workload-seal")
     return authority
 
 
-def _read(record: Record, domain: str) -> Workload:
+def evolve_suspended(authority: Authority, event: Event, *, suspended: bool) -> Authority:
+    """Fold `workload.suspended` and `workload.resumed`."""
+    workload = replace(authority.workloads[str(event["workload"])], suspended=suspended)
+    return authority.with_member("workloads", workload.id, workload)
+
+
+def _read(record: Record) -> Workload:
     return Workload(
-        id=names.spiffe_id(record.text("id"), domain),
-        owner=names.label(record.text("owner"), "person id"),
+        id=record.text("id"),
+        owner=record.text("owner"),
         review_by=record.integer("review_by", least=1),
         key=PublicKey.from_jwk(record.value("key")) if record.has("key") else None,
+        seal=SealingKey.from_jwk(record.value("seal")) if record.has("seal") else None,
+        groups=read_groups(record),
+        enrolment=record.digest("enrolment") if record.has("enrolment") else None,
     )
 
 
 def _write(workload: Workload) -> Event:
     written: Event = {"id": workload.id, "owner": workload.owner, "review_by": workload.review_by}
-    if workload.key is not None:
-        written["key"] = workload.key.jwk()
+    if workload.groups:
+        written["groups"] = list(workload.groups)
+    if workload.enrolment is not None and workload.key is not None:
+        written |= {"enrolment": workload.enrolment, "key": workload.key.jwk()}
+    if workload.seal is not None:
+        written["seal"] = workload.seal.jwk()
     return written

@@ -22,6 +22,7 @@ from coldcred.record import Record
 
 MAX_BODY = 8 * 1024 * 1024
 MAX_BATCH_BODY = 16 * 1024 * 1024
+MAX_WORKLOAD_BODY = 96 * 1024
 MAX_APPROVALS = 32
 MAX_ATTACHMENTS = 64
 
@@ -90,6 +91,30 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
             route("/v1/approvals", "POST", approvals),
             route("/v1/read", "POST", open_reading),
             route("/v1/read/{name}", "GET", read),
+        ],
+        exception_handlers={404: _not_found, 405: _not_found},
+    )
+
+
+def workload_application(engine: Engine, complain: Callable[[Exception], None]) -> Starlette:
+    """Give the ASGI application of the workloads' socket: which appliance it is, and one verb."""
+
+    async def about(_: Request) -> Json:
+        authority = engine.standing.authority
+        return {"appliance": authority.founding.appliance_id, "epoch": authority.epoch}
+
+    async def commands(request: Request) -> Json:
+        body = Record.of(await _body(request, MAX_WORKLOAD_BODY), "request")
+        token = body.text("command", max_chars=MAX_TOKEN)
+        body.done()
+        connection = _connection(request)
+        outcome = await engine.submit_command(token, source=connection.source, peer=connection.peer)
+        return outcome.as_json()
+
+    return Starlette(
+        routes=[
+            Route("/v1/appliance", _answering(about, complain), methods=["GET"]),
+            Route("/v1/commands", _answering(commands, complain), methods=["POST"]),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
     )

@@ -17,8 +17,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from appliance.decision import Peer
 from appliance.reading import Reader
-from appliance.service.places import Peer, Places
+from appliance.service.places import Caller, Places
 
 REQUEST_SECONDS = 10  # for all bytes of a request, from the first one or from the opening of the connection
 ANSWER_SECONDS = 30  # for a full buffer to drain
@@ -26,33 +27,42 @@ IDLE_SECONDS = 10  # between requests
 READING_SECONDS = 900  # between requests of a connection that reads
 MAX_HEAD = 16 * 1024
 
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("iII")
+_NOBODY = Peer(-1, -1, -1)
 
 
 @dataclass(slots=True)
 class Connection:
-    """What one connection is: socket and user id of its peer, told by the kernel, and the reading it opened, if any."""
+    """What one connection is: its peer, told by the kernel, the socket, and the reading it opened, if any."""
 
-    uid: int
+    peer: Peer
     reader: Reader | None = None
     listener: str = ""
 
     @property
     def source(self) -> str:
         """Whose lane of the engine's inbox it uses."""
-        return f"{self.listener} {self.uid}"
+        return f"{self.listener} {self.peer.uid}"
 
 
-def peer_uid(peer: socket.socket) -> int:
-    """Give the user id of the process that connected, as the kernel noted it at that moment."""
-    _pid, uid, _gid = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+def peer_of(connected: socket.socket) -> Peer:
+    """Give the process that connected, as the kernel noted it at that moment."""
+    found = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(found)
+    return Peer(uid, gid, pid)
+
+
+def peer_uid(connected: socket.socket) -> int:
+    """Give the user id of the process that connected."""
+    return peer_of(connected).uid
 
 
 class LocalProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol for one peer of our own sockets; `places` is shared by all of them."""
 
     places: "ClassVar[Places[LocalProtocol]]"
+
+    _any_peer = False
 
     def __init__(
         self,
@@ -62,7 +72,7 @@ class LocalProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.connection = Connection(-1)
+        self.connection = Connection(_NOBODY)
         self._deadline: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
         self._in_head = True
@@ -72,13 +82,13 @@ class LocalProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         """Take the peer's user id; anyone but the owner of this process and root is cut off."""
         super().connection_made(transport)
-        self.connection.uid = peer_uid(transport.get_extra_info("socket"))
-        if self.connection.uid not in {0, os.geteuid()}:
+        self.connection.peer = peer_of(transport.get_extra_info("socket"))
+        if not self._any_peer and self.connection.peer.uid not in {0, os.geteuid()}:
             transport.abort()
             return
         self.connection.listener = Path(transport.get_extra_info("sockname")).name
         self.app_state = {**self.app_state, "connection": self.connection}
-        entry = self.places.enter(self, Peer(self.connection.listener, self.connection.uid))
+        entry = self.places.enter(self, Caller(self.connection.listener, self.connection.peer.uid))
         if entry.ends is not None:
             entry.ends.transport.abort()
         if not entry.served:
@@ -148,6 +158,12 @@ class LocalProtocol(HttpToolsProtocol):
             self._deadline = None
 
 
-def protocol(places: Places[LocalProtocol]) -> type[LocalProtocol]:
-    """Give the protocol of a service whose connections share `places`."""
-    return type("LocalProtocol", (LocalProtocol,), {"places": places})
+class WorkloadProtocol(LocalProtocol):
+    """The same at the workloads' socket, whose mode and group say who may connect; what they sign says who they are."""
+
+    _any_peer = True
+
+
+def protocol(kind: type[LocalProtocol], places: Places[LocalProtocol]) -> type[LocalProtocol]:
+    """Give the protocol of a socket whose connections share `places` with those of the others."""
+    return type(kind.__name__, (kind,), {"places": places})

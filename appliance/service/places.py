@@ -25,7 +25,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Caller:
     """Who is at the other end: the socket they came by, and their user id."""
 
     listener: str
@@ -55,13 +55,13 @@ class Places(Generic[G]):
         self._shares = shares
         self._others = others
         self._most = most
-        self._peers: dict[G, Peer] = {}
-        self._held: Counter[Peer] = Counter()
+        self._peers: dict[G, Caller] = {}
+        self._held: Counter[Caller] = Counter()
         self._silent: dict[G, None] = {}
         self._reading: dict[G, None] = {}
         self._away: dict[G, None] = {}
 
-    def enter(self, guest: G, peer: Peer) -> Entry[G]:
+    def enter(self, guest: G, peer: Caller) -> Entry[G]:
         """Give a newcomer a place, silent until it asks for something."""
         ends: G | None = None
         if (rivals := self._rivals(peer)) is not None:
@@ -94,7 +94,7 @@ class Places(Generic[G]):
             self._held[peer] -= 1
             self._held += Counter()  # forgets who holds none
 
-    def _rivals(self, peer: Peer) -> set[Peer] | None:
+    def _rivals(self, peer: Caller) -> set[Caller] | None:
         """Give the peers of whom one has to make room for a newcomer; None where there is room."""
         if self._held[peer] >= self._share(peer).each:
             return {peer}
@@ -105,7 +105,7 @@ class Places(Generic[G]):
             return same | {other for other in self._held if self._of(other) > self._share(other).reserved}
         return None
 
-    def _longest_silent(self, rivals: set[Peer]) -> G | None:
+    def _longest_silent(self, rivals: set[Caller]) -> G | None:
         for pool in (self._silent, self._reading):
             found = [guest for guest in pool if self._peers[guest] in rivals]
             if found:
@@ -120,12 +120,12 @@ class Places(Generic[G]):
         del self._away[first]
         return first
 
-    def _share(self, peer: Peer) -> Share:
+    def _share(self, peer: Caller) -> Share:
         return self._shares.get(peer.listener, self._others)
 
-    def _of(self, peer: Peer) -> int:
+    def _of(self, peer: Caller) -> int:
         """Give how many the socket of this peer holds."""
         return sum(count for other, count in self._held.items() if other.listener == peer.listener)
 
-    def _reserved_beside(self, peer: Peer) -> int:
+    def _reserved_beside(self, peer: Caller) -> int:
         return sum(share.reserved for listener, share in self._shares.items() if listener != peer.listener)

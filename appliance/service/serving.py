@@ -1,19 +1,21 @@
-"""Serve an engine on a socket until told to stop."""
+"""Serve an engine on its two sockets, the operators' and the workloads', until told to stop."""
 
 import asyncio
 import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.applications import Starlette
 from uvicorn.config import Config
 from uvicorn.server import Server
 
 from appliance.engine import Engine
-from appliance.service.app import application
-from appliance.service.connection import IDLE_SECONDS, protocol
+from appliance.service.app import application, workload_application
+from appliance.service.connection import IDLE_SECONDS, LocalProtocol, WorkloadProtocol, protocol
 from appliance.service.places import Places
 from appliance.sockets import listen
 
@@ -22,14 +24,21 @@ GRACE_SECONDS = 5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Talk = Callable[[str], None]
+Give = Callable[[Engine, Callable[[Exception], None]], Starlette]
 
 
 class _LocalServer(Server):
-    """uvicorn's server, but signals are ours: its own raises them again once it has stopped."""
+    """uvicorn's server, but signals are ours: its own raises them again once it has stopped.
 
-    def __init__(self, config: Config, ready: Callable[[], None]) -> None:
+    One server takes the signals, and ends those `beside` it when it ends.
+    """
+
+    def __init__(
+        self, config: Config, ready: Callable[[], None], beside: "Sequence[_LocalServer] | None" = None
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._beside = beside
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and say so."""
@@ -39,6 +48,9 @@ class _LocalServer(Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at the first signal; more of them change nothing."""
+        if self._beside is None:
+            yield
+            return
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self.stop)
@@ -51,19 +63,39 @@ class _LocalServer(Server):
     def stop(self) -> None:
         """Take no more connections and finish what was begun."""
         self.should_exit = True
+        for server in self._beside or ():
+            server.stop()
 
 
-async def serve(engine: Engine, path: Path, ready: Callable[[], None], talk: Talk) -> None:
-    """Serve `engine` on the socket `path` until SIGTERM, SIGINT or its own end; needs the main thread.
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where workloads ask for themselves: the socket's path, and the group that may use it beside its owner, if any."""
 
-    `ready` is called once the socket answers, `talk` gets a line for each thing that a person who watches should know.
-    Raises `HomeError` where the socket cannot be made.
+    path: Path
+    group: int | None = None
+
+
+async def serve(engine: Engine, path: Path, door: Door, ready: Callable[[], None], talk: Talk) -> None:
+    """Serve `engine` on the sockets until SIGTERM, SIGINT or its own end; needs the main thread.
+
+    Operators use the socket `path`, workloads `door`. `ready` is called once both answer, `talk` gets a line for each
+    thing that a person who watches should know. Raises `HomeError` where a socket cannot be made.
     """
-    with listen(path) as listener:
-        server = _LocalServer(_config(engine, talk), ready)
+    with listen(path) as ours, listen(door.path, 0o660, door.group) as theirs:
+        beginning = [ours, theirs]
+
+        def begun() -> None:
+            beginning.pop()
+            if not beginning:
+                ready()
+
+        places: Places[LocalProtocol] = Places()
+        workloads, operators = protocol(WorkloadProtocol, places), protocol(LocalProtocol, places)
+        at_door = _LocalServer(_config(workload_application, workloads, engine, talk), begun)
+        server = _LocalServer(_config(application, operators, engine, talk), begun, [at_door])
         watch = asyncio.create_task(_watch(engine, server))
         try:
-            await server.serve(sockets=[listener])
+            await asyncio.gather(server.serve(sockets=[ours]), at_door.serve(sockets=[theirs]))
         finally:
             watch.cancel()
 
@@ -74,7 +106,7 @@ async def _watch(engine: Engine, server: _LocalServer) -> None:
     server.stop()
 
 
-def _config(engine: Engine, talk: Talk) -> Config:
+def _config(give: Give, kind: type[LocalProtocol], engine: Engine, talk: Talk) -> Config:
     def complain(error: Exception) -> None:
         talk(f"defect: {type(error).__name__} while answering a request")
 
@@ -82,8 +114,8 @@ def _config(engine: Engine, talk: Talk) -> Config:
     log.propagate = False
     log.handlers = [_Lines(talk)]
     return Config(
-        application(engine, complain),
-        http=protocol(Places()),
+        give(engine, complain),
+        http=kind,
         ws="none",
         loop="asyncio",
         lifespan="off",

@@ -2,18 +2,18 @@
 
 import pytest
 
-from appliance.service.places import AWAY, OTHERS, PLACES, SHARES, Entry, Peer, Places, Share
+from appliance.service.places import AWAY, OTHERS, PLACES, SHARES, Caller, Entry, Places, Share
 
-OPERATOR = Peer("operator.sock", 0)
+OPERATOR = Caller("operator.sock", 0)
 RESERVED = SHARES["operator.sock"].reserved
 
 
-def workload(uid: int) -> Peer:
+def workload(uid: int) -> Caller:
     """Give a peer of another socket."""
-    return Peer("workload.sock", uid)
+    return Caller("workload.sock", uid)
 
 
-def filled(places: Places[str], peer: Peer, number: int, *, works: bool = False) -> list[str]:
+def filled(places: Places[str], peer: Caller, number: int, *, works: bool = False) -> list[str]:
     """Let so many guests of a peer in, and have each ask for something that takes for ever where it `works`."""
     guests = [f"{peer} {place}" for place in range(number)]
     for guest in guests:

@@ -21,13 +21,14 @@ from typing import Any, cast
 import pytest
 
 from appliance.client import Client, ClientError, ClientFault, SocketTransport
+from appliance.decision import Peer
 from appliance.engine import Engine
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.identity import Identity
 from appliance.outcome import State
 from appliance.service.app import MAX_BODY, application
-from appliance.service.connection import REQUEST_SECONDS, Connection, peer_uid
-from appliance.service.places import PLACES
+from appliance.service.connection import REQUEST_SECONDS, Connection, LocalProtocol, peer_uid, protocol
+from appliance.service.places import PLACES, Places
 from appliance.service.serving import _config, _LocalServer
 from appliance.sockets import connect, listen
 from coldcred.acts import Act
@@ -313,7 +314,8 @@ async def _service(engine: object, path: Path) -> AsyncIterator[None]:
     """Serve an engine on the socket `path`."""
     ready = asyncio.Event()
     with listen(path) as listener:
-        server = _LocalServer(_config(cast("Engine", engine), print), ready.set)
+        kind = protocol(LocalProtocol, Places())
+        server = _LocalServer(_config(application, kind, cast("Engine", engine), print), ready.set, [])
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await ready.wait()
         yield
@@ -474,7 +476,7 @@ async def _ask(app: Callable[..., Any], body: bytes) -> tuple[int, bytes]:
         "server": None,
         "client": None,
         "root_path": "",
-        "state": {"connection": Connection(0)},
+        "state": {"connection": Connection(Peer(0, 0, 0))},
     }
     await app(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)

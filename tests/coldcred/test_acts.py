@@ -18,6 +18,8 @@ R2 = {
     "bundle.create": ({OFFICER, ISSUER}, 1),
     "log.export": ({OFFICER, AUDITOR}, 1),
     "read.open": ({OFFICER, ISSUER, APPROVER, AUDITOR}, 1),
+    "workload.suspend": ({OFFICER, ISSUER, APPROVER}, 1),
+    "workload.resume": ({OFFICER, ISSUER}, 2),
 }
 
 
@@ -55,5 +57,9 @@ def test_numbers_are_raised_and_never_lowered(act: Act) -> None:
         assert people_needed(act, founders=founders, raised=1) == least
         assert people_needed(act, founders=founders, raised=-5) == least
         assert people_needed(act, founders=founders, raised=5) == 5
+        needed = people_needed(act, founders=founders, raised=2, by_workload=True)
+        assert needed == people_needed(act, founders=founders, raised=2) == max(least, 2)
+        assert people_needed(act, founders=founders, by_workload=True) == (0 if least == 1 else least)
+    assert people_needed(act, founders=1, raised=5, by_workload=True) == 0
     assert people_needed(act, founders=1) == 1
     assert people_needed(act, founders=1, raised=5) == 1

@@ -146,13 +146,9 @@ def _workload_with_more(world: LogWorld) -> int:
     return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on another key.")
+@BROKEN.by(LogReason.BAD_COMMAND, "Another key is enrolled than the one that was proved.")
 def _another_key_enrolled(world: LogWorld) -> int:
-    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90}
-    key, other = (Signer.named(name).public.jwk() for name in ("robot", "mallory"))
-    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, {**asked, "key": {**key}}))
-    members: dict[str, Json] = {"workload": {**asked, "key": {**other}}}
-    return world.asked("workload.enrolled", asking, members, {"workload": plant.WORKLOAD})
+    return world.enrol(key={**Signer.named("mallory").public.jwk()})
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on a workload without a key.")
@@ -188,10 +184,7 @@ def _other_trust_submitted(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.WRONG_KEY, "A workload's key stands in no other register.")
 def _a_workload_with_a_founders_key(world: LogWorld) -> int:
-    key = plant.operator("bob").public.jwk()
-    asked: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90, "key": {**key}}
-    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, asked))
-    return world.asked("workload.enrolled", asking, {"workload": asked}, {"workload": plant.WORKLOAD})
+    return world.enrol(plant.operator("bob"))
 
 
 @BROKEN.by(LogReason.MISSING_BLOB, "What custodians signed is in the export.")

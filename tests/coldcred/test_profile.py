@@ -113,3 +113,49 @@ def test_any_damaged_profile_is_read_or_malformed(data: st.DataObject) -> None:
     changed = edited(plant.profile(), path, data.draw(JSON_VALUES))
     with contextlib.suppress(Malformed):
         assert dumps(read(changed).as_json()) == dumps(changed)
+
+
+@pytest.mark.parametrize(
+    ("members", "asked_by", "requires", "groups"),
+    [
+        ({}, ["issuer"], [], []),
+        ({"asked_by": ["workload"]}, ["workload"], [], []),
+        ({"asked_by": ["issuer", "workload"]}, ["issuer", "workload"], [], []),
+        ({"requires": ["purpose", "task"]}, ["issuer"], ["purpose", "task"], []),
+        ({"groups": ["robots", "line-1"]}, ["issuer"], [], ["robots", "line-1"]),
+    ],
+)
+def test_further_bounds_are_read_and_written(
+    members: dict[str, Json], asked_by: list[str], requires: list[str], groups: list[str]
+) -> None:
+    """Absent they are what they always were, and then they are not written, so that older files stay as they are."""
+    profile = read({**plant.profile(), **members})
+    assert (list(profile.asked_by), list(profile.requires), list(profile.groups)) == (asked_by, requires, groups)
+    assert profile.as_json() == {**plant.profile(), **members}
+    assert read(profile.as_json()) == profile
+
+
+def test_what_says_the_default_is_the_default() -> None:
+    """Written out or in another order, the same bounds are the same profile."""
+    assert read({**plant.profile(), "asked_by": ["issuer"]}) == read(plant.profile())
+    other: list[Json] = ["workload", "issuer"]
+    assert read({**plant.profile(), "asked_by": other}).as_json()["asked_by"] == ["issuer", "workload"]
+
+
+@pytest.mark.parametrize("name", ["groups", "asked_by", "requires"])
+@pytest.mark.parametrize("value", [None, [], "issuer", [""], [7], ["Robots"], ["spiffe://a/b"], ["issuer", "issuer"]])
+def test_further_bounds_are_read_strictly(name: str, value: Json) -> None:
+    """An empty list, a text, twice the same or what is in no list is refused: nobody means it."""
+    with pytest.raises(Malformed):
+        read({**plant.profile(), name: value})
+
+
+@pytest.mark.parametrize(("count", "good"), [(1, True), (15, True), (16, True), (17, False)])
+def test_a_profile_names_at_most_sixteen_groups(count: int, good: bool) -> None:  # noqa: FBT001 - a column of the table
+    """One to sixteen."""
+    groups: list[Json] = [f"group-{number}" for number in range(count)]
+    if good:
+        assert len(read({**plant.profile(), "groups": groups}).groups) == count
+    else:
+        with pytest.raises(Malformed):
+            read({**plant.profile(), "groups": groups})

@@ -19,6 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from appliance import custodians
 from appliance import home as homes
@@ -41,9 +42,10 @@ from coldcred.bundle import apply, init
 from coldcred.canonical import Json, b64u_encode, sha256, sha256_hex
 from coldcred.command import Verdict, approval_claims, command_claims, document_id
 from coldcred.documents import BundleTimes
+from coldcred.enrolment import enrolment_claims
 from coldcred.founding import Founding
 from coldcred.jose import Typ, parse_unverified
-from coldcred.keys import Algorithm, PublicKey
+from coldcred.keys import Algorithm, PublicKey, SealingKey
 from coldcred.log.export import BLOBS, ENTRIES
 from hsm.keystore import StoredKey
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken, _Held
@@ -163,6 +165,8 @@ class Story:
         profile = read_profile((FOLDER / "orders-reader.toml").read_bytes(), self.founded.trust_domain).as_json()
         await self._by_two(engine, Act.PROFILE_SET, profile={**profile, "name": "orders-strict", "refuse_stale": True})
         await self._by_two(engine, Act.SITE_ADD, name="line-2", audiences=["https://line-2.plant-a.example"])
+        await self._ask(engine, "bob", Act.WORKLOAD_SUSPEND, workload=WORKLOAD, reason="robot 7 was found open")
+        await self._by_two(engine, Act.WORKLOAD_RESUME, workload=WORKLOAD)
         await self._ask(
             engine, "bob", Act.CREDENTIAL_REVOKE, credential=issued.result["jti"], reason="robot 7 was taken apart"
         )
@@ -188,13 +192,37 @@ class Story:
         await settled(engine)
 
     async def _enrol(self, engine: Engine) -> None:
+        document = self._enrolment()
+        self.files["enrolment.jws"] = f"{document}\n".encode()
         waiting = await self._ask(
-            engine, "alice", Act.WORKLOAD_ENROL, id=WORKLOAD, owner="bob", review_by=TIME + 90 * DAY
+            engine,
+            "alice",
+            Act.WORKLOAD_ENROL,
+            {sha256_hex(document.encode()): document.encode()},
+            id=WORKLOAD,
+            owner="bob",
+            review_by=TIME + 90 * DAY,
+            groups=["line-1"],
+            enrolment=sha256_hex(document.encode()),
         )
         assert waiting.state == "waiting", waiting
         self.files["request.jws"] = f"{self._last}\n".encode()
         approval = await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
         self.files["approval.jws"] = f"{approval}\n".encode()
+
+    def _enrolment(self) -> str:
+        signer = Signer.named("example robot-7 signing")
+        sealing = X25519PrivateKey.from_private_bytes(sha256(b"example robot-7 sealing"))
+        claims = enrolment_claims(
+            appliance=self.founded.appliance_id,
+            workload=WORKLOAD,
+            key=signer.public,
+            seal=SealingKey(sealing.public_key().public_bytes_raw()),
+            jti=self._jti(),
+            issued_at=self.clock.now(),
+            expires_at=self.clock.now() + 14 * DAY,
+        )
+        return signer.token(Typ.ENROLMENT, claims)
 
     async def _issue(self, engine: Engine, **changes: Json) -> Outcome:
         asked: dict[str, Json] = {
@@ -210,10 +238,12 @@ class Story:
         waiting = await self._ask(engine, "alice", act, **args)
         await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
 
-    async def _ask(self, engine: Engine, person: str, act: Act, /, **args: Json) -> Outcome:
+    async def _ask(
+        self, engine: Engine, person: str, act: Act, attachments: Mapping[str, bytes] | None = None, /, **args: Json
+    ) -> Outcome:
         self.clock.time += STEP
         self._last = self._command(person, act, args)
-        outcome = await engine.submit_command(self._last)
+        outcome = await engine.submit_command(self._last, attachments)
         await settled(engine)
         return outcome
 
@@ -316,6 +346,7 @@ def blocks(files: Mapping[str, bytes]) -> dict[str, str]:
         "command": _wrapped(files["request.jws"]),
         "command-claims": _both(files["request.jws"]),
         "approval-claims": _both(files["approval.jws"]),
+        "enrolment-claims": _both(files["enrolment.jws"].strip()),
         "checkpoint": export["checkpoint"].decode(),
         "charter": _pretty(founded["keys"][0]["charter"]),
         "founding-signature": _both(signature),

@@ -7,12 +7,12 @@ of the appliance, as an attacker inside it would; what he does not hold are the 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from coldcred import founding, framing
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
-from coldcred.command import Verdict, approval_claims, command_claims
+from coldcred.command import Verdict, approval_claims, command_claims, people
 from coldcred.jose import Typ, parse_unverified
 from coldcred.keys import Algorithm
 from coldcred.log import entry as entries
@@ -144,6 +144,10 @@ class LogWorld:
 
     def command(self, person: str, act: Act, args: dict[str, Json], **claims: Json) -> Asking:
         """Sign a command and keep it."""
+        return self.signed(plant.operator(person), person, act, args, **claims)
+
+    def signed(self, signer: Signer, by: str, act: Act, args: dict[str, Json], **claims: Json) -> Asking:
+        """Sign a command with any key and keep it; `by` is who entries say asked."""
         self.serial += 1
         expires = self.time + 3600
         made = command_claims(
@@ -155,9 +159,9 @@ class LogWorld:
             issued_at=self.time,
             expires_at=expires,
         )
-        token = plant.operator(person).token(Typ.COMMAND, {**made, **claims})
+        token = signer.token(Typ.COMMAND, {**made, **claims})
         self.keep(token.encode())
-        return Asking(token, person, act, args, expires)
+        return Asking(token, by, act, args, expires)
 
     def asked(
         self, kind: str, asking: Asking, members: Mapping[str, Json], result: Json = None, /, **changes: Json
@@ -170,7 +174,7 @@ class LogWorld:
             "document": asking.document,
             "act": asking.act.value,
             "by": asking.person,
-            "people": [*sorted({asking.person, *given.values()})],
+            "people": [*sorted(people(asking.person, given.values()))],
             "approvals": [*sorted(given)],
             **members,
         }
@@ -217,7 +221,7 @@ class LogWorld:
             "request": asking.id,
             "verdict": verdict.value,
             "by": person,
-            "people": [*sorted({asking.person, *given.values(), person})],
+            "people": [*sorted(people(asking.person, (*given.values(), person)))],
             "need": 2,
             "document": sha256_hex(token.encode()),
         }
@@ -286,6 +290,8 @@ class LogWorld:
         self.issue()
         self.settle(failed=[issued])
         self.revoke(issued)
+        self.suspend()
+        self.resume()
         asking = self.agreed(self.command("alice", Act.WORKLOAD_ENROL, {"id": "spiffe://plant-a.example/line-1/x"}))
         self.asked("command.refused", asking, {"reason": "malformed", "detail": "owner is missing"})
         asking = self.wait(self.command("alice", Act.SITE_ADD, {"name": "line-3", "audiences": []}))
@@ -294,13 +300,62 @@ class LogWorld:
         self.append({"type": "stopped"})
         return self.checkpoint().settle()
 
-    def enrol(self) -> None:
-        """Enrol the workload of the worked example, by two people."""
-        asked: Event = {"id": plant.WORKLOAD, "owner": "alice", "review_by": self.time + 90 * plant.DAY}
-        public: dict[str, Json] = Signer.named("robot").public.jwk()
-        asking = self.agreed(self.command("alice", Act.WORKLOAD_ENROL, {**asked, "key": {**public, "use": "sig"}}))
-        workload: Json = {**asked, "key": public}
-        self.asked("workload.enrolled", asking, {"workload": workload}, {"workload": plant.WORKLOAD})
+    def enrol(self, signer: Signer | None = None, /, **changes: Json) -> int:
+        """Enrol the workload of the worked example with proof of its keys, by two people.
+
+        `changes` replace members of the workload in the entry.
+        """
+        signer = signer or plant.robot()
+        asking, workload = self.enrolling(self.proof(signer))
+        members: Event = {**workload, "key": {**signer.public.jwk()}, "seal": {**plant.sealing().jwk()}, **changes}
+        return self.asked("workload.enrolled", asking, {"workload": members}, {"workload": plant.WORKLOAD})
+
+    def proof(self, signer: Signer, **changes: Any) -> str:
+        """Sign an enrolment document, by default with the sealing key of the worked example."""
+        life = {"issued_at": self.time, "expires_at": self.time + 3600}
+        claims = {"appliance": self.founded.appliance_id, "seal": plant.sealing(), **life, **changes}
+        return plant.enrolment(signer, **claims)
+
+    def enrolling(self, proof: str, **changes: Json) -> tuple[Asking, Event]:
+        """Let two people agree on an enrolment; gives their command, and its arguments as the entry has them."""
+        asked: Event = {
+            "id": plant.WORKLOAD,
+            "owner": "alice",
+            "review_by": self.time + 90 * plant.DAY,
+            "groups": ["line-1", "robots"],
+            "enrolment": self.keep(proof.encode()),
+            **changes,
+        }
+        return self.agreed(self.command("alice", Act.WORKLOAD_ENROL, asked)), asked
+
+    def suspend(self, **changes: Json) -> int:
+        """Suspend the workload, on the word of one person."""
+        args: Event = {"workload": plant.WORKLOAD, "reason": "lost"}
+        asking = self.command("bob", Act.WORKLOAD_SUSPEND, args)
+        return self.asked("workload.suspended", asking, args, {"workload": plant.WORKLOAD}, **changes)
+
+    def resume(self, **changes: Json) -> int:
+        """Resume the workload, by two people."""
+        args: Event = {"workload": plant.WORKLOAD}
+        asking = self.agreed(self.command("alice", Act.WORKLOAD_RESUME, args))
+        return self.asked("workload.resumed", asking, args, {"workload": plant.WORKLOAD}, **changes)
+
+    def let_workloads_ask(self, **changes: Json) -> None:
+        """Set the profile anew so that workloads may ask under it."""
+        asked_by: Json = ["issuer", "workload"]
+        self.set_profile(**{"asked_by": asked_by, **changes})
+
+    def set_profile(self, **changes: Json) -> None:
+        """Set the profile of the worked example anew."""
+        profile: Json = {**plant.profile(), **changes}
+        asking = self.agreed(self.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
+        self.asked("profile.set", asking, {"profile": profile}, {"profile": "orders-reader"})
+
+    def request(self, signer: Signer | None = None, args: Event | None = None, **claims: Json) -> Asking:
+        """Sign a workload's own command and keep it."""
+        return self.signed(
+            signer or plant.robot(), plant.WORKLOAD, Act.CREDENTIAL_ISSUE, args or issue_args(), **claims
+        )
 
     def trust(self, **changes: Json) -> None:
         """Take in what custodians signed."""

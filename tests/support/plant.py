@@ -1,11 +1,16 @@
 """The worked example as data: the founding of an appliance at Plant A by three people, and by one."""
 
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from coldcred import founding
 from coldcred.acts import Act
-from coldcred.canonical import Json, dumps
+from coldcred.canonical import Json, dumps, sha256
 from coldcred.command import command_claims
+from coldcred.enrolment import enrolment_claims
 from coldcred.jose import Typ
-from coldcred.keys import Algorithm
+from coldcred.keys import Algorithm, SealingKey
 from tests.support.signers import Signer
 
 DOMAIN = "plant-a.example"
@@ -18,6 +23,17 @@ TIME = 1_795_000_000
 DAY = 24 * 3600
 ROLES = {"alice": ["officer", "issuer"], "bob": ["officer", "approver"], "carol": ["auditor"]}
 ALONE = {"alice": ["officer", "issuer", "approver"]}
+
+
+def robot(name: str = "robot-7") -> Signer:
+    """Give a workload's signing key."""
+    return Signer.named(f"{name} signing")
+
+
+def sealing(name: str = "robot-7") -> SealingKey:
+    """Give a workload's sealing key."""
+    private = X25519PrivateKey.from_private_bytes(sha256(f"{name} sealing".encode()))
+    return SealingKey(private.public_key().public_bytes_raw())
 
 
 def operator(person: str) -> Signer:
@@ -131,6 +147,21 @@ def signatures(body: bytes) -> list[str]:
 def appliance_id() -> str:
     """Give the id of the appliance that alice, bob and carol found."""
     return founding.parse(dumps(members())).appliance_id
+
+
+def enrolment(signer: Signer | None = None, seal: SealingKey | None = None, **changes: Any) -> str:
+    """Give the document by which a workload's key proves that somebody holds it; it lives for an hour."""
+    signer = signer or robot()
+    claims: dict[str, Any] = {
+        "appliance": appliance_id(),
+        "workload": WORKLOAD,
+        "key": signer.public,
+        "seal": seal,
+        "jti": "AAECAwQFBgcICQoLDA0ODw",
+        "issued_at": TIME,
+        "expires_at": TIME + 3600,
+    }
+    return signer.token(Typ.ENROLMENT, enrolment_claims(**{**claims, **changes}))
 
 
 def command(act: Act = Act.CREDENTIAL_ISSUE, args: dict[str, Json] | None = None) -> dict[str, Json]:

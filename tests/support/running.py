@@ -34,6 +34,7 @@ from coldcred.log import export
 from hsm.keystore import KeyStore
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
+from tests.support.signers import Signer
 
 T = TypeVar("T")
 
@@ -102,8 +103,9 @@ class RunningPlant:
             finally:
                 await engine.stop()
 
-    def command(self, person: str, act: Act, args: dict[str, Json] | None = None, **changes: Any) -> str:
-        """Give a command signed by a person; each call gives a new one."""
+    def command(self, person: str | Signer, act: Act, args: dict[str, Json] | None = None, **changes: Any) -> str:
+        """Give a command signed by a person, or by any key; each call gives a new one."""
+        signer = plant.operator(person) if isinstance(person, str) else person
         claims: dict[str, Any] = {
             "appliance": self.founding.appliance_id,
             "epoch": 1,
@@ -113,7 +115,7 @@ class RunningPlant:
             "issued_at": self.clock.now(),
             "expires_at": self.clock.now() + 3600,
         }
-        return plant.operator(person).token(Typ.COMMAND, command_claims(**{**claims, **changes}))
+        return signer.token(Typ.COMMAND, command_claims(**{**claims, **changes}))
 
     def approval(self, person: str, command: str, verdict: Verdict = Verdict.APPROVE, **changes: Any) -> str:
         """Give a person's approval of a command."""
@@ -129,20 +131,46 @@ class RunningPlant:
         return plant.operator(person).token(Typ.APPROVAL, approval_claims(**{**claims, **changes}))
 
     def enrolment(self, **changes: Json) -> dict[str, Json]:
-        """Give the arguments that enrol the worked example's workload."""
+        """Give the arguments that enrol the worked example's workload, without a key."""
         review_by = self.clock.now() + 90 * plant.DAY
         return {"id": plant.WORKLOAD, "owner": "alice", "review_by": review_by, **changes}
 
+    def proof(self, signer: Signer | None = None, **changes: Any) -> str:
+        """Give the document by which a workload's key proves that somebody holds it."""
+        now = self.clock.now()
+        claims = {"appliance": self.founding.appliance_id, "issued_at": now, "expires_at": now + 3600, **changes}
+        return plant.enrolment(signer, **claims)
+
+    async def enrol_with(self, engine: Engine, proof: str, **changes: Json) -> Outcome:
+        """Enrol the workload with a document that proves its key, by two people."""
+        digest = sha256_hex(proof.encode())
+        command = self.command("alice", Act.WORKLOAD_ENROL, self.enrolment(enrolment=digest, **changes))
+        return await engine.submit_command(command, {digest: proof.encode()}, [self.approval("bob", command)])
+
+    async def by_two(self, engine: Engine, act: Act, args: dict[str, Json]) -> Outcome:
+        """Carry out an act that alice asks for and bob approves."""
+        command = self.command("alice", act, args)
+        return await engine.submit_command(command, approvals=[self.approval("bob", command)])
+
+    def request(self, signer: Signer | None = None, /, *, args: dict[str, Json] | None = None, **changes: Any) -> str:
+        """Give a command by which the worked example's workload asks for its own credential."""
+        return self.command(
+            signer or plant.robot(), Act.CREDENTIAL_ISSUE, {**self.issue_args(), **(args or {})}, **changes
+        )
+
     def issue(self, /, **changes: Json) -> str:
         """Give a command that issues the worked example's credential."""
-        args: dict[str, Json] = {
+        return self.command("alice", Act.CREDENTIAL_ISSUE, {**self.issue_args(), **changes})
+
+    def issue_args(self) -> dict[str, Json]:
+        """Give the arguments that issue the worked example's credential."""
+        return {
             "profile": "orders-reader",
             "workload": plant.WORKLOAD,
             "audience": plant.AUDIENCE,
             "scopes": ["orders.read"],
             "ttl": 900,
         }
-        return self.command("alice", Act.CREDENTIAL_ISSUE, {**args, **changes})
 
     async def enrol(self, engine: Engine) -> Outcome:
         """Enrol the workload, by two people where there are."""

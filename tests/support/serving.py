@@ -105,7 +105,7 @@ class Appliance:
 
     def copy(self, folder: Path) -> "Appliance":
         """Give a copy in `folder` that shares nothing with this one."""
-        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("operator.sock"))
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("*.sock"))
         for path in (folder / "home" / "settings.toml", folder / "hsm" / "softhsm2.conf"):
             path.write_text(path.read_text().replace(str(self.folder), str(folder)))
         return Appliance(folder, self.founded)

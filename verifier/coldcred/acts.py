@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from coldcred import names
+
 
 class Role(StrEnum):
     """What a person may do; an auditor holds no other role."""
@@ -31,14 +33,40 @@ class Act(StrEnum):
     BUNDLE_CREATE = "bundle.create"
     LOG_EXPORT = "log.export"
     READ_OPEN = "read.open"
+    WORKLOAD_SUSPEND = "workload.suspend"
+    WORKLOAD_RESUME = "workload.resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who signed a command: a person with roles, or a workload, which is named by its SPIFFE ID and holds none.
+
+    A person's id is a label and holds no colon, so it is never a workload's.
+    """
+
+    id: str
+    roles: frozenset[Role] = frozenset()
+
+    @property
+    def is_workload(self) -> bool:
+        """Whether it is a machine, which no rule counts as a person."""
+        return names.is_spiffe_id(self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class ActRule:
-    """Who may ask for an act, and how many people must have signed before it happens."""
+    """Who may ask for an act, and how many people must have signed before it happens.
+
+    `workloads` says whether a workload may ask for it too, for itself and where the profile lets it.
+    """
 
     may_ask: frozenset[Role]
     people: int
+    workloads: bool = False
+
+    def admits(self, principal: Principal) -> bool:
+        """Whether this principal may ask, as far as roles decide it."""
+        return self.workloads if principal.is_workload else bool(principal.roles & self.may_ask)
 
 
 _OFFICER = frozenset({Role.OFFICER})
@@ -47,7 +75,7 @@ _ANY = frozenset(Role)
 
 RULES: Mapping[Act, ActRule] = MappingProxyType(
     {
-        Act.CREDENTIAL_ISSUE: ActRule(frozenset({Role.ISSUER}), 1),
+        Act.CREDENTIAL_ISSUE: ActRule(frozenset({Role.ISSUER}), 1, workloads=True),
         Act.CREDENTIAL_REVOKE: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.WORKLOAD_ENROL: ActRule(_OFFICER_ISSUER, 2),
         Act.PROFILE_SET: ActRule(_OFFICER, 2),
@@ -56,14 +84,18 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.BUNDLE_CREATE: ActRule(_OFFICER_ISSUER, 1),
         Act.LOG_EXPORT: ActRule(frozenset({Role.OFFICER, Role.AUDITOR}), 1),
         Act.READ_OPEN: ActRule(_ANY, 1),
+        Act.WORKLOAD_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.WORKLOAD_RESUME: ActRule(_OFFICER_ISSUER, 2),
     },
 )
 
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
 
 
-def people_needed(act: Act, *, founders: int, raised: int = 0) -> int:
-    """How many distinct people `act` takes in a home of `founders` founders; `raised` can only add."""
-    if founders == 1:
-        return 1
-    return max(RULES[act].people, raised)
+def people_needed(act: Act, *, founders: int, raised: int = 0, by_workload: bool = False) -> int:
+    """How many distinct people `act` takes in a home of `founders` founders; `raised` can only add.
+
+    A workload is no person. Where one person would do it needs nobody; where more are needed all of them are others.
+    """
+    need = 1 if founders == 1 else max(RULES[act].people, raised)
+    return 0 if by_workload and need == 1 else need

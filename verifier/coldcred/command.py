@@ -164,5 +164,6 @@ def approval_claims(
 
 
 def people(requester: str, approvers: Iterable[str]) -> frozenset[str]:
-    """Count distinct people, not signatures and not keys: the requester once, each approver once."""
-    return frozenset({requester, *approvers})
+    """Count distinct people, not signatures and not keys: the requester once unless a workload, each approver once."""
+    asked = () if names.is_spiffe_id(requester) else (requester,)
+    return frozenset({*asked, *approvers})

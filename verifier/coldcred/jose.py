@@ -28,6 +28,7 @@ class Typ(StrEnum):
     STATUS_LIST = "statuslist+jwt"
     ACCESS = "at+jwt"
     SVID = "JWT"
+    ENROLMENT = "coldcred-enrolment+jwt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Public keys: two algorithms, one spelling as JWK, one thumbprint.
 
 A key has exactly one algorithm (RFC 8725 section 3.1), named as in RFC 9864: `ES256` (P-256, signature r||s of
-64 bytes, RFC 7518 section 3.4) or `Ed25519` (RFC 8032).
+64 bytes, RFC 7518 section 3.4) or `Ed25519` (RFC 8032). Sealing keys (X25519, RFC 7748) sign nothing.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,17 @@ SIGNATURE = 64
 # edwards25519 (RFC 8032 section 5.1): the field's prime and the curve's constant d.
 _PRIME = 2**255 - 19
 _D = -121665 * pow(121666, -1, _PRIME) % _PRIME
+
+# Curve25519 (RFC 7748): the coordinates of the points of order 1, 2, 4 and 8, of the curve and its twist.
+_LOW_ORDER = frozenset(
+    {
+        0,
+        1,
+        _PRIME - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    }
+)
 
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
 
@@ -137,6 +148,50 @@ class PublicKey:
         except InvalidSignature as error:
             reason = f"the signature does not verify under key {self.thumbprint}"
             raise BadSignature(reason) from error
+
+
+@dataclass(frozen=True)
+class SealingKey:
+    """A public X25519 key to which something can be encrypted; raw is the 32 bytes of RFC 7748.
+
+    Points of low order are refused: what is sealed to one, anybody can open. So is a second spelling of a key.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse bytes that are no key (`Malformed`)."""
+        number = int.from_bytes(self.raw, "little")
+        if len(self.raw) != COORDINATE or number >= _PRIME or number in _LOW_ORDER:
+            message = "not an X25519 public key"
+            raise Malformed(message)
+
+    @classmethod
+    def from_jwk(cls, value: Json) -> Self:
+        """Read a public JWK (RFC 8037 section 2); private members and members unknown here are refused."""
+        record = Record.of(value, "JWK")
+        kty, crv = record.text("kty"), record.text("crv")
+        if (kty, crv) != ("OKP", "X25519"):
+            message = f"JWK of kty {kty[:16]!a} and crv {crv[:16]!a} where X25519 belongs"
+            raise Malformed(message)
+        key = cls(b64u_decode(record.text("x")))
+        if record.optional_text("use") not in {None, "enc"}:
+            message = "JWK whose use is not enc"
+            raise Malformed(message)
+        if record.optional_text("kid") not in {None, key.thumbprint}:
+            message = "JWK whose kid is not its RFC 7638 thumbprint"
+            raise Malformed(message)
+        record.done()
+        return key
+
+    def jwk(self) -> dict[str, Json]:
+        """Give the members that RFC 7638 hashes: kty, crv and x."""
+        return {"crv": "X25519", "kty": "OKP", "x": b64u_encode(self.raw)}
+
+    @cached_property
+    def thumbprint(self) -> str:
+        """SHA-256 JWK thumbprint in base64url (RFC 7638)."""
+        return b64u_encode(sha256(dumps(self.jwk())))
 
 
 def _check_edwards_point(raw: bytes) -> None:

@@ -52,6 +52,11 @@ def spiffe_id(text: str, domain: str | None = None) -> str:
     return text
 
 
+def is_spiffe_id(text: str) -> bool:
+    """Whether a name that was checked is a workload's: no other kind of name begins like one."""
+    return text.startswith("spiffe://")
+
+
 def subject_pattern(text: str, domain: str | None = None) -> str:
     """Check a SPIFFE ID, or one whose last segment is `*` and then stands for all IDs below it."""
     if text.endswith("/*"):

@@ -1,20 +1,44 @@
 """Profiles: what may be issued, to whom, for what and for how long. A request may only narrow one."""
 
 from dataclasses import dataclass
-from typing import Self
+from enum import StrEnum
+from typing import Self, TypeVar
 
 from coldcred import names
+from coldcred.asked import Asked
 from coldcred.canonical import Json
 from coldcred.credential import Kind
 from coldcred.errors import Malformed
 from coldcred.record import Record
 
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
 LONGEST_LIFETIME = 24 * 3600
+MAX_GROUPS = 16
+"""Most groups that a profile, or a workload, names."""
+
+
+class Asker(StrEnum):
+    """Who may ask under a profile: people with the role, or the workload itself."""
+
+    ISSUER = "issuer"
+    WORKLOAD = "workload"
+
+
+class Required(StrEnum):
+    """What a profile can require a request to carry."""
+
+    PURPOSE = "purpose"
+    TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The bounds of one kind of credential; `lifetime` and `horizon` are seconds, `approvals` counts people."""
+    """The bounds of one kind of credential; `lifetime` and `horizon` are seconds, `approvals` counts people.
+
+    With `groups` the workload has to be in one of them. Absent members mean: any workload, asked for by people only,
+    nothing required.
+    """
 
     name: str
     kind: Kind
@@ -26,6 +50,9 @@ class Profile:
     approvals: int
     holder_binding: bool
     refuse_stale: bool
+    groups: tuple[str, ...] = ()
+    asked_by: tuple[Asker, ...] = (Asker.ISSUER,)
+    requires: tuple[Required, ...] = ()
 
     @classmethod
     def read(cls, record: Record, domain: str) -> Self:
@@ -46,6 +73,9 @@ class Profile:
             approvals=record.integer("approvals", least=1),
             holder_binding=record.boolean("holder_binding"),
             refuse_stale=record.boolean("refuse_stale"),
+            groups=read_groups(record),
+            asked_by=_among(record, "asked_by", Asker) or (Asker.ISSUER,),
+            requires=_among(record, "requires", Required),
         )
         record.done()
         if profile.lifetime > LONGEST_LIFETIME:
@@ -57,8 +87,8 @@ class Profile:
         return profile
 
     def as_json(self) -> dict[str, Json]:
-        """Give the profile as it is written."""
-        return {
+        """Give the profile as it is written; what is as it is by default is left out."""
+        written: dict[str, Json] = {
             "name": self.name,
             "kind": self.kind.value,
             "audiences": list(self.audiences),
@@ -70,3 +100,33 @@ class Profile:
             "holder_binding": self.holder_binding,
             "refuse_stale": self.refuse_stale,
         }
+        if self.groups:
+            written["groups"] = list(self.groups)
+        if self.asked_by != (Asker.ISSUER,):
+            written["asked_by"] = [asker.value for asker in self.asked_by]
+        if self.requires:
+            written["requires"] = [required.value for required in self.requires]
+        return written
+
+    def missing(self, asked: Asked) -> tuple[Required, ...]:
+        """Give what a request lacks of what the profile requires."""
+        carried = {Required.PURPOSE: asked.purpose, Required.TASK: asked.task}
+        return tuple(required for required in self.requires if carried[required] is None)
+
+
+def read_groups(record: Record) -> tuple[str, ...]:
+    """Take the member `groups`: 1 to 16 labels, or none where it is absent."""
+    if not record.has("groups"):
+        return ()
+    return tuple(names.label(text, "group") for text in record.texts("groups", least=1, most=MAX_GROUPS))
+
+
+def _among(record: Record, name: str, kind: type[_Choice]) -> tuple[_Choice, ...]:
+    """Take an array of distinct members of a closed list, in its order; none where it is absent."""
+    if not record.has(name):
+        return ()
+    found = record.texts(name, least=1, most=len(kind))
+    if unknown := sorted(set(found) - set(kind)):
+        message = f"profile: {name} knows {' and '.join(kind)}, not {unknown[0][:32]!a}"
+        raise Malformed(message)
+    return tuple(choice for choice in kind if choice in found)

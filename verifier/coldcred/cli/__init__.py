@@ -6,7 +6,7 @@ No rule lives here: arguments in, one call of the library, sentences out. Standa
 import argparse
 from typing import Protocol, TypeAlias
 
-from coldcred.cli import bundle, log, site, verify
+from coldcred.cli import bundle, enrol, log, request, site, verify
 
 Nouns: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse names it no other way
 """What `add_parser` is given: the place to which a noun adds its own parser."""
@@ -19,4 +19,4 @@ class Noun(Protocol):
         """Add the noun; its parser sets `run`, which takes the parsed arguments and returns the exit code."""
 
 
-NOUNS: tuple[Noun, ...] = (verify, site, bundle, log)
+NOUNS: tuple[Noun, ...] = (verify, site, bundle, log, enrol, request)

@@ -17,7 +17,7 @@ from coldcred.errors import LogReason, LogRejected
 from coldcred.log.blobs import Blobs
 from coldcred.log.deeds import check_issued
 from coldcred.log.signing import LoggedKey, Signing
-from coldcred.profile import Profile
+from coldcred.profile import Asker, Profile
 from coldcred.record import Record
 
 REMEMBERED = LONGEST_LIFE + 2 * 24 * 3600
@@ -119,6 +119,8 @@ class Batches:
         profile = batch.profiles.get(asked.profile)
         if profile is None:
             raise _bad(f"issues under a profile that was not set when the batch began: {asked.profile}")
+        if Asker.ISSUER not in profile.asked_by:
+            raise _bad(f"issues under profile {profile.name}, under which people may not ask")
         item.text("site")
         credential = Credential(
             kind=profile.kind,

@@ -5,14 +5,16 @@ member, to the arguments that the person signed. Whether policy allowed it is an
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from coldcred.canonical import Json
 from coldcred.charter import TokenCharter
 from coldcred.command import Command
 from coldcred.credential import Credential, StatusReference
-from coldcred.errors import CharterExceeded, LogReason, LogRejected
+from coldcred.enrolment import Enrolment, parse_enrolment
+from coldcred.errors import BadSignature, CharterExceeded, LogReason, LogRejected, Malformed
 from coldcred.founding import read_site
-from coldcred.keys import PublicKey
+from coldcred.keys import PublicKey, SealingKey
 from coldcred.log.blobs import Blobs
 from coldcred.log.people import TOLERANCE
 from coldcred.log.signing import LoggedKey
@@ -79,29 +81,73 @@ def revoked(event: Record, command: Command, seq: int) -> None:
     result.done()
 
 
-def enrolled(event: Record, command: Command) -> tuple[str, PublicKey | None]:
-    """Take `workload.enrolled`, and give the workload's id and key.
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A workload as an entry enrols it, with the keys that it proved to hold."""
 
-    The command may write the key with members that the entry leaves out.
-    """
-    key = PublicKey.from_jwk(command.args["key"]) if "key" in command.args else None
+    workload: str
+    review_by: int
+    key: PublicKey | None = None
+    seal: SealingKey | None = None
+
+
+def enrolled(event: Record, command: Command, blobs: Blobs, time: int) -> Enrolled:
+    """Take `workload.enrolled`: its keys are those of the enrolment document that the people signed for."""
     workload, asked = event.record("workload"), Record(command.args, "workload.enrol")
-    _check_same(workload, asked, ("id", "owner", "review_by"))
-    if workload.has("key") != asked.has("key"):
-        raise _other("key")
-    if key is not None and workload.value("key") != key.jwk():
-        raise _other("key")
+    review_by = workload.time("review_by")
+    if review_by != asked.time("review_by"):
+        raise _other("review_by")
+    _check_same(workload, asked, ("id", "owner"))
+    for name in ("groups", "enrolment"):
+        if asked.has(name) or workload.has(name):
+            _check_same(workload, asked, (name,))
+    asked.done()
+    name = str(command.args["id"])
+    found = Enrolled(name, review_by)
+    if "enrolment" in command.args:
+        proof = _proved(Record(command.args, "workload.enrol").digest("enrolment"), command, blobs, time)
+        found = Enrolled(name, review_by, proof.key, proof.seal)
+    for member, key in (("key", found.key), ("seal", found.seal)):
+        told = workload.value(member) if workload.has(member) else None
+        if told != (key.jwk() if key is not None else None):
+            raise _other(member)
     workload.done()
-    _check_result(event, {"workload": command.args["id"]})
-    return str(command.args["id"]), key
+    _check_result(event, {"workload": name})
+    return found
+
+
+def _proved(digest: str, command: Command, blobs: Blobs, time: int) -> Enrolment:
+    """Read an enrolment document again, and hold it to the workload, the appliance and the time of its entry."""
+    try:
+        proof = parse_enrolment(blobs.read(digest).decode("ascii"))
+    except (BadSignature, Malformed, UnicodeDecodeError) as error:
+        raise LogRejected(LogReason.BAD_COMMAND, f"its enrolment document: {error}") from error
+    if (proof.appliance, proof.workload) != (command.appliance, command.args["id"]):
+        raise LogRejected(LogReason.BAD_COMMAND, "its enrolment document is for another appliance or workload")
+    if not proof.issued_at - TOLERANCE <= time < proof.expires_at + TOLERANCE:
+        raise LogRejected(LogReason.BAD_COMMAND, "its enrolment document is of another time")
+    return proof
+
+
+def suspended(event: Record, command: Command) -> str:
+    """Take `workload.suspended` and give the workload."""
+    _check_same(event, Record(command.args, "workload.suspend"), ("workload", "reason"))
+    _check_result(event, {"workload": command.args["workload"]})
+    return str(command.args["workload"])
+
+
+def resumed(event: Record, command: Command) -> str:
+    """Take `workload.resumed` and give the workload."""
+    _check_same(event, Record(command.args, "workload.resume"), ("workload",))
+    _check_result(event, {"workload": command.args["workload"]})
+    return str(command.args["workload"])
 
 
 def profile_set(event: Record, command: Command, domain: str) -> Profile:
     """Take `profile.set` and give the profile; subjects lie in trust domain `domain`."""
-    value = event.value("profile")
-    if value != command.args.get("profile"):
+    profile = Profile.read(Record(command.args, "profile.set").record("profile"), domain)
+    if event.value("profile") != profile.as_json():
         raise _other("profile")
-    profile = Profile.read(Record.of(value, "profile"), domain)
     _check_result(event, {"profile": profile.name})
     return profile
 

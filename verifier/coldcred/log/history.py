@@ -116,6 +116,8 @@ class History:
             "batch.done": lambda _entry, event, command: batches.done(event, command),
             "credential.revoked": lambda entry, event, command: deeds.revoked(event, command, entry.seq),
             "workload.enrolled": self._enrolled,
+            "workload.suspended": lambda _entry, event, command: self._suspend(deeds.suspended(event, command)),
+            "workload.resumed": lambda _entry, event, command: self._resume(deeds.resumed(event, command)),
             "profile.set": self._profile_set,
             "site.added": lambda _entry, event, command: deeds.site_added(event, command),
             "trust.submitted": lambda _entry, event, command: deeds.trust_submitted(event, command, blobs),
@@ -126,15 +128,25 @@ class History:
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
         }
 
-    def _enrolled(self, _entry: Entry, event: Record, command: Command) -> None:
-        self.signing.workload_key(*deeds.enrolled(event, command))
+    def _enrolled(self, entry: Entry, event: Record, command: Command) -> None:
+        found = deeds.enrolled(event, command, self._blobs, entry.time)
+        self.signing.workload_key(found.workload, found.key)
+        self.signing.workload_key(found.workload, found.seal)
+        self._people.workloads.enrolled(found.workload, found.review_by, found.key)
+
+    def _suspend(self, workload: str) -> None:
+        self._people.workloads.suspended(workload, suspended=True)
+
+    def _resume(self, workload: str) -> None:
+        self._people.workloads.suspended(workload, suspended=False)
 
     def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
         profile = deeds.profile_set(event, command, self._founding.trust_domain)
         self._people.profiles[profile.name] = profile
 
     def _issued_batch(self, entry: Entry, event: Record, command: Command) -> None:
-        self._batches.issued(event, command, entry.seq, entry.time)
+        for credential, _key in self._batches.issued(event, command, entry.seq, entry.time):
+            self._people.workloads.check_issuing(credential.subject)
 
     def _founded(self, event: Record) -> None:
         if event.digest("founding") != self._founding.appliance_id:
@@ -161,6 +173,7 @@ class History:
         if profile is None:
             raise LogRejected(LogReason.BAD_COMMAND, "issues under a profile that no entry before it set")
         credential = deeds.read_issued(event, command, profile, issuer=self._founding.issuer)
+        self._people.workloads.check_issuing(credential.subject)
         (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
 
@@ -191,5 +204,7 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "bundle.created": Act.BUNDLE_CREATE,
         "log.exported": Act.LOG_EXPORT,
         "reading.opened": Act.READ_OPEN,
+        "workload.suspended": Act.WORKLOAD_SUSPEND,
+        "workload.resumed": Act.WORKLOAD_RESUME,
     }
 )

@@ -1,22 +1,24 @@
 """People in the log: who asked, who approved, in time, with the roles for it, and enough of them (rules R2, R6, R9).
 
 Nothing that an entry says of people is believed: commands and approvals are read again from their stored bytes, their
-signatures verified under the operator keys of that moment, and distinct people counted. Part of what is kept here ends
-with the command it is about, so memory follows the requests of fourteen days, not the length of the log.
+signatures verified under the keys of that moment, and distinct people counted. A workload that asks for itself counts
+as nobody. Part of what is kept here ends with the command it is about, so memory follows the requests of fourteen days,
+not the length of the log.
 """
 
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coldcred.acts import MAY_APPROVE, RULES, Act, people_needed
+from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
-from coldcred.founding import Founding, Person
+from coldcred.founding import Founding
 from coldcred.keys import PublicKey
 from coldcred.log.blobs import Blobs
-from coldcred.profile import Profile
+from coldcred.log.workloads import Workloads, take_peer
+from coldcred.profile import Asker, Profile
 from coldcred.record import Record
 
 TOLERANCE = 120
@@ -40,15 +42,16 @@ class _Asked:
     """What an entry says of a command, proved by the command's bytes: the people are those who signed."""
 
     command: Command
-    requester: Person
+    requester: Principal
     people: tuple[str, ...]
 
 
 class People:
-    """Operators, profiles and open requests, as far as the log has been read."""
+    """Operators, workloads, profiles and open requests, as far as the log has been read."""
 
     def __init__(self, founding: Founding, blobs: Blobs) -> None:
         """Begin with the people and profiles of `founding`; signed documents are read from `blobs`."""
+        self.workloads = Workloads()
         self._founding = founding
         self._blobs = blobs
         self._operators = {person.operator.thumbprint: person for person in founding.people}
@@ -65,10 +68,10 @@ class People:
         command = asked.command
         if command.id in self._requests:
             raise _bad("waits though it waited before")
-        need, needed = event.integer("need"), self._need(command)
+        need, needed = event.integer("need"), self._need(asked)
         if need < needed:
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"waits for {need} people where {command.act} takes {needed}")
-        if need != needed or needed == 1:
+        if need != needed or needed <= 1:
             raise _bad(f"waits for {need} people where {command.act} takes {needed}")
         if event.time("expires") != command.expires_at:
             raise _bad("gives another end than the command's own")
@@ -91,7 +94,7 @@ class People:
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
-        need = self._need(command)
+        need = self._need(asked)
         if len(asked.people) < need:
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
         if ends:
@@ -128,7 +131,7 @@ class People:
         """Read a command again from its stored bytes and hold the entry to it and to the approvals before it."""
         self._forget(time)
         command = self._open_command(event.digest("document"))
-        requester = self._operators[command.signer]
+        requester = self._principal(command.signer)
         told = (event.digest("command"), event.text("act"), event.text("by"))
         if told != (command.id, command.act.value, requester.id):
             raise _bad("does not say what the command says that it names")
@@ -141,27 +144,55 @@ class People:
         if list(counted) != sorted(counted):
             raise Malformed("its approvals are not sorted")
         signed = people(requester.id, (given[one] for one in counted))
+        if requester.is_workload:
+            take_peer(event)
         return _Asked(command, requester, _check_people(event, signed))
 
     def _check_may_ask(self, asked: _Asked, time: int) -> None:
         command = asked.command
-        if not asked.requester.roles & RULES[command.act].may_ask:
+        if not RULES[command.act].admits(asked.requester):
             raise _bad(f"{asked.requester.id} may not ask for {command.act}")
+        if asked.requester.is_workload:
+            self._check_own(asked.requester.id, command, time)
+        asker = Asker.WORKLOAD if asked.requester.is_workload else Asker.ISSUER
+        profile = self._profile(command)
+        if profile is not None and asker not in profile.asked_by:
+            raise _bad(f"{asked.requester.id} may not ask under profile {profile.name}")
         if command.id in self._ended:
             raise _bad("carries out a command that was carried out, refused or denied before")
         _check_time(command.issued_at, command.expires_at, time)
+
+    def _check_own(self, workload: str, command: Command, time: int) -> None:
+        """Hold a workload to asking for itself, and only while it is neither suspended nor overdue."""
+        if command.args.get("workload") != workload:
+            raise _bad(f"{workload} asks for somebody else")
+        self.workloads.check_active(workload, time - TOLERANCE)
 
     def _check_addressee(self, document: Command | Approval) -> None:
         if (document.appliance, document.epoch) != (self._founding.appliance_id, EPOCH):
             raise _bad("rests on what was signed for another appliance or epoch")
 
-    def _need(self, command: Command) -> int:
+    def _need(self, asked: _Asked) -> int:
         """Count the people a command takes: the table, raised by the founding and by the profile it names."""
-        raised = self._founding.quorums.acts.get(command.act, 0)
-        if command.act is Act.CREDENTIAL_ISSUE:
-            named = self._profiles_of(command)
+        act = asked.command.act
+        raised = self._founding.quorums.acts.get(act, 0)
+        if act is Act.CREDENTIAL_ISSUE:
+            named = self._profiles_of(asked.command)
             raised = max(raised, *(self.profiles[name].approvals for name in named if name in self.profiles), 0)
-        return people_needed(command.act, founders=len(self._founding.people), raised=raised)
+        founders = len(self._founding.people)
+        return people_needed(act, founders=founders, raised=raised, by_workload=asked.requester.is_workload)
+
+    def _profile(self, command: Command) -> Profile | None:
+        """Give the profile that a request for one credential names, where it stands."""
+        name = command.args.get("profile") if command.act is Act.CREDENTIAL_ISSUE else None
+        return self.profiles.get(name) if isinstance(name, str) else None
+
+    def _principal(self, kid: str) -> Principal:
+        """Give whoever signs commands with this key, one that `_key_of` knows."""
+        if (workload := self.workloads.holder(kid)) is not None:
+            return Principal(workload)
+        person = self._operators[kid]
+        return Principal(person.id, person.roles)
 
     def _profiles_of(self, command: Command) -> frozenset[str]:
         """Name the profile that a command asks for, or those that the lines of its batch do."""
@@ -177,7 +208,7 @@ class People:
     def _open_command(self, digest: str) -> Command:
         token = _text(self._blobs.read(digest))
         try:
-            return parse_command(token, self._key_of)
+            return parse_command(token, lambda kid: self.workloads.key(kid) or self._key_of(kid))
         except ColdcredError as error:
             raise _bad(f"its command: {error}") from error
 

@@ -13,7 +13,7 @@ from coldcred import charter
 from coldcred.charter import KeyCharter, Purpose
 from coldcred.errors import LogReason, LogRejected
 from coldcred.founding import Founding
-from coldcred.keys import PublicKey
+from coldcred.keys import PublicKey, SealingKey
 from coldcred.log.entry import MAX_BODY
 from coldcred.log.people import TOLERANCE
 from coldcred.record import Record
@@ -107,8 +107,8 @@ class Signing:
         self._registered[kid] = name
         self.keys[kid] = key
 
-    def workload_key(self, workload: str, key: PublicKey | None) -> None:
-        """Take the key of a workload, if it has one: it is in no other register and no other workload's (R10)."""
+    def workload_key(self, workload: str, key: PublicKey | SealingKey | None) -> None:
+        """Take a key of a workload, if it has one: it is in no other register and no other workload's (R10)."""
         if key is None:
             return
         owner = self._registered.setdefault(key.thumbprint, workload)

@@ -1,0 +1,166 @@
+"""How a machine asks: sign the request, send it over the workloads' socket, keep what comes back."""
+
+import argparse
+import errno
+import http.client
+import os
+import socket
+import time
+from pathlib import Path
+
+from coldcred import names
+from coldcred.acts import Act
+from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, hex_digest, loads
+from coldcred.cli import keyfile
+from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, TooLarge, read_file, tell
+from coldcred.command import command_claims, document_id
+from coldcred.errors import Malformed
+from coldcred.jose import MAX_TOKEN, Typ, parse_unverified
+from coldcred.record import Record
+
+WAITING = 3
+REQUEST_LIFE = 24 * 3600
+ANSWER_SECONDS = 120
+
+_JTI_BYTES = 16
+_MAX_ANSWER = 256 * 1024
+_SHORT_ID = 12
+_OK = 200
+
+
+class _Local(http.client.HTTPConnection):
+    """HTTP over a Unix socket; a path longer than an address holds is reached through its folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("appliance", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+        finally:
+            os.close(folder)
+
+
+def ask(args: argparse.Namespace, lifetime: int | None) -> int:
+    """Carry out `coldcred request`; `lifetime` is in seconds."""
+    again = args.request is not None and Path(args.request).exists()
+    try:
+        token = _read_request(args.request) if again else _sign(args, lifetime)
+        if args.out_request is not None:
+            keyfile.write_file(Path(args.out_request), f"{token}\n".encode(), mode=0o644, replace=False)
+            print(args.out_request)
+            tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
+            return ACCEPTED
+    except OSError as error:
+        raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
+    return _tell(args, token, _exchange(args.socket, "POST", "/v1/commands", {"command": token}))
+
+
+def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
+    appliance, epoch = args.appliance, args.epoch
+    if appliance is None or epoch is None:
+        about = _exchange(args.socket, "GET", "/v1/appliance")
+        appliance, epoch = appliance or about.digest("appliance"), epoch or about.integer("epoch", least=1)
+    hex_digest(appliance)
+    key = keyfile.signing_key(Path(args.key))
+    asked: dict[str, Json] = {
+        "profile": names.label(args.profile, "profile name"),
+        "workload": names.spiffe_id(args.id),
+        "audience": names.audience(args.audience),
+        "scopes": [names.scope_token(scope) for scope in args.scope] or None,
+        "ttl": lifetime,
+        "purpose": args.purpose,
+        "task": args.task,
+    }
+    now = int(time.time())
+    claims = command_claims(
+        appliance=appliance,
+        epoch=epoch,
+        act=Act.CREDENTIAL_ISSUE,
+        args={name: value for name, value in asked.items() if value is not None},
+        jti=b64u_encode(os.urandom(_JTI_BYTES)),
+        issued_at=now,
+        expires_at=now + REQUEST_LIFE,
+    )
+    return key.token(Typ.COMMAND, claims)
+
+
+def _read_request(name: str) -> str:
+    try:
+        token = read_file(name, MAX_TOKEN + 1).decode("ascii").removesuffix("\n")
+    except (TooLarge, UnicodeDecodeError) as error:
+        raise Malformed(f"{name} is no signed request") from error
+    parse_unverified(token)
+    return token
+
+
+def _exchange(path: str, method: str, route: str, body: Json = None) -> Record:
+    """Ask the appliance one question; what it refuses to take up is `Malformed` or `Misuse`, with its own words."""
+    connection = _Local(Path(path))
+    try:
+        connection.connect()
+    except OSError as error:
+        raise Misuse(f"no appliance answers at {path}: {os.strerror(error.errno or 0)}") from error
+    try:
+        data = None if body is None else dumps(body)
+        connection.request(method, route, data, {"content-type": "application/json"})
+        response = connection.getresponse()
+        answer = Record.of(loads(response.read(_MAX_ANSWER), max_bytes=_MAX_ANSWER), "answer")
+    except http.client.HTTPException as error:
+        raise ConnectionResetError(errno.ECONNRESET, "the connection broke") from error
+    finally:
+        connection.close()
+    if response.status != _OK:
+        raise _Refused(answer.text("error"), answer.text("detail"))
+    return answer
+
+
+class _Refused(Malformed):
+    """The appliance took nothing up."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(detail)
+        self._name = name
+
+    @property
+    def id(self) -> str:
+        """The appliance's own word for it."""
+        return self._name
+
+
+def _tell(args: argparse.Namespace, token: str, answer: Record) -> int:
+    """Say what became of the request; the credential goes to a file or to standard output, and nowhere else."""
+    for warning in answer.texts("warnings"):
+        tell(f"warning: {warning}")
+    state = answer.text("state")
+    if state == "refused":
+        tell(f"refused ({answer.text('reason')}): {answer.text('detail')}. The refusal is in the appliance's log.")
+        return REFUSED
+    if state != "done":
+        name = args.request or f"request-{document_id(parse_unverified(token))[:_SHORT_ID]}.jws"
+        if not Path(name).exists():
+            keyfile.write_file(Path(name), f"{token}\n".encode(), mode=0o644, replace=False)
+        print(name)
+        need, have = answer.integer("need"), ", ".join(answer.texts("have")) or "nobody"
+        tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {name}")
+        return WAITING
+    files = answer.record("files")
+    if not files.has("token"):
+        tell("refused (told-once): this was given before, and only once. Ask anew with a new request.")
+        return REFUSED
+    credential = b64u_decode(files.text("token", max_chars=2 * MAX_TOKEN))
+    if args.out is None:
+        print(credential.decode("ascii"))
+        return ACCEPTED
+    try:
+        keyfile.write_file(Path(args.out), credential)
+    except OSError as error:
+        tell(f"the credential was issued, and {args.out} cannot be written: {os.strerror(error.errno or 0)}. Ask anew.")
+        return REFUSED
+    print(args.out)
+    return ACCEPTED
