@@ -179,3 +179,15 @@ def test_a_stranger_has_nothing_to_sign(founders: tuple[Founding, dict[str, Iden
     with pytest.raises(CeremonyError) as refused:
         ceremony.sign(founders[0], stranger, TIME)
     assert refused.value.id == "not-a-founder"
+
+
+def test_a_profiles_further_bounds_are_written_as_lists() -> None:
+    """Groups, who may ask and what is required; absent they are what the founding leaves out."""
+    text = PROFILE.decode() + 'groups = ["line-1"]\nasked_by = ["workload", "issuer"]\nrequires = ["task"]\n'
+    found = read_profile(text.encode(), plant.DOMAIN)
+    assert (found.groups, found.asked_by, found.requires) == (("line-1",), ("issuer", "workload"), ("task",))
+    plain = read_profile(PROFILE, plant.DOMAIN).as_json()
+    assert not {"groups", "asked_by", "requires"} & set(plain)
+    for wrong in ('groups = "line-1"\n', 'asked_by = ["auditor"]\n', "requires = []\n", 'ask_by = ["issuer"]\n'):
+        with pytest.raises(Malformed):
+            read_profile(PROFILE + wrong.encode(), plant.DOMAIN)
