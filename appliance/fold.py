@@ -27,7 +27,7 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
     lookups.size, lookups.last_time = entry.seq + 1, entry.time
     if _is_worth_checkpoint(lookups, entry):
         lookups.worth_checkpoint += 1
-    if "signs" in event:
+    if event.get("signs"):
         lookups.open_intents[entry.seq] = event
     _fold_lookups(lookups, entry)
     if entry.type in _FIRST_STEPS:
@@ -148,11 +148,9 @@ def _revoke(lookups: Lookups, jti: str) -> None:
 def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "batch.issued")
     lines = lookups.batches.setdefault(record.digest("command"), {})
-    if record.has("revokes"):
-        for jti in record.texts("revokes"):
-            _revoke(lookups, jti)
-    signs = record.records("signs") if record.has("signs") else ()
-    for item, sign in zip(record.records("items"), signs, strict=True):
+    for jti in record.texts("revokes"):
+        _revoke(lookups, jti)
+    for item, sign in zip(record.records("items"), record.records("signs"), strict=True):
         jti = item.text("jti")
         issued = Issued(
             seq=entry.seq,

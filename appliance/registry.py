@@ -86,7 +86,7 @@ FROM json_each(?2, '$.event.items') AS item
 
 def _chunk(entry: Entry) -> Iterator[Statement]:
     record = Record(entry.event, "batch.issued")
-    for jti in record.texts("revokes") if record.has("revokes") else ():
+    for jti in record.texts("revokes"):
         yield "UPDATE credential SET state = 'revoked' WHERE jti = ?", (jti,)
     yield _CHUNK, (entry.seq, entry.body.decode())
 

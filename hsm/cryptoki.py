@@ -1,8 +1,7 @@
 """Keys in a PKCS#11 token: the only module that imports the binding, and it runs in the worker process only.
 
 The binding crashes with threads, leaks its exceptions and takes the first of several answers; none of that leaves
-this module. One anchor session holds the login, because closing the session that logged in logs the whole process
-out; a second session without a PIN does the work.
+this module. One anchor session holds the login, because closing it logs the whole process out; others do the work.
 """
 
 import struct
@@ -230,7 +229,6 @@ class TokenKeys:
         self._module = module
         self._token, self.info = _one(module, uri)
         self._sessions: list[types.Session] = []
-        self._lanes: list[types.Session] = []
         self._keys: dict[bytes, tuple[_Signing, MechanismRow]] = {}
         self._lane_keys: dict[tuple[bytes, int], _Signing] = {}
 
@@ -240,8 +238,7 @@ class TokenKeys:
         try:
             with _translated("logging in"):
                 self._sessions.append(self._token.open(rw=True, user_pin=secret))
-                self._sessions.append(self._token.open(rw=True))
-                self._lanes = [self._token.open(rw=False) for _ in range(1, LANES)]
+                self._sessions += [self._token.open(rw=True) for _ in range(LANES)]
         except PinUnusable as error:
             # Of a length or with characters the token never takes: as wrong as any other, and as useless to repeat.
             raise PinIncorrect(error.detail, ckr=error.ckr) from error
@@ -256,9 +253,9 @@ class TokenKeys:
 
     def close(self) -> None:
         """Log out and stop the module. Faults are passed over: the process ends next."""
-        while sessions := self._lanes or self._sessions:
+        while self._sessions:
             with suppress(HsmError), _translated("closing a session"):
-                sessions.pop().close()
+                self._sessions.pop().close()
         with suppress(HsmError):
             self._module.finalize()
 
@@ -341,28 +338,25 @@ class TokenKeys:
         return stored
 
     def _search(self, key_id: bytes, kind: ObjectClass, session: types.Session | None = None) -> list[types.Object]:
-        session = session or self._session
         with _translated("searching the token"):
-            return list(session.get_objects({Attribute.CLASS: kind, Attribute.ID: key_id}))
+            return list((session or self._session).get_objects({Attribute.CLASS: kind, Attribute.ID: key_id}))
 
     def sign(self, key_id: bytes, data: bytes, lane: int = 0) -> bytes:
         """Sign whole data: SHA-256 is taken here where the mechanism wants a digest. Each lane has its own session."""
         if key_id not in self._keys:
             self.find(key_id)
         key, row = self._keys[key_id]
-        if lane:
-            key = self._in_lane(key_id, lane)
+        key = self._in_lane(key_id, lane) if lane else key
         with _translated("signing"):
             return key.sign(sha256(data) if row.hashed else data, mechanism=Mechanism(row.sign))
 
     def _in_lane(self, key_id: bytes, lane: int) -> _Signing:
-        found = self._lane_keys.get((key_id, lane))
-        if found is None:
-            privates = self._search(key_id, ObjectClass.PRIVATE_KEY, self._lanes[lane - 1])
+        if (key_id, lane) not in self._lane_keys:
+            privates = self._search(key_id, ObjectClass.PRIVATE_KEY, self._sessions[-1 - lane])
             if len(privates) != 1:
                 raise KeyMissing(f"a session finds {len(privates)} private keys with CKA_ID {key_id.hex()}")
-            found = self._lane_keys[key_id, lane] = cast("_Signing", privates[0])
-        return found
+            self._lane_keys[key_id, lane] = cast("_Signing", privates[0])
+        return self._lane_keys[key_id, lane]
 
     def destroy(self, key_id: bytes) -> None:
         """Destroy the one key of this CKA_ID, or what a generation that was cut short left of it, and see it gone."""

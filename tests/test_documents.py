@@ -92,7 +92,7 @@ def test_the_examples_in_the_document_do_not_drift(made: dict[str, bytes]) -> No
 def test_the_credential_of_the_example_is_accepted_until_it_is_revoked(made: dict[str, bytes]) -> None:
     """With the first bundle the verdict is accepted and fresh, with the second it is revoked."""
     before = example.verdict(made, "site-0001.bundle")
-    after = example.verdict(made, "site-0001.bundle", "site-0002.bundle", at="2026-11-18T11:30:40Z")
+    after = example.verdict(made, "site-0001.bundle", "site-0002.bundle", at="2026-11-18T11:31:40Z")
     assert (before["verdict"], before["freshness"]) == ("accepted", "fresh")
     assert (after["verdict"], after["reason"], after["claims"]) == ("rejected", Reason.REVOKED, None)
 

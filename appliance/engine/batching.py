@@ -9,14 +9,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from appliance import deciding
 from appliance.authority import Authority
 from appliance.decision import Ask, Decision, Finished
+from appliance.engine.carrying import Carrier, Work
 from appliance.errors import Refusal, Refused
+from appliance.intake import Items
 from appliance.lookups import Lookups
 from appliance.nouns import batches
 from appliance.nouns.batches import Batch, Chunk
 from appliance.nouns.credentials import Random
 from appliance.outcome import Outcome
+from appliance.standing import Standing
 
 AHEAD = 8
 """Chunks of a batch that may be at the HSM or wait for their reader."""
@@ -139,3 +143,79 @@ class Running:
     def decide_end(self) -> Decision:
         """End it with its counts."""
         return batches.decide_done(self.ask, issued=self.issued, refused=self.refused, held=self.held)
+
+
+class Batches:
+    """All batches under way: what they add to each turn of the engine."""
+
+    def __init__(self, standing: Standing, carrier: Carrier, permit: Callable[[], int], random: Random) -> None:
+        """Carry on from `standing`; `permit` gives the time of a chunk, or raises `Refused` where nothing is issued."""
+        self._standing = standing
+        self._carrier = carrier
+        self._permit = permit
+        self._random = random
+        self._running: deque[Running] = deque()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a chunk or an ending can be decided now."""
+        return any(running.has_lines or running.can_end for running in self._running)
+
+    def take_in(self, ask: Ask, items: Items, stream: BatchStream, begun: Callable[[], None]) -> Work:
+        """Begin a batch: `begun` is called once that is durable, then its chunks follow; raises `Refused`."""
+        batch, decision = batches.take_in(self._standing.authority, self._standing.lookups, ask, items)
+
+        def begin(_ended: Finished | Refused) -> None:
+            self._running.append(Running(batch, stream))
+            begun()
+
+        return self._carrier.stage(decision, begin)
+
+    def go_on(self) -> list[Work]:
+        """Decide one chunk of one batch, each in its turn, and end those that are through."""
+        works = []
+        for running in [running for running in self._running if running.can_end]:
+            self._running.remove(running)
+            works.append(self._end(running))
+        for _ in range(len(self._running)):
+            running = self._running.popleft()
+            self._running.append(running)
+            if running.has_lines:
+                if (work := self._chunk(running)) is not None:
+                    works.append(work)
+                break
+        return works
+
+    def stop(self) -> list[Work]:
+        """End all of them where they are."""
+        works = []
+        for running in self._running:
+            running.stopped = running.stopped or Refused(Refusal.STOPPING, "the appliance stops; resume it later")
+            works.append(self._end(running))
+        self._running.clear()
+        return works
+
+    def abandon(self, ended: Refused) -> None:
+        """Tell their readers that the engine has ended."""
+        for running in self._running:
+            running.stream.end(ended)
+
+    def _chunk(self, running: Running) -> Work | None:
+        try:
+            now = self._permit()
+        except Refused as refused:
+            running.stopped = refused
+            return None
+        standing = self._standing
+        decision = running.decide_chunk(standing.authority, standing.lookups, now, self._random)
+        return None if decision is None else self._carrier.stage(decision, running.landed)
+
+    def _end(self, running: Running) -> Work:
+        ended = running.ending()
+        decision = running.decide_end() if ended is None else Decision((deciding.refused_event(running.ask, ended),))
+        command = running.ask.command.id
+
+        def tell(_ended: Finished | Refused) -> None:
+            running.stream.end(self._standing.lookups.outcomes[command])
+
+        return self._carrier.stage(decision, tell)

@@ -6,7 +6,6 @@ a signature rides on the next commit, at most 50 ms later (rule R31).
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -15,15 +14,14 @@ from functools import partial
 from appliance import deciding, intake
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Finished, Peer
-from appliance.engine.batching import BatchStream, Running
+from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
 from appliance.engine.waking import Signal
 from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
-from appliance.intake import Answer, Intake, Items
+from appliance.intake import Answer, Intake
 from appliance.log import Log
-from appliance.nouns import batches
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.standing import Standing
@@ -63,7 +61,7 @@ class Engine:
         self._intake = Intake(standing, self._carrier.append, self._carrier.keep, self._admit)
         self._inbox = Inbox()
         self._under_way: set[Job] = set()
-        self._running: deque[Running] = deque()
+        self._batches = Batches(standing, self._carrier, self._chunk_time, random)
         self._stopping = False
         self._owed_at: float | None = None
         self._news_at: float | None = None
@@ -185,6 +183,11 @@ class Engine:
         for event in self._watch.take(at, self._clock.now(), self._standing.lookups):
             self._carrier.append(event)
 
+    def _chunk_time(self) -> int:
+        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued now."""
+        self._admit(Act.CREDENTIAL_ISSUE)
+        return self._now()
+
     def _admit(self, act: str) -> None:
         self._watch.reserve.check(act, asyncio.get_running_loop().time())
 
@@ -236,7 +239,7 @@ class Engine:
             return False
         if self._inbox or self._carrier.has_following or self._stopping:
             return True
-        return any(running.has_lines or running.can_end for running in self._running)
+        return self._batches.has_work
 
     def _due(self) -> float | None:
         """Give the loop's time by which outcomes are written or a checkpoint is made; None when nothing is owed."""
@@ -269,7 +272,7 @@ class Engine:
             return
         jobs = [self._inbox.take() for _ in range(min(SLICE, len(self._inbox)))]
         works = [work for job in jobs if (work := self._begin(job)) is not None]
-        works += self._go_on()
+        works += self._batches.go_on()
         self._tell(asyncio.get_running_loop().time())
         if self._checkpoint_now(overdue):
             works.append(self._carrier.stage_checkpoint())
@@ -297,7 +300,7 @@ class Engine:
             return Work(Decision(()), release=release)
         try:
             if job.stream is not None and job.items is not None:
-                return self._take_in(job, job.items, job.stream, answer.ask)
+                return self._batches.take_in(answer.ask, job.items, job.stream, partial(self._end, job, None))
             decision = self._decide(answer.ask)
         except Refused as refused:
             if refused.reason is Refusal.CLOCK_FAULT:
@@ -305,53 +308,6 @@ class Engine:
                 return None
             decision = Decision((deciding.refused_event(answer.ask, refused),))
         return self._carrier.stage(decision, release)
-
-    def _take_in(self, job: Job, items: Items, stream: BatchStream, ask: Ask) -> Work:
-        """Begin a batch: its sender hears so once that is durable, then the first chunk is decided."""
-        batch, decision = batches.take_in(self._standing.authority, self._standing.lookups, ask, items)
-
-        def begun(_ended: Finished | Refused) -> None:
-            self._running.append(Running(batch, stream))
-            self._end(job, None)
-            self._signal.set()
-
-        return self._carrier.stage(decision, begun)
-
-    def _go_on(self) -> list[Work]:
-        """Decide one chunk of one batch, each in its turn, and end those that are through."""
-        works = []
-        for running in [running for running in self._running if running.can_end]:
-            self._running.remove(running)
-            works.append(self._end_batch(running))
-        for _ in range(len(self._running)):
-            running = self._running.popleft()
-            self._running.append(running)
-            if running.has_lines:
-                if (work := self._chunk(running)) is not None:
-                    works.append(work)
-                break
-        return works
-
-    def _chunk(self, running: Running) -> Work | None:
-        try:
-            self._admit(Act.CREDENTIAL_ISSUE)
-            now = self._now()
-        except Refused as refused:
-            running.stopped = refused
-            return None
-        standing = self._standing
-        decision = running.decide_chunk(standing.authority, standing.lookups, now, self._random)
-        return None if decision is None else self._carrier.stage(decision, running.landed)
-
-    def _end_batch(self, running: Running) -> Work:
-        ended = running.ending()
-        decision = running.decide_end() if ended is None else Decision((deciding.refused_event(running.ask, ended),))
-        command = running.ask.command.id
-
-        def tell(_ended: Finished | Refused) -> None:
-            running.stream.end(self._standing.lookups.outcomes[command])
-
-        return self._carrier.stage(decision, tell)
 
     def _release(self, job: Job, command: str, ended: Finished | Refused) -> None:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
@@ -378,12 +334,7 @@ class Engine:
     async def _finish(self) -> None:
         """End cleanly: what is under way, outcomes, the stop entry, a last checkpoint, and its outcome."""
         await self._carrier.settle()
-        for running in self._running:
-            running.stopped = running.stopped or Refused(
-                Refusal.STOPPING, "the appliance stops; resume it with the same file"
-            )
-        await self._carrier.carry([self._end_batch(running) for running in self._running])
-        self._running.clear()
+        await self._carrier.carry(self._batches.stop())
         self._tell(EVER)
         self._carrier.append({"type": "stopped"})
         await self._carrier.commit()
@@ -399,7 +350,6 @@ class Engine:
             ended = Refused(Refusal.STORAGE_FAULT, str(self.failure))
         for job in [*self._under_way, *self._inbox]:
             job.answer(ended)
-        for running in self._running:
-            running.stream.end(ended)
+        self._batches.abandon(ended)
         self._under_way.clear()
         self._inbox.clear()

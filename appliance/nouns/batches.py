@@ -70,7 +70,7 @@ def take_in(authority: Authority, lookups: Lookups, ask: Ask, items: tuple[Asked
     for line, jti in held.items():
         if jti not in before.get(line, ()):
             raise Refused(Refusal.MALFORMED, f"line {line} holds credential {jti}, which was not issued for it")
-    members: dict[str, Json] = dict(arguments.as_json())
+    members: dict[str, Json] = {"held": None, "resumes": [], **arguments.as_json()}
     return Batch(ask, items, authority.profiles, before, held), Decision((ask.event("batch.begun", members),))
 
 
@@ -173,11 +173,13 @@ class _Making:
 
     def finish(self, following: int) -> Chunk:
         """Give the chunk; one in which every line is held already has no entry."""
-        members: dict[str, Json] = {"iat": self._now, "items": self._items, "refused": self._refused}
-        if self._revokes:
-            members["revokes"] = self._revokes
-        if self._signs:
-            members["signs"] = signs(*self._signs)
+        members: dict[str, Json] = {
+            "iat": self._now,
+            "items": self._items,
+            "refused": self._refused,
+            "revokes": self._revokes,
+            "signs": signs(*self._signs),
+        }
         events = (self._batch.ask.event("batch.issued", members),) if self._lines else ()
         lines, signings = self._lines, tuple(self._signings)
         decision = Decision(

@@ -1,6 +1,5 @@
 """In which order a server writes, syncs, signs and answers, proven by its system calls (S1, S2, R31)."""
 
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.database import Store
-from coldcred.canonical import b64u_decode, sha256_hex
+from coldcred.canonical import sha256_hex
 from coldcred.log import entry as entries
 from tests.support.ledger import Ledger
 from tests.support.replay import CALLS, Disk, calls
@@ -18,7 +17,7 @@ from tests.support.serving import Appliance
 from tests.support.strace import strace
 
 CLIENTS = 4
-_SIGN = re.compile(rb'^.....(\{"do":"sign".*\})$', re.DOTALL)
+_SIGN = re.compile(rb'J....\{"do":"sign"[^{}]*\}B....', re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +88,19 @@ def test_whatever_the_token_is_asked_to_sign_a_power_cut_would_not_take_from_the
         folder = tmp_path / str(number)
         disk.leave(folder)
         announced = _announced(folder / "log.sqlite")
-        for text in json.loads(frame.group(1))["inputs"]:
-            assert sha256_hex(b64u_decode(text)) in announced
+        for data in _inputs(call.data[frame.end() :]):
+            assert sha256_hex(data) in announced
             asked += 1
     assert asked >= 10 + 5 * CLIENTS
+
+
+def _inputs(packed: bytes) -> Iterator[bytes]:
+    """Give the byte strings of a frame, each behind four bytes of its length."""
+    place = 0
+    while place < len(packed):
+        end = place + 4 + int.from_bytes(packed[place : place + 4])
+        yield packed[place + 4 : end]
+        place = end
 
 
 def _announced(path: Path) -> set[str]:

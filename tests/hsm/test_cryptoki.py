@@ -53,7 +53,7 @@ def failing(error: type[Exception]) -> cryptoki.TokenKeys:
     token = cryptoki.TokenKeys.__new__(cryptoki.TokenKeys)
     bad: Any = Failing(error)
     token._token = token._module = bad
-    token._sessions, token._lanes, token._lane_keys = [bad], [], {}
+    token._sessions, token._lane_keys = [bad], {}
     token.info = TokenInfo("label", "", "", "")
     token._keys = {KEY: (bad, MECHANISMS[Algorithm.ES256])}
     return token

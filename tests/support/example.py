@@ -38,8 +38,9 @@ from coldcred import __main__ as coldcred
 from coldcred import founding as foundings
 from coldcred import framing, layout
 from coldcred.acts import Act
+from coldcred.batch import BatchArguments, Manifest
 from coldcred.bundle import apply, init
-from coldcred.canonical import Json, b64u_encode, sha256, sha256_hex
+from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
 from coldcred.command import Verdict, approval_claims, command_claims, document_id
 from coldcred.documents import BundleTimes
 from coldcred.enrolment import enrolment_claims
@@ -158,6 +159,7 @@ class Story:
         self.files["credential.jwt"] = issued.files["token"]
         refused = await self._issue(engine, scopes=["orders.delete"])
         assert refused.reason == "outside-profile", refused
+        await self._issue_batch(engine)
         denied = await self._ask(
             engine, "alice", Act.WORKLOAD_ENROL, id=f"{WORKLOAD}0", owner="alice", review_by=TIME + 30 * DAY
         )
@@ -233,6 +235,19 @@ class Story:
             "ttl": 900,
         }
         return await self._ask(engine, "alice", Act.CREDENTIAL_ISSUE, **{**asked, **changes})
+
+    async def _issue_batch(self, engine: Engine) -> None:
+        """Issue two lines, of which the second asks for what its profile does not grant."""
+        self.clock.time += STEP
+        asked: dict[str, Json] = {"profile": "orders-reader", "workload": WORKLOAD, "audience": AUDIENCE}
+        lines: list[dict[str, Json]] = [{**asked, "ttl": 600}, {**asked, "scopes": ["orders.delete"]}]
+        body = b"".join(dumps(line) + b"\n" for line in lines)
+        command = self._command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+        stream = await engine.submit_batch(command, {sha256_hex(body): body})
+        while await stream.chunk() is not None:
+            pass
+        assert stream.outcome().result == {"held": 0, "issued": 1, "refused": 1}
+        await settled(engine)
 
     async def _by_two(self, engine: Engine, act: Act, **args: Json) -> None:
         waiting = await self._ask(engine, "alice", act, **args)

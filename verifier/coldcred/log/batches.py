@@ -51,7 +51,8 @@ class Batches:
     def begun(self, event: Record, command: Command, time: int, profiles: Mapping[str, Profile]) -> None:
         """Take `batch.begun`: the files that the command names, and nothing held that was not issued."""
         arguments = BatchArguments.read(Record(command.args, command.act))
-        for name, value in arguments.as_json().items():
+        expected: dict[str, Json] = {"held": None, "resumes": [], **arguments.as_json()}
+        for name, value in expected.items():
             if event.value(name) != value:
                 raise _bad(f"its {name} is not what the signed command asks for")
         if command.id in self._batches:
@@ -82,10 +83,11 @@ class Batches:
             item.done()
             batch.refused += 1
         credentials = [self._credential(item, batch, iat, seq) for item in event.records("items")]
-        known = {jti for issued in batch.before.values() for jti in issued} if event.has("revokes") else set()
-        if event.has("revokes") and not known.issuperset(event.texts("revokes", least=1)):
+        revoked = event.texts("revokes")
+        known = {jti for issued in batch.before.values() for jti in issued} if revoked else set()
+        if not known.issuperset(revoked):
             raise _bad("revokes a credential that no batch that it resumes issued")
-        if not credentials:
+        if not credentials and event.value("signs") == []:
             return ()
         signs = self._signing.intent(event, seq, Purpose.TOKENS)
         if len(signs) != len(credentials):
