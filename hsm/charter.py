@@ -15,7 +15,7 @@ from coldcred.canonical import loads_canonical
 from coldcred.charter import BundleCharter, KeyCharter, LogCharter, StatusCharter, TokenCharter
 from coldcred.credential import parse_claims
 from coldcred.errors import CharterExceeded, Malformed
-from coldcred.jose import Typ, split_signing_input
+from coldcred.jose import MAX_TOKEN, Typ, split_signing_input
 from coldcred.keys import Algorithm
 from coldcred.log.note import Checkpoint
 from coldcred.record import Record
@@ -72,8 +72,8 @@ def _check_status(charter: StatusCharter, data: bytes, kid: str) -> None:
     charter.check(status.parse(payload).uri)
 
 
-def _payload(data: bytes, typ: Typ, algorithm: Algorithm, kid: str, **limit: int) -> bytes:
-    header, payload = split_signing_input(data, **limit)
+def _payload(data: bytes, typ: Typ, algorithm: Algorithm, kid: str, *, max_bytes: int = MAX_TOKEN) -> bytes:
+    header, payload = split_signing_input(data, max_bytes=max_bytes)
     if header.typ != typ:
         raise _exceeded(f"signs {typ.value}, not {header.typ[:48]!a}")
     if header.alg != algorithm:

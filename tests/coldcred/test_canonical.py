@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from coldcred.canonical import (
     sha256_hex,
 )
 from coldcred.errors import Malformed
-from tests.support.values import ANY_TEXT, JSON_VALUES, LOOSE_JSON, THOROUGH, loose_bytes
+from tests.support.values import ANY_TEXT, JSON_VALUES, LOOSE_JSON, NAMES, THOROUGH, loose_bytes
 
 SUITE = Path(__file__).parents[1] / "vectors" / "json-test-suite" / "parsing.json"
 SUITE_SHA256 = "45fec35cfba00a813dd94df3da93763cdfb1f4406747d5c8ba7b935cde14034a"
@@ -68,6 +69,13 @@ def nested(depth: int, kind: str = "[]") -> bytes:
     opening, closing = ("[", "]") if kind == "[]" else ('{"a":', "}")
     inner = "" if kind == "[]" else "0"
     return (opening * depth + inner + closing * depth).encode()
+
+
+def deeper(value: object, levels: int) -> object:
+    """Give `value` inside that many arrays and objects."""
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
 
 
 def suite() -> dict[str, str]:
@@ -384,6 +392,60 @@ def test_refusals_quote_foreign_text_tamely(data: bytes) -> None:
     assert str(caught.value).isascii()
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 450
+
+
+class Named(StrEnum):
+    """A text that is a member of an enumeration, as values and names often are."""
+
+    A = "a"
+
+
+def plainly_written(value: object, depth: int = 0) -> bytes | None:
+    """Write `value` member by member, as `dumps` is specified, or give None for what it excludes."""
+    if value is None or isinstance(value, bool):
+        return {None: b"null", True: b"true", False: b"false"}[value]
+    if isinstance(value, int):
+        return str(value).encode() if abs(value) <= MAX_INTEGER else None
+    if isinstance(value, str):
+        text = json.dumps(str(value), ensure_ascii=False)
+        return text.encode() if text.isascii() or not any(0xD800 <= ord(mark) < 0xE000 for mark in text) else None
+    if not isinstance(value, dict | list) or depth == MAX_DEPTH:
+        return None
+    if isinstance(value, list):
+        items = [plainly_written(item, depth + 1) for item in value]
+        return None if None in items else b"[" + b",".join(filter(None, items)) + b"]"
+    if not all(isinstance(name, str) and name.isascii() for name in value):
+        return None
+    parts = []
+    for name in sorted(value):
+        item = plainly_written(value[name], depth + 1)
+        if item is None:
+            return None
+        parts.append(json.dumps(str(name), ensure_ascii=False).encode() + b":" + item)
+    return b"{" + b",".join(parts) + b"}"
+
+
+WRITABLE_OR_NOT = st.recursive(
+    LOOSE_JSON | st.sampled_from([Named.A, (1,), b"a", MAX_INTEGER, -MAX_INTEGER - 1]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(ANY_TEXT | NAMES | st.sampled_from([Named.A, 1, None]), inner, max_size=4)
+        | st.builds(deeper, inner, st.integers(1, MAX_DEPTH))
+    ),
+    max_leaves=8,
+)
+
+
+@THOROUGH
+@given(JSON_VALUES | WRITABLE_OR_NOT)
+def test_what_is_written_and_what_is_refused_is_as_specified(value: Any) -> None:
+    """`dumps` gives what a writer gives that looks at each value by itself, and refuses exactly what that one does."""
+    expected = plainly_written(value)
+    if expected is None:
+        with pytest.raises(ValueError, match=r"canonical form|not ASCII|beyond 2\^53-1|surrogates not allowed|nested"):
+            dumps(value)
+    else:
+        assert dumps(value) == expected
 
 
 @THOROUGH

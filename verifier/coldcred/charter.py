@@ -6,11 +6,12 @@ the whole signing input, and by every verifier, because the trust that sites hol
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TypeAlias
 
 from coldcred import names
 from coldcred.canonical import Json, dumps, sha256_hex
-from coldcred.credential import Credential, Kind
+from coldcred.credential import Credential, Kind, Known
 from coldcred.errors import CharterExceeded, LifetimeExceeded, Malformed
 from coldcred.keys import Algorithm
 from coldcred.record import Record
@@ -28,7 +29,7 @@ class Purpose(StrEnum):
     BUNDLE = "bundle"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenCharter:
     """Credentials of one kind: `exp` - `nbf` <= lifetime and `exp` - `iat` <= horizon, both in seconds."""
 
@@ -45,6 +46,19 @@ class TokenCharter:
         """Always tokens."""
         return Purpose.TOKENS
 
+    @cached_property
+    def known(self) -> Known:
+        """The names in this charter, which were read with it."""
+        return Known(uris=frozenset({self.issuer}), audiences=self._audiences)
+
+    @cached_property
+    def _below(self) -> tuple[str, ...]:
+        return tuple(pattern[:-1] for pattern in self.subjects if pattern.endswith("/*"))
+
+    @cached_property
+    def _audiences(self) -> frozenset[str]:
+        return frozenset(self.audiences)
+
     def check(self, credential: Credential) -> None:
         """Return when the credential lies within this charter, else raise `CharterExceeded`.
 
@@ -56,14 +70,20 @@ class TokenCharter:
             raise _exceeded(f"signs {self.kind} credentials, not {credential.kind}")
         if credential.issuer != self.issuer:
             raise _exceeded(f"signs for issuer {self.issuer}")
-        if not any(names.matches(pattern, credential.subject) for pattern in self.subjects):
+        if not self._covers(credential.subject):
             raise _exceeded(f"does not cover subject {credential.subject[:80]}")
-        if other := [audience for audience in credential.audiences if audience not in self.audiences]:
-            raise _exceeded(f"does not cover audience {other[0][:80]}")
+        for audience in credential.audiences:
+            if audience not in self._audiences:
+                raise _exceeded(f"does not cover audience {audience[:80]}")
         if horizon > self.horizon:
             raise _exceeded(f"allows a horizon of {self.horizon} s, found {horizon}")
         if lifetime > self.lifetime:
             raise LifetimeExceeded(f"the key's charter allows {self.lifetime} s of lifetime, found {lifetime}")
+
+    def _covers(self, subject: str) -> bool:
+        if subject.startswith(self._below) and not subject.endswith("/"):
+            return True  # as nearly always: it goes on after the slash of a pattern
+        return any(names.matches(pattern, subject) for pattern in self.subjects)
 
     def as_json(self) -> dict[str, Json]:
         """Give the charter as it is written."""

@@ -4,8 +4,11 @@ The header is exactly `alg`, `kid` and `typ`: there is no `crit`, `b64`, `zip`, 
 and JWT-SVID allows no others either. The token decides nothing: the caller names the `typ`, the key its algorithm.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads
 from coldcred.errors import BadSignature, Malformed
@@ -14,7 +17,6 @@ from coldcred.record import Record
 
 MAX_TOKEN = 64 * 1024
 MAX_HEADER = 512
-_PARTS = 3
 
 
 class Typ(StrEnum):
@@ -40,6 +42,9 @@ class Header:
     typ: str
 
 
+_NONE_READ: Final[Mapping[bytes, Header]] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class UnverifiedJws:
     """A well-formed compact JWS whose signature nobody has checked yet."""
@@ -50,45 +55,63 @@ class UnverifiedJws:
     signing_input: bytes
 
 
-def parse_unverified(token: str | bytes, *, max_bytes: int = MAX_TOKEN) -> UnverifiedJws:
-    """Split a compact JWS without believing it; `Malformed` on anything but three canonical base64url parts."""
+def parse_unverified(
+    token: str | bytes, *, max_bytes: int = MAX_TOKEN, headers: Mapping[bytes, Header] = _NONE_READ
+) -> UnverifiedJws:
+    """Split a compact JWS without believing it; `Malformed` on anything but three canonical base64url parts.
+
+    `headers` are headers read before, by their part of a token: what is the same is not read again.
+    """
     if len(token) > max_bytes:
         message = f"a token of {len(token)} bytes where at most {max_bytes} are read"
         raise Malformed(message)
+    data = _ascii(token, "a token")
     try:
-        if isinstance(token, str):
-            text, data = token, token.encode("ascii")
-        else:
-            text, data = token.decode("ascii"), token
-    except UnicodeError as error:
-        message = "a token that is not ASCII"
+        first, second, third = data.split(b".")
+    except ValueError as error:
+        message = f"a token of {1 + data.count(b'.')} parts where a compact JWS has three"
         raise Malformed(message) from error
-    parts = text.split(".")
-    if len(parts) != _PARTS:
-        message = f"a token of {len(parts)} parts where a compact JWS has three"
-        raise Malformed(message)
-    header = _header(parts[0])
-    payload, signature = b64u_decode(parts[1]), b64u_decode(parts[2])
-    return UnverifiedJws(header, payload, signature, data[: len(parts[0]) + 1 + len(parts[1])])
+    header = headers.get(first) or _header(first)
+    return UnverifiedJws(header, b64u_decode(second), b64u_decode(third), data[: -1 - len(third)])
 
 
-def split_signing_input(data: bytes, *, max_bytes: int = MAX_TOKEN) -> tuple[Header, bytes]:
-    """Read `header.payload`, the bytes a signature covers, into the header and the decoded payload."""
+def split_signing_input(
+    data: bytes, *, max_bytes: int = MAX_TOKEN, headers: Mapping[bytes, Header] = _NONE_READ
+) -> tuple[Header, bytes]:
+    """Read `header.payload`, the bytes a signature covers, into the header and the decoded payload.
+
+    `headers` are headers read before, by their part of a token: what is the same is not read again.
+    """
     if len(data) > max_bytes:
         message = f"a signing input of {len(data)} bytes where at most {max_bytes} are read"
         raise Malformed(message)
+    _ascii(data, "a signing input")
     try:
-        parts = data.decode("ascii").split(".")
-    except UnicodeError as error:
-        message = "a signing input that is not ASCII"
+        first, second = data.split(b".")
+    except ValueError as error:
+        message = f"a signing input of {1 + data.count(b'.')} parts where there are two"
         raise Malformed(message) from error
-    if len(parts) != _PARTS - 1:
-        message = f"a signing input of {len(parts)} parts where there are two"
-        raise Malformed(message)
-    return _header(parts[0]), b64u_decode(parts[1])
+    return headers.get(first) or _header(first), b64u_decode(second)
 
 
-def _header(part: str) -> Header:
+def known_header(typ: Typ, algorithm: Algorithm, kid: str) -> tuple[bytes, Header]:
+    """Give the part of a token that says so in canonical JSON, as our writers do, and the header read from it."""
+    part = header_part(typ, algorithm, kid).encode("ascii")
+    return part, _header(part)
+
+
+def _ascii(data: str | bytes, what: str) -> bytes:
+    if isinstance(data, str):
+        try:
+            return data.encode("ascii")
+        except UnicodeEncodeError as error:
+            raise Malformed(f"{what} that is not ASCII") from error
+    if not data.isascii():
+        raise Malformed(f"{what} that is not ASCII")
+    return data
+
+
+def _header(part: bytes) -> Header:
     record = Record.of(loads(b64u_decode(part), max_bytes=MAX_HEADER), "JOSE header")
     header = Header(record.text("alg"), record.text("kid"), record.text("typ"))
     record.done()

@@ -37,7 +37,7 @@ _LOW_ORDER = frozenset(
     }
 )
 
-_ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
+_ECDSA_SHA256 = ec.ECDSA(utils.Prehashed(hashes.SHA256()))  # hashlib is the quicker way to the same digest
 
 
 class Algorithm(StrEnum):
@@ -142,9 +142,7 @@ class PublicKey:
             if isinstance(key, ed25519.Ed25519PublicKey):
                 key.verify(signature, message)
             else:
-                r, s = signature[:COORDINATE], signature[COORDINATE:]
-                der = utils.encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
-                key.verify(der, message, _ECDSA_SHA256)
+                key.verify(_der(signature), sha256(message), _ECDSA_SHA256)
         except InvalidSignature as error:
             reason = f"the signature does not verify under key {self.thumbprint}"
             raise BadSignature(reason) from error
@@ -192,6 +190,17 @@ class SealingKey:
     def thumbprint(self) -> str:
         """SHA-256 JWK thumbprint in base64url (RFC 7638)."""
         return b64u_encode(sha256(dumps(self.jwk())))
+
+
+def _der(signature: bytes) -> bytes:
+    """Give r||s as the DER that the library reads (RFC 3279 section 2.2.3)."""
+    r, s = signature[:COORDINATE], signature[COORDINATE:]
+    if not (r[0] and s[0]):  # one in 128 has a shorter number
+        return utils.encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
+    first = b"\x02\x21\x00" if r[0] & 0x80 else b"\x02\x20"
+    second = b"\x02\x21\x00" if s[0] & 0x80 else b"\x02\x20"
+    body = first + r + second + s
+    return b"0" + bytes((len(body),)) + body
 
 
 def _check_edwards_point(raw: bytes) -> None:

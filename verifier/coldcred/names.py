@@ -13,12 +13,13 @@ MAX_AUDIENCE = 255
 
 _LABEL = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
 _TRUST_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?", re.ASCII)
-_SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]+)((?:/[A-Za-z0-9._-]+)+)", re.ASCII)
+_SPIFFE_ID = re.compile(rf"spiffe://({_TRUST_DOMAIN.pattern})((?:/[A-Za-z0-9._-]+)+)", re.ASCII)
 _HTTPS = re.compile(
     r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]+)*/?", re.ASCII
 )
 _DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+_SCOPES = re.compile(rf"{_SCOPE.pattern}(?: {_SCOPE.pattern})*")
 _JTI = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
 # Control, format, separator, surrogate and private characters. Written out, since `str.isprintable` follows the Unicode
@@ -44,9 +45,8 @@ def trust_domain(text: str) -> str:
 def spiffe_id(text: str, domain: str | None = None) -> str:
     """Check a SPIFFE ID with a path (SPIFFE-ID section 2), in trust domain `domain` where one is given."""
     found = _SPIFFE_ID.fullmatch(text) if len(text) <= MAX_SPIFFE_ID else None
-    if found is None or _DOT_SEGMENT.search(found[2]):
+    if found is None or ".." in found[1] or ("/." in text and _DOT_SEGMENT.search(found[2])):
         raise _refusal("SPIFFE ID", text)
-    trust_domain(found[1])
     if domain is not None and found[1] != domain:
         raise Malformed(f"{text[:80]} is not in trust domain {domain}")
     return text
@@ -79,7 +79,7 @@ def https_uri(text: str) -> str:
     A port is written only where it is not that of https, and without leading zeros: one address, one spelling.
     """
     found = _HTTPS.fullmatch(text) if len(text) <= MAX_AUDIENCE else None
-    if found is None or ".." in text or _DOT_SEGMENT.search(text):
+    if found is None or ".." in text or ("/." in text and _DOT_SEGMENT.search(text)):
         raise _refusal("https URI", text)
     if (port := found[1]) and (port == HTTPS_PORT or int(port) > MAX_PORT):
         raise _refusal("https URI", text)
@@ -105,6 +105,15 @@ def scope_token(text: str) -> str:
     if not _SCOPE.fullmatch(text):
         raise _refusal("scope", text)
     return text
+
+
+def scope_tokens(text: str) -> tuple[str, ...]:
+    """Check scopes joined by single spaces (RFC 6749 section 3.3) and give each."""
+    found = tuple(text.split(" "))
+    if not _SCOPES.fullmatch(text):
+        for item in found:
+            scope_token(item)
+    return found
 
 
 def plain_text(text: str, what: str) -> str:

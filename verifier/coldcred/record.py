@@ -1,6 +1,6 @@
 """Reading a closed record: each member is taken once, with its exact type, and none may be left over."""
 
-from typing import Self
+from typing import Final, Self
 
 from coldcred.canonical import MAX_INTEGER, Json, hex_digest
 from coldcred.errors import Malformed
@@ -10,6 +10,8 @@ MAX_ITEMS = 4096
 MAX_TIME = 250_000_000_000
 """Unix seconds in the year 9892: a time plus a span is still a date that RFC 3339 and `datetime` can write."""
 MAX_SECONDS = 100 * 365 * 24 * 3600
+
+_MISSING: Final = object()
 
 
 class Record:
@@ -42,16 +44,22 @@ class Record:
 
     def text(self, name: str, *, max_chars: int = MAX_TEXT) -> str:
         """Take a non-empty text of at most `max_chars` characters."""
-        value = self.value(name)
+        value = self._left.pop(name, _MISSING)
+        if isinstance(value, str) and 0 < len(value) <= max_chars:
+            return value
+        if value is _MISSING:
+            raise self._refusal(name, "is missing")
         if not isinstance(value, str) or not value:
             raise self._refusal(name, "is not a text")
-        if len(value) > max_chars:
-            raise self._refusal(name, f"is longer than {max_chars} characters")
-        return value
+        raise self._refusal(name, f"is longer than {max_chars} characters")
 
     def integer(self, name: str, *, least: int = 0, most: int = MAX_INTEGER) -> int:
         """Take an integer from `least` to `most` (a boolean is not one)."""
-        value = self.value(name)
+        value = self._left.pop(name, _MISSING)
+        if type(value) is int and least <= value <= most:
+            return value
+        if value is _MISSING:
+            raise self._refusal(name, "is missing")
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._refusal(name, "is not an integer")
         if value < least:

@@ -6,13 +6,14 @@ A store is opened anew for each verification, or held for as long as the caller 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Self, TypeVar
 
 from coldcred import generation, layout, status
-from coldcred.charter import StatusCharter
+from coldcred.charter import StatusCharter, TokenCharter
+from coldcred.credential import Known
 from coldcred.documents import (
     BundleTimes,
     Identity,
@@ -24,7 +25,7 @@ from coldcred.documents import (
 )
 from coldcred.errors import BadSignature, CharterExceeded, Malformed, Reason, Rejected
 from coldcred.founding import Site
-from coldcred.jose import Typ, open_jws, parse_unverified
+from coldcred.jose import Header, Typ, known_header, open_jws, parse_unverified
 from coldcred.plan import Plan
 from coldcred.status import StatusList
 
@@ -60,6 +61,20 @@ class TrustStore:
     taints: frozenset[str]
     times: BundleTimes
     checkpoint: bytes
+    headers: Mapping[bytes, Header] = field(init=False, repr=False, compare=False)
+    known: Known = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what verifying a credential would otherwise read again each time."""
+        tokens = {kid: key.charter for kid, key in self.keys.items() if isinstance(key.charter, TokenCharter)}
+        headers = dict(known_header(charter.kind.typ, charter.algorithm, kid) for kid, charter in tokens.items())
+        known = Known(
+            uris=frozenset({self.identity.issuer, *self.status_lists}),
+            audiences=frozenset(audience for charter in tokens.values() for audience in charter.audiences),
+            profiles=frozenset(self.profiles),
+        )
+        object.__setattr__(self, "headers", MappingProxyType(headers))
+        object.__setattr__(self, "known", known)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -112,11 +127,12 @@ class TrustStore:
 
     def freshness(self, now: float) -> Freshness:
         """Give the verdict on this trust's age at `now` (Unix seconds)."""
-        if now < self.times.issued_at - CLOCK_SKEW:
+        times = self.times
+        if now < times.issued_at - CLOCK_SKEW:
             return Freshness.NONE
-        if now < self.times.ageing_after:
+        if now < times.ageing_after:
             return Freshness.FRESH
-        return Freshness.AGEING if now < self.times.stale_after else Freshness.STALE
+        return Freshness.AGEING if now < times.stale_after else Freshness.STALE
 
     def age(self, now: float) -> int:
         """Give whole seconds since the bundle was issued, 0 where the clock is a little behind it."""

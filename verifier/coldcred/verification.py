@@ -38,7 +38,7 @@ from dataclasses import dataclass
 
 from coldcred.canonical import Json
 from coldcred.charter import TokenCharter
-from coldcred.credential import Credential, Kind, parse_claims
+from coldcred.credential import Credential, Kind, Known, parse_claims
 from coldcred.documents import TrustKey
 from coldcred.errors import (
     BadSignature,
@@ -48,8 +48,11 @@ from coldcred.errors import (
     Reason,
     Rejected,
 )
-from coldcred.jose import MAX_TOKEN, UnverifiedJws, parse_unverified
+from coldcred.jose import MAX_TOKEN, Header, UnverifiedJws, parse_unverified
 from coldcred.trust import CLOCK_SKEW, Freshness, TrustStore
+
+_TEXT = (str, bytes)
+_NUMBER = (int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,9 @@ def verify(
     mistake: an argument of another type, an empty audience, a time that is no number.
     """
     _check_call(token, audience, kind, now, scopes)
-    jws = _envelope(token)  # V1 to V3
-    key, charter = _key(jws, store, kind)  # V4 to V6
-    credential = _credential(jws, key, kind)  # V7, V8
+    jws = _envelope(token, store)  # V1 to V3
+    key, charter = _key(jws.header, store, kind)  # V4 to V6
+    credential = _credential(jws, key, kind, store.known)  # V7, V8
     _check_time_and_trust(store, now)  # V9, V10
     _check_key(store, key, credential)  # V11, V12
     _check_charter(store, charter, credential)  # V13 to V15
@@ -121,64 +124,64 @@ def verify(
     if credential.confirmation is not None:
         raise Rejected(Reason.HOLDER_PROOF_MISSING, "it is bound to a holder's key and no proof came with it")
     times = store.times
-    return Verified(credential, key.kid, freshness, times.sequence, store.age(now), times.issued_at)
+    return Verified(credential, jws.header.kid, freshness, times.sequence, store.age(now), times.issued_at)
 
 
 def _check_call(token: object, audience: object, kind: object, now: object, scopes: object) -> None:
-    for fits, what in (
-        (isinstance(token, str | bytes), "a token is text or bytes"),
-        (isinstance(audience, str) and audience, "an audience is a text that is not empty"),
-        (isinstance(kind, Kind), "a kind is Kind.ACCESS or Kind.SVID"),
-        (_is_time(now), "now is a number of Unix seconds"),
-        (_are_scopes(scopes), "scopes are a collection of texts that are not empty"),
-    ):
-        if not fits:
-            raise ValueError(what)
-
-
-def _is_time(now: object) -> bool:
-    return isinstance(now, int | float) and not isinstance(now, bool) and math.isfinite(now)
+    wrong = None
+    if not isinstance(token, _TEXT):
+        wrong = "a token is text or bytes"
+    elif not isinstance(audience, str) or not audience:
+        wrong = "an audience is a text that is not empty"
+    elif not isinstance(kind, Kind):
+        wrong = "a kind is Kind.ACCESS or Kind.SVID"
+    elif not isinstance(now, _NUMBER) or isinstance(now, bool) or not math.isfinite(now):
+        wrong = "now is a number of Unix seconds"
+    elif scopes != () and not _are_scopes(scopes):
+        wrong = "scopes are a collection of texts that are not empty"
+    if wrong is not None:
+        raise ValueError(wrong)
 
 
 def _are_scopes(scopes: object) -> bool:
     # A text is a collection of texts too, and never what was meant.
-    if isinstance(scopes, str | bytes) or not isinstance(scopes, Collection):
+    if isinstance(scopes, _TEXT) or not isinstance(scopes, Collection):
         return False
     return all(isinstance(scope, str) and scope for scope in scopes)
 
 
-def _envelope(token: str | bytes) -> UnverifiedJws:
+def _envelope(token: str | bytes, store: TrustStore) -> UnverifiedJws:
     # V1: refused before anything looks at it.
     if len(token) > MAX_TOKEN:
         raise Rejected(Reason.TOO_LARGE, f"{len(token)} bytes where at most {MAX_TOKEN} are read")
     # V2, V3
     try:
-        return parse_unverified(token)
+        return parse_unverified(token, headers=store.headers)
     except Malformed as error:
         raise Rejected(Reason.MALFORMED, str(error)) from error
 
 
-def _key(jws: UnverifiedJws, store: TrustStore, kind: Kind) -> tuple[TrustKey, TokenCharter]:
-    header = jws.header
+def _key(header: Header, store: TrustStore, kind: Kind) -> tuple[TrustKey, TokenCharter]:
     # V4
     key = store.keys.get(header.kid)
     if key is None:
         raise Rejected(Reason.UNKNOWN_KEY, f"key {header.kid[:64]!a} is not among those that this site trusts")
     # V5
-    if header.alg != key.public.algorithm.value:
-        algorithm = key.public.algorithm.value
+    algorithm = key.public.algorithm
+    if header.alg != algorithm:
         raise Rejected(Reason.WRONG_ALGORITHM, f"alg {header.alg[:32]!a} where the key is for {algorithm}")
     # V6
-    if header.typ != kind.typ.value:
+    if header.typ != kind.typ:
         raise Rejected(Reason.WRONG_KIND, f"typ {header.typ[:48]!a} where {kind.typ.value!r} is asked for")
-    if not isinstance(key.charter, TokenCharter):
-        raise Rejected(Reason.WRONG_KIND, f"the key signs {key.charter.purpose} documents, no credentials")
-    if key.charter.kind is not kind:
-        raise Rejected(Reason.WRONG_KIND, f"the key signs {key.charter.kind} credentials, {kind} is asked for")
-    return key, key.charter
+    charter = key.charter
+    if not isinstance(charter, TokenCharter):
+        raise Rejected(Reason.WRONG_KIND, f"the key signs {charter.purpose} documents, no credentials")
+    if charter.kind is not kind:
+        raise Rejected(Reason.WRONG_KIND, f"the key signs {charter.kind} credentials, {kind} is asked for")
+    return key, charter
 
 
-def _credential(jws: UnverifiedJws, key: TrustKey, kind: Kind) -> Credential:
+def _credential(jws: UnverifiedJws, key: TrustKey, kind: Kind, known: Known) -> Credential:
     # V7
     try:
         key.public.verify(jws.signature, jws.signing_input)
@@ -186,20 +189,20 @@ def _credential(jws: UnverifiedJws, key: TrustKey, kind: Kind) -> Credential:
         raise Rejected(Reason.BAD_SIGNATURE, str(error)) from error
     # V8
     try:
-        return parse_claims(jws.payload, kind)
+        return parse_claims(jws.payload, kind, known)
     except Malformed as error:
         raise Rejected(Reason.MALFORMED, str(error)) from error
 
 
 def _check_time_and_trust(store: TrustStore, now: float) -> None:
     # V9
-    floor = store.times.issued_at
-    if now < floor - CLOCK_SKEW:
-        behind = math.ceil(floor - now)
+    times = store.times
+    if now < times.issued_at - CLOCK_SKEW:
+        behind = math.ceil(times.issued_at - now)
         raise Rejected(Reason.CLOCK_BEHIND_FLOOR, f"the clock is {behind} s before the time at which trust was issued")
     # V10
-    if now >= store.times.end:
-        raise Rejected(Reason.TRUST_EXPIRED, f"trust ended {int(now - store.times.end)} s ago")
+    if now >= times.end:
+        raise Rejected(Reason.TRUST_EXPIRED, f"trust ended {int(now - times.end)} s ago")
 
 
 def _check_key(store: TrustStore, key: TrustKey, credential: Credential) -> None:
@@ -238,7 +241,7 @@ def _check_request(credential: Credential, audience: str, now: float, scopes: Co
         wait = math.ceil(credential.not_before - now)
         raise Rejected(Reason.NOT_YET_VALID, f"it is valid in {wait} s")
     # V19
-    if missing := sorted(set(scopes) - set(credential.scopes)):
+    if scopes and (missing := sorted(set(scopes) - set(credential.scopes))):
         raise Rejected(Reason.SCOPE_MISSING, f"it does not grant {missing[0][:128]!a}")
 
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from coldcred.canonical import Json
 from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, clean, tell, utc
 from coldcred.errors import LogReason, LogRejected, Malformed, Reason, Rejected
-from coldcred.log.export import Anchor, Report, find_checkpoint, verify
-from coldcred.log.note import VerifierKey
-from coldcred.log.signing import LoggedKey
 from coldcred.trust import TrustStore
 
 if TYPE_CHECKING:
     from coldcred.cli import Nouns
+    from coldcred.log.export import Anchor, Report
+    from coldcred.log.signing import LoggedKey
 
 INTACT, NOT_INTACT, SIGNER_UNKNOWN = "intact", "not-intact", "signer-unknown"
 
@@ -75,6 +74,8 @@ def add_parser(nouns: "Nouns") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify one export and say what it is."""
+    from coldcred.log.export import verify  # noqa: PLC0415 - verifying a credential needs none of it
+
     report: Report | None = None
     refusal: LogRejected | Rejected | None = None
     try:
@@ -90,8 +91,11 @@ def run(args: argparse.Namespace) -> int:
     return _say(report, refusal)
 
 
-def _anchor(args: argparse.Namespace) -> Anchor | None:
+def _anchor(args: argparse.Namespace) -> "Anchor | None":
     """Give what stands outside the export: the key that was named, or what the trust store knows of the log."""
+    from coldcred.log.export import Anchor  # noqa: PLC0415 - as above
+    from coldcred.log.note import VerifierKey  # noqa: PLC0415 - as above
+
     if args.log_key is not None:
         try:
             return Anchor(VerifierKey.parse(args.log_key))
@@ -108,6 +112,8 @@ def _anchor(args: argparse.Namespace) -> Anchor | None:
 
 
 def _kept(name: str) -> bytes:
+    from coldcred.log.export import find_checkpoint  # noqa: PLC0415 - as above
+
     with _opened(name) as stream:
         try:
             return find_checkpoint(stream)
@@ -130,13 +136,13 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _verdict(report: Report | None, refusal: LogRejected | Rejected | None) -> str:
+def _verdict(report: "Report | None", refusal: LogRejected | Rejected | None) -> str:
     if isinstance(refusal, Rejected) or (report is not None and not report.anchored):
         return SIGNER_UNKNOWN
     return NOT_INTACT if report is None else INTACT
 
 
-def _document(report: Report | None, refusal: LogRejected | Rejected | None) -> dict[str, Json]:
+def _document(report: "Report | None", refusal: LogRejected | Rejected | None) -> dict[str, Json]:
     verdict = _verdict(report, refusal)
     reason: str | None = LogReason.UNKNOWN_SIGNER.value if verdict == SIGNER_UNKNOWN else None
     facts: dict[str, Json] = dict.fromkeys(_FACTS) if report is None else _facts(report)
@@ -149,7 +155,7 @@ def _document(report: Report | None, refusal: LogRejected | Rejected | None) -> 
     }
 
 
-def _facts(report: Report) -> dict[str, Json]:
+def _facts(report: "Report") -> dict[str, Json]:
     values: tuple[Json, ...] = (
         report.appliance,
         report.name,
@@ -169,7 +175,7 @@ def _facts(report: Report) -> dict[str, Json]:
     return dict(zip(_FACTS, values, strict=True))
 
 
-def _key(key: LoggedKey) -> Json:
+def _key(key: "LoggedKey") -> Json:
     return {
         "name": key.name,
         "kid": key.public.thumbprint,
@@ -179,7 +185,7 @@ def _key(key: LoggedKey) -> Json:
     }
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: "Report") -> Iterator[str]:
     verdict = "intact" if report.anchored else "self-consistent, signer unknown"
     yield f"{verdict}: {report.entries} entries of appliance {report.name}"
     yield f"  appliance  {report.appliance}"
@@ -199,7 +205,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"  grown from the checkpoint over {size} entries that was kept outside"
 
 
-def _say(report: Report | None, refusal: LogRejected | Rejected | None) -> int:
+def _say(report: "Report | None", refusal: LogRejected | Rejected | None) -> int:
     """Say on standard error what the verdict asks for, and give the exit code."""
     if isinstance(refusal, LogRejected):
         where = "" if refusal.seq is None else f" at entry {refusal.seq}"
