@@ -130,6 +130,11 @@ class Authority:
                 return key
         return None
 
+    @property
+    def next_bundle(self) -> int:
+        """The number of the next bundle; one series for all sites, so a site's next has this number or a later one."""
+        return max(self.bundles.values(), default=0) + 1
+
     def with_member(self, name: str, key: str, value: object) -> "Authority":
         """Give the authority with one more or one replaced item in the mapping called `name`."""
         changes: dict[str, Any] = {name: {**getattr(self, name), key: value}}

@@ -11,7 +11,7 @@ from appliance.authority import Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, profiles, sites, trust, workloads
+from appliance.nouns import bundles, credentials, profiles, revocation, sites, trust, workloads
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.command import Approval, Command, parse_approval, parse_command
@@ -115,7 +115,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.CREDENTIAL_ISSUE:
                 return credentials.decide_issue(authority, lookups, ask, now, random)
             case Act.CREDENTIAL_REVOKE:
-                return credentials.decide_revoke(lookups, ask, now)
+                return revocation.decide_revoke(authority, lookups, ask, now)
             case Act.WORKLOAD_ENROL:
                 return workloads.decide_enrol(authority, ask, now)
             case Act.PROFILE_SET:

@@ -94,8 +94,7 @@ def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: s
     if not isinstance(key.charter, BundleCharter) or end > key.charter.until:
         raise Refused(Refusal.CHARTER_EXCEEDED, f"the charter of {key.name} does not reach to the bundle's end")
     # One series for all sites: the worker holds the bundle key to versions that only rise.
-    sequence = max(authority.bundles.values(), default=0) + 1
-    times = documents.bundle_times(founding.appliance_id, site, sequence, issued_at=now, end=end)
+    times = documents.bundle_times(founding.appliance_id, site, authority.next_bundle, issued_at=now, end=end)
     return _Making(authority, ask, trust, times, key, public, _lists(lookups, f"{prefix}{site}/", site), files)
 
 

@@ -217,15 +217,3 @@ def _result(credential: Credential, site: str) -> dict[str, Json]:
         "log": credential.log_index,
         "site": site,
     }
-
-
-def decide_revoke(lookups: Lookups, ask: Ask, now: int) -> Decision:
-    """Revoke one credential: args `credential` (its jti) and `reason`."""
-    args = Record(ask.command.args, "credential.revoke")
-    jti, reason = names.jti(args.text("credential")), args.text("reason", max_chars=256)
-    args.done()
-    issued = lookups.issued.get(jti)
-    if issued is None or issued.expires_at <= now:
-        raise Refused(Refusal.UNKNOWN_CREDENTIAL, f"credential {jti} was not issued here, or it has ended")
-    result: dict[str, Json] = {"credential": jti, "exp": issued.expires_at, "log": issued.seq}
-    return Decision((ask.event("credential.revoked", {"credential": jti, "reason": reason}, result),))

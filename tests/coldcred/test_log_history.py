@@ -451,9 +451,8 @@ def test_a_founding_raises_a_number() -> None:
     world.approve("dora", asking, need=3)
     world.asked("site.added", asking, site, {"site": "line-9"})
     assert verified(world).counts["approval.given"] == 2
-    args: dict[str, Json] = {"credential": "c" * 22, "reason": "lost"}
-    revoking = world.command("bob", Act.CREDENTIAL_REVOKE, args)
-    seq = world.asked("credential.revoked", revoking, args, {"credential": "c" * 22, "exp": 1, "log": 1})
+    issued = world.issue()
+    seq = step(world.settle(), lambda: world.revoke(issued))
     assert refusal(world) == (LogReason.TOO_FEW_PEOPLE, seq)
 
 

@@ -129,21 +129,25 @@ class Signing:
         self._open[seq] = 0
         return tuple(signs)
 
-    def settled(self, event: Record) -> None:
+    def settled(self, event: Record) -> dict[int, str]:
         """Take `outcomes`: each names intents that were open, and none is passed over more often than can be.
 
-        Outcomes come in the order of the intents, and no more than `FLIGHTS` groups are at the HSM at once.
+        Outcomes come in the order of the intents, and no more than `FLIGHTS` groups are at the HSM at once. Gives the
+        outcome of each.
         """
+        found: dict[int, str] = {}
         for name in OUTCOMES:
             for seq in event.array(name, most=MAX_BODY):
                 if not isinstance(seq, int) or isinstance(seq, bool) or seq not in self._open:
                     raise LogRejected(LogReason.MALFORMED, f"gives an outcome to {seq!a}, which is no open intent")
                 del self._open[seq]
                 self.outcomes[name] += 1
+                found[seq] = name
         for seq, passed in self._open.items():
             if passed == FLIGHTS:
                 raise LogRejected(LogReason.INCOMPLETE, "its signatures never got an outcome", seq)
             self._open[seq] = passed + 1
+        return found
 
     def started(self) -> None:
         """Take `started`: what a stop or a crash left open was closed first (rule R31)."""
