@@ -25,7 +25,10 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key in the HSM: ordered, then done with its public half; times are Unix seconds."""
+    """A key in the HSM: ordered, then done with its public half; times are Unix seconds.
+
+    While it is suspended it signs nothing.
+    """
 
     name: str
     key_id: str
@@ -35,6 +38,7 @@ class SigningKey:
     public: PublicKey | None = None
     not_before: int = 0
     not_after: int = 0
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from appliance.authority import Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, profiles, revocation, sites, trust, workloads
+from appliance.nouns import bundles, credentials, keys, profiles, revocation, sites, trust, workloads
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.command import Approval, Command, parse_approval, parse_command
@@ -130,6 +130,10 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
                 )
             case Act.LOG_EXPORT:
                 return decide_export(standing, ask)
+            case Act.KEY_SUSPEND:
+                return keys.decide_suspend(authority, ask)
+            case Act.KEY_ACTIVATE:
+                return keys.decide_activate(authority, ask)
             case Act.READ_OPEN:
                 Record(ask.command.args, Act.READ_OPEN).done()
                 return Decision((ask.event("reading.opened", {}, {}),))

@@ -57,6 +57,8 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
             return keys.evolve_ordered(authority, event, entry.time)
         case "key.done":
             return keys.evolve_done(authority, event)
+        case "key.suspended" | "key.activated":
+            return keys.evolve_suspended(authority, event, suspended=entry.type == "key.suspended")
         case "workload.enrolled":
             return workloads.evolve_enrolled(authority, event)
         case "profile.set":

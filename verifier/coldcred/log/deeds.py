@@ -181,6 +181,14 @@ def trust_submitted(event: Record, command: Command, blobs: Blobs) -> None:
     _check_result(event, versions)
 
 
+def key_named(event: Record, command: Command) -> str:
+    """Take `key.suspended` or `key.activated`, and give the key's name."""
+    _check_same(event, Record(command.args, command.act), ("key", "reason"))
+    name = Record(command.args, command.act).text("key")
+    _check_result(event, {"key": name})
+    return name
+
+
 def exported(event: Record, seq: int) -> None:
     """Take `log.exported`: the export reaches up to this entry, or further."""
     _check_result(event, {"size": seq + 1})

@@ -88,8 +88,7 @@ class History:
             case "key.done":
                 self.signing.done(event, entry.time)
             case "outcomes":
-                for seq, outcome in self.signing.settled(event).items():
-                    self._credentials.settled(seq, signed=outcome == "signed")
+                self._settled(event)
             case "checkpoint":
                 self._checkpoint(event, entry.seq, before)
             case "command.waiting":
@@ -102,6 +101,10 @@ class History:
                 system.EVENTS[kind](event)
             case _:
                 self._carried(entry, event)
+
+    def _settled(self, event: Record) -> None:
+        for seq, outcome in self.signing.settled(event).items():
+            self._credentials.settled(seq, signed=outcome == "signed")
 
     def _carried(self, entry: Entry, event: Record) -> None:
         """Take an event that carries out a command."""
@@ -133,6 +136,8 @@ class History:
             "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq),
             "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq),
             "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq),
+            "key.suspended": lambda _entry, event, command: self.signing.suspended(deeds.key_named(event, command)),
+            "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
         }
 
@@ -221,5 +226,7 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "reading.opened": Act.READ_OPEN,
         "workload.suspended": Act.WORKLOAD_SUSPEND,
         "workload.resumed": Act.WORKLOAD_RESUME,
+        "key.suspended": Act.KEY_SUSPEND,
+        "key.activated": Act.KEY_ACTIVATE,
     }
 )

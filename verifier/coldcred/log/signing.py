@@ -56,6 +56,7 @@ class Signing:
         self._registered = {
             key.thumbprint: person.id for person in founding.people for key in (person.operator, person.custodian)
         }
+        self._suspended: set[str] = set()
         self._open: dict[int, int] = {}
         self.keys: dict[str, LoggedKey] = {}
         self.outcomes: Counter[str] = Counter()
@@ -107,6 +108,18 @@ class Signing:
         self._registered[kid] = name
         self.keys[kid] = key
 
+    def suspended(self, name: str) -> None:
+        """Take `key.suspended`: a key that was made signs nothing from here on; intents before are not touched."""
+        if name not in self._made or name in self._suspended:
+            raise _wrong_key(f"suspends key {name[:48]!a}, which was not made or is suspended already")
+        self._suspended.add(name)
+
+    def activated(self, name: str) -> None:
+        """Take `key.activated`: a suspended key signs again."""
+        if name not in self._suspended:
+            raise _wrong_key(f"activates key {name[:48]!a}, which is not suspended")
+        self._suspended.remove(name)
+
     def workload_key(self, workload: str, key: PublicKey | SealingKey | None) -> None:
         """Take a key of a workload, if it has one: it is in no other register and no other workload's (R10)."""
         if key is None:
@@ -124,6 +137,8 @@ class Signing:
                 raise _wrong_key("signs with a key that no entry before it made")
             if key.charter.purpose is not purpose:
                 raise _wrong_key(f"signs with key {key.name}, which is for {key.charter.purpose}, not for {purpose}")
+            if key.name in self._suspended:
+                raise _wrong_key(f"signs with key {key.name}, which is suspended")
             signs.append(Sign(key, item.digest("sha256")))
             item.done()
         self._open[seq] = 0
