@@ -196,51 +196,51 @@ def _revoked_for_another_reason(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.WRONG_KEY, "A suspended key signs a credential.")
 def _issued_by_a_suspended_key(world: LogWorld) -> int:
-    world.suspend("tokens-1")
+    world.suspend_key("tokens-1")
     return world.issue()
 
 
 @BROKEN.by(LogReason.WRONG_KEY, "A suspended key signs a checkpoint.")
 def _checkpoint_by_a_suspended_key(world: LogWorld) -> int:
-    world.suspend("log-1")
+    world.suspend_key("log-1")
     return step(world, world.checkpoint)
 
 
 @BROKEN.by(LogReason.WRONG_KEY, "A key is suspended that is suspended already.")
 def _suspended_twice(world: LogWorld) -> int:
-    world.suspend("tokens-1")
-    return step(world, lambda: world.suspend("tokens-1"))
+    world.suspend_key("tokens-1")
+    return step(world, lambda: world.suspend_key("tokens-1"))
 
 
 @BROKEN.by(LogReason.WRONG_KEY, "A key is suspended that nobody made.")
 def _suspended_that_is_not_there(world: LogWorld) -> int:
-    return step(world, lambda: world.suspend("tokens-2"))
+    return step(world, lambda: world.suspend_key("tokens-2"))
 
 
 @BROKEN.by(LogReason.WRONG_KEY, "A key is activated that is not suspended.")
 def _activated_that_is_not_suspended(world: LogWorld) -> int:
-    world.activate("tokens-1")
+    world.activate_key("tokens-1")
     return world.head.size - 1
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "An auditor suspends a key.")
 def _suspended_by_an_auditor(world: LogWorld) -> int:
-    return step(world, lambda: world.suspend("tokens-1", "carol"))
+    return step(world, lambda: world.suspend_key("tokens-1", "carol"))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Another key is suspended than the person signed for.")
 def _another_key_suspended(world: LogWorld) -> int:
-    return step(world, lambda: world.suspend("tokens-1", key="log-1"))
+    return step(world, lambda: world.suspend_key("tokens-1", key="log-1"))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "The result names another key.")
 def _another_key_in_the_result(world: LogWorld) -> int:
-    return step(world, lambda: world.suspend("tokens-1", result={"key": "log-1"}))
+    return step(world, lambda: world.suspend_key("tokens-1", result={"key": "log-1"}))
 
 
 @BROKEN.by(LogReason.TOO_FEW_PEOPLE, "One person alone activates a key.")
 def _activated_by_one(world: LogWorld) -> int:
-    world.suspend("tokens-1")
+    world.suspend_key("tokens-1")
     args: dict[str, Json] = {"key": "tokens-1", "reason": "found"}
     return world.asked("key.activated", world.command("alice", Act.KEY_ACTIVATE, args), args, {"key": "tokens-1"})
 
@@ -495,9 +495,9 @@ def test_a_suspended_key_signs_again_once_it_is_activated(begun: LogWorld) -> No
     """What was announced before the suspension may be signed after it; what comes after the activation is believed."""
     world = begun.copy()
     world.issue()
-    world.suspend("tokens-1")
+    world.suspend_key("tokens-1")
     world.settle()
-    world.activate("tokens-1")
+    world.activate_key("tokens-1")
     world.issue()
     world.settle()
     assert refusal(world) is None

@@ -289,8 +289,8 @@ class LogWorld:
         self.asked("site.added", asking, {"site": site}, {"site": "line-2"})
         self.trust()
         self.bundle(1)
-        self.suspend("tokens-1")
-        self.activate("tokens-1")
+        self.suspend_key("tokens-1")
+        self.activate_key("tokens-1")
         failed, issued = self.issue(), self.issue()
         self.settle(failed=[failed])
         self.revoke(issued)
@@ -416,12 +416,12 @@ class LogWorld:
         members: Event = {"selector": selector, "reason": "lost", "as_of": self.time}
         self.asked("credential.revoked", asking, members, result, **changes)
 
-    def suspend(self, name: str, person: str = "bob", **changes: Json) -> None:
+    def suspend_key(self, name: str, person: str = "bob", **changes: Json) -> None:
         """Suspend a key."""
         args: Event = {"key": name, "reason": "lost"}
         self.asked("key.suspended", self.command(person, Act.KEY_SUSPEND, args), args, {"key": name}, **changes)
 
-    def activate(self, name: str, *others: str, **changes: Json) -> None:
+    def activate_key(self, name: str, *others: str, **changes: Json) -> None:
         """Activate a key that alice asks for, by bob unless told."""
         args: Event = {"key": name, "reason": "found"}
         asking = self.agreed(self.command("alice", Act.KEY_ACTIVATE, args), *others)
