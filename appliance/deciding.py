@@ -3,11 +3,12 @@
 Everything here is pure: it reads the standing state and gives events or a refusal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from appliance import policy
-from appliance.authority import Operator, Workload
+from appliance.authority import Authority, Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
@@ -130,16 +131,20 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
                 )
             case Act.LOG_EXPORT:
                 return decide_export(standing, ask)
-            case Act.KEY_SUSPEND:
-                return keys.decide_suspend(authority, ask)
-            case Act.KEY_ACTIVATE:
-                return keys.decide_activate(authority, ask)
             case Act.READ_OPEN:
                 Record(ask.command.args, Act.READ_OPEN).done()
                 return Decision((ask.event("reading.opened", {}, {}),))
-            case Act.WORKLOAD_SUSPEND:
-                return workloads.decide_suspend(authority, ask)
-            case Act.WORKLOAD_RESUME:
-                return workloads.decide_resume(authority, ask)
+            case Act.WORKLOAD_SUSPEND | Act.WORKLOAD_RESUME | Act.KEY_SUSPEND | Act.KEY_ACTIVATE:
+                return _SUSPENSIONS[ask.command.act](authority, ask)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+_SUSPENSIONS: Mapping[Act, Callable[[Authority, Ask], Decision]] = MappingProxyType(
+    {
+        Act.WORKLOAD_SUSPEND: workloads.decide_suspend,
+        Act.WORKLOAD_RESUME: workloads.decide_resume,
+        Act.KEY_SUSPEND: keys.decide_suspend,
+        Act.KEY_ACTIVATE: keys.decide_activate,
+    }
+)
