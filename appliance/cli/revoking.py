@@ -25,7 +25,7 @@ SHOWN = 20
 _COLUMNS = ("jti", "workload", "profile", "site", "exp")
 _STILL: Mapping[str, str] = MappingProxyType(
     {
-        "workload": "this does not stop new ones: the workload may be issued others, unless it is suspended",
+        "workload": "this does not stop new ones: `coldcredctl workload suspend ID` does",
         "profile": "this does not stop new ones: the profile still allows them",
         "key": "this does not stop new ones: `coldcredctl key suspend NAME` does",
     }

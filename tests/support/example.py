@@ -172,11 +172,11 @@ class Story:
         await self._ask(
             engine, "bob", Act.CREDENTIAL_REVOKE, credential=issued.result["jti"], reason="robot 7 was taken apart"
         )
-        await self._ask(engine, "bob", Act.KEY_SUSPEND, key="tokens-1", reason="robot 7 may have seen it")
-        await self._by_two(engine, Act.KEY_ACTIVATE, key="tokens-1", reason="it had not")
         self.files["site-0002.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files[
             "bundle"
         ]
+        await self._ask(engine, "bob", Act.KEY_SUSPEND, key="access-1", reason="robot 7 may have seen it")
+        await self._by_two(engine, Act.KEY_ACTIVATE, key="access-1", reason="it had not")
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
 
     async def _trust(self, engine: Engine) -> None:
