@@ -25,7 +25,10 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key in the HSM: ordered, then done with its public half; times are Unix seconds."""
+    """A key in the HSM: ordered, then done with its public half; times are Unix seconds.
+
+    While it is suspended it signs nothing.
+    """
 
     name: str
     key_id: str
@@ -35,6 +38,7 @@ class SigningKey:
     public: PublicKey | None = None
     not_before: int = 0
     not_after: int = 0
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,11 @@ class Authority:
             if fits and key.public is not None:
                 return key
         return None
+
+    @property
+    def next_bundle(self) -> int:
+        """The number of the next bundle; one series for all sites, so a site's next has this number or a later one."""
+        return max(self.bundles.values(), default=0) + 1
 
     def with_member(self, name: str, key: str, value: object) -> "Authority":
         """Give the authority with one more or one replaced item in the mapping called `name`."""

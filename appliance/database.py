@@ -50,9 +50,10 @@ _READING_SCHEMA = """
 CREATE TABLE credential (
     jti TEXT PRIMARY KEY, seq INTEGER NOT NULL, workload TEXT NOT NULL, profile TEXT NOT NULL, audience TEXT NOT NULL,
     site TEXT NOT NULL, nbf INTEGER NOT NULL, exp INTEGER NOT NULL, list TEXT NOT NULL, idx INTEGER NOT NULL,
-    state TEXT NOT NULL
+    kid TEXT NOT NULL, state TEXT NOT NULL
 ) STRICT;
 CREATE INDEX credential_seq ON credential (seq);
+CREATE INDEX credential_exp ON credential (exp);
 CREATE TABLE request (
     command TEXT PRIMARY KEY, seq INTEGER NOT NULL, act TEXT NOT NULL, person TEXT NOT NULL, need INTEGER NOT NULL,
     people TEXT NOT NULL, state TEXT NOT NULL, exp INTEGER NOT NULL

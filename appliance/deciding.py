@@ -3,15 +3,16 @@
 Everything here is pure: it reads the standing state and gives events or a refusal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from appliance import policy
-from appliance.authority import Operator, Workload
+from appliance.authority import Authority, Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, profiles, sites, trust, workloads
+from appliance.nouns import bundles, credentials, keys, profiles, revocation, sites, trust, workloads
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.command import Approval, Command, parse_approval, parse_command
@@ -115,7 +116,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.CREDENTIAL_ISSUE:
                 return credentials.decide_issue(authority, lookups, ask, now, random)
             case Act.CREDENTIAL_REVOKE:
-                return credentials.decide_revoke(lookups, ask, now)
+                return revocation.decide_revoke(authority, lookups, ask, now)
             case Act.WORKLOAD_ENROL:
                 return workloads.decide_enrol(authority, ask, now)
             case Act.PROFILE_SET:
@@ -133,9 +134,17 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.READ_OPEN:
                 Record(ask.command.args, Act.READ_OPEN).done()
                 return Decision((ask.event("reading.opened", {}, {}),))
-            case Act.WORKLOAD_SUSPEND:
-                return workloads.decide_suspend(authority, ask)
-            case Act.WORKLOAD_RESUME:
-                return workloads.decide_resume(authority, ask)
+            case Act.WORKLOAD_SUSPEND | Act.WORKLOAD_RESUME | Act.KEY_SUSPEND | Act.KEY_ACTIVATE:
+                return _SUSPENSIONS[ask.command.act](authority, ask)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+_SUSPENSIONS: Mapping[Act, Callable[[Authority, Ask], Decision]] = MappingProxyType(
+    {
+        Act.WORKLOAD_SUSPEND: workloads.decide_suspend,
+        Act.WORKLOAD_RESUME: workloads.decide_resume,
+        Act.KEY_SUSPEND: keys.decide_suspend,
+        Act.KEY_ACTIVATE: keys.decide_activate,
+    }
+)

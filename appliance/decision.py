@@ -97,6 +97,12 @@ class Decision:
     )
 
 
+def refused_after(event: Event, reason: str, detail: str) -> Event:
+    """Give the event that ends, as refused, the command that an earlier `event` took a step of."""
+    about = {name: event[name] for name in ("command", "document", "act", "by", "people", "approvals")}
+    return {"type": "command.refused", **about, "reason": reason, "detail": detail[:1024]}
+
+
 def signs(*inputs: tuple[str, bytes]) -> Json:
     """Give the `signs` member of an event: for each (kid, signing input) the key and the SHA-256 of the input."""
     return [{"kid": kid, "sha256": sha256_hex(data)} for kid, data in inputs]

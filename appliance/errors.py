@@ -40,6 +40,10 @@ class Refusal(StrEnum):
     QUOTA_EXCEEDED = "quota-exceeded"
     DISK_RESERVE = "disk-reserve"
     WORKLOAD_SUSPENDED = "workload-suspended"
+    NOTHING_TO_REVOKE = "nothing-to-revoke"
+    UNKNOWN_KEY = "unknown-key"
+    KEY_SUSPENDED = "key-suspended"
+    NOT_SUSPENDED = "not-suspended"
 
 
 class Refused(Exception):

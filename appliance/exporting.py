@@ -1,16 +1,18 @@
 """Exports: the whole log, what it refers to, and a checkpoint over it, in one file an auditor can carry away."""
 
 from appliance.decision import Ask, Decision, Finished
-from appliance.nouns import checkpoints
+from appliance.nouns import checkpoints, keys
 from appliance.standing import Standing
 from coldcred import framing
 from coldcred.canonical import b64u_encode, dumps
+from coldcred.charter import Purpose
 from coldcred.record import Record
 
 
 def decide_export(standing: Standing, ask: Ask) -> Decision:
     """Export the log up to and with the entry that records the export: no arguments."""
     Record(ask.command.args, "log.export").done()
+    keys.ready(standing.authority, Purpose.LOG)
     size = standing.head.size + 1
     event = ask.event("log.exported", {}, {"size": size})
 

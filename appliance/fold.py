@@ -11,7 +11,7 @@ from appliance.pins import RefusedPins
 from coldcred.canonical import Json
 from coldcred.log import system
 from coldcred.log.entry import Entry
-from coldcred.log.live import Issued
+from coldcred.log.live import By, Issued, Selector
 from coldcred.record import Record
 
 SYSTEM_ENTRIES = 4096
@@ -57,6 +57,8 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
             return keys.evolve_ordered(authority, event, entry.time)
         case "key.done":
             return keys.evolve_done(authority, event)
+        case "key.suspended" | "key.activated":
+            return keys.evolve_suspended(authority, event, suspended=entry.type == "key.suspended")
         case "workload.enrolled":
             return workloads.evolve_enrolled(authority, event)
         case "profile.set":
@@ -83,7 +85,8 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
         case "started":
             _fold_started(lookups, entry)
         case "credential.revoked":
-            _revoke(lookups, str(event["credential"]))
+            record = Record(event, "credential.revoked")
+            lookups.revoke_all(Selector.read(record.record("selector")), record.integer("as_of"))
         case "outcomes":
             _fold_outcomes(lookups, entry)
         case "checkpoint":
@@ -140,16 +143,12 @@ def _fold_issued(lookups: Lookups, entry: Entry) -> None:
     lookups.add_issued(result.text("jti"), issued)
 
 
-def _revoke(lookups: Lookups, jti: str) -> None:
-    if (issued := lookups.issued.get(jti)) is not None:
-        lookups.revoke(jti, issued.list_uri, issued.index)
-
-
 def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "batch.issued")
     lines = lookups.batches.setdefault(record.digest("command"), {})
+    as_of = record.integer("iat")
     for jti in record.texts("revokes"):
-        _revoke(lookups, jti)
+        lookups.revoke_all(Selector(By.CREDENTIAL, jti), as_of)
     for item, sign in zip(record.records("items"), record.records("signs"), strict=True):
         jti = item.text("jti")
         issued = Issued(

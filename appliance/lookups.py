@@ -12,7 +12,7 @@ from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
-from coldcred.log.live import Issued, Live
+from coldcred.log.live import Issued, Live, Selector
 from coldcred.status import SIZE, IndexSet, bits_with
 
 REMEMBERED = LONGEST_LIFE + 24 * 3600
@@ -120,6 +120,11 @@ class Lookups:
         """Set the status bit of a credential that was issued here, whether or not it has ended."""
         self.live.revoke(jti)
         self.revoked.setdefault(list_uri, IndexSet()).add(index)
+
+    def revoke_all(self, selector: Selector, as_of: int) -> None:
+        """Set the status bits of all that a revocation finds."""
+        for jti, issued in list(self.live.select(selector, as_of)):
+            self.revoke(jti, issued.list_uri, issued.index)
 
     def is_revoked(self, issued: Issued) -> bool:
         """Whether a credential's status bit is set."""

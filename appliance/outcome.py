@@ -23,7 +23,8 @@ class State(StrEnum):
 class Outcome:
     """The outcome of the command with id `command`; `have` are the people who signed, of `need`.
 
-    `files` (a token, a bundle, an export) are given once, to the sender, and are never stored; nor are `warnings`.
+    `files` (a token, a bundle, an export, a list) are given once, to the sender, and are never stored; nor are
+    `warnings`.
     """
 
     command: str
@@ -69,7 +70,7 @@ class Outcome:
             result=record.record("result").members(),
             files={
                 name: b64u_decode(files.text(name, max_chars=MAX_FILE_TEXT))
-                for name in ("token", "bundle", "export")
+                for name in ("token", "bundle", "export", "revoked")
                 if files.has(name)
             },
             warnings=record.texts("warnings"),

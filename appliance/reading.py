@@ -14,6 +14,7 @@ from appliance.nouns.workloads import Condition
 from appliance.standing import Standing
 from coldcred import layout
 from coldcred.canonical import Json, b64u_encode, loads_canonical
+from coldcred.charter import Purpose
 from coldcred.log.entry import MAX_BODY
 
 LONGEST_PAGE = 1000
@@ -82,6 +83,8 @@ def status(standing: Standing) -> Json:
         "requests": len(_open_requests(standing)),
         "live_credentials": lookups.live.unrevoked,
         "keys": len(authority.keys),
+        "suspended_keys": [key.name for key in authority.keys.values() if key.suspended],
+        "makes_checkpoints": (log := authority.key_for(Purpose.LOG)) is not None and not log.suspended,
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": _conditions(standing),
@@ -128,6 +131,7 @@ def _key(key: SigningKey) -> Json:
         "kid": key.public.thumbprint if key.public else None,
         "not_before": key.not_before,
         "not_after": key.not_after,
+        "suspended": key.suspended,
         "charter": key.charter.as_json(),
     }
 

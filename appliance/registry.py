@@ -10,11 +10,12 @@ from typing import TypeAlias
 
 from coldcred.canonical import Json
 from coldcred.log.entry import Entry
+from coldcred.log.live import By, Selector
 from coldcred.record import Record
 
 TABLES = {
     "credential": (
-        "jti", "seq", "workload", "profile", "audience", "site", "nbf", "exp", "list", "idx", "state",
+        "jti", "seq", "workload", "profile", "audience", "site", "nbf", "exp", "list", "idx", "kid", "state",
     ),
     "request": ("command", "seq", "act", "person", "need", "people", "state", "exp"),
     "bundle": ("site", "sequence", "seq", "issued_at", "end"),
@@ -33,7 +34,7 @@ def project(entry: Entry) -> Iterator[Statement]:
         case "batch.issued":
             yield from _chunk(entry)
         case "credential.revoked":
-            yield "UPDATE credential SET state = 'revoked' WHERE jti = ?", (event["credential"],)
+            yield _revocation(event)
         case "outcomes":
             yield from _outcomes(event)
         case "command.waiting":
@@ -62,6 +63,7 @@ def _credential(entry: Entry) -> tuple[object, ...]:
     event = entry.event
     result = Record.of(event["result"], "result")
     status = result.record("status")
+    (sign,) = Record(event, entry.type).records("signs", least=1, most=1)
     return (
         result.text("jti"),
         entry.seq,
@@ -70,6 +72,7 @@ def _credential(entry: Entry) -> tuple[object, ...]:
         result.integer("exp"),
         status.text("uri"),
         status.integer("idx"),
+        sign.text("kid"),
         "signing",
     )
 
@@ -79,7 +82,7 @@ _CHUNK = """
 INSERT OR REPLACE INTO credential
 SELECT item.value ->> 'jti', ?1, item.value ->> 'workload', item.value ->> 'profile', item.value ->> 'audience',
        item.value ->> 'site', ?2 ->> '$.event.iat', item.value ->> 'exp', item.value ->> 'uri', item.value ->> 'idx',
-       'signing'
+       ?2 ->> ('$.event.signs[' || item.key || '].kid'), 'signing'
 FROM json_each(?2, '$.event.items') AS item
 """
 
@@ -89,6 +92,21 @@ def _chunk(entry: Entry) -> Iterator[Statement]:
     for jti in record.texts("revokes"):
         yield "UPDATE credential SET state = 'revoked' WHERE jti = ?", (jti,)
     yield _CHUNK, (entry.seq, entry.body.decode())
+
+
+_SELECTED_BY = {By.CREDENTIAL: "jti", By.WORKLOAD: "workload", By.PROFILE: "profile", By.KEY: "kid"}
+
+
+def _revocation(event: dict[str, Json]) -> Statement:
+    record = Record(event, "credential.revoked")
+    selector = Selector.read(record.record("selector"))
+    # What lives is found by its end, whatever it is selected by: an index for each selector would cost every credential
+    # a page of the write-ahead log, for an act that is rare.
+    sql = f"""
+        UPDATE credential SET state = 'revoked'
+        WHERE {_SELECTED_BY[selector.by]} = ? AND exp > ? AND state IN ('signing', 'live')
+    """  # noqa: S608 - our own names
+    return sql, (selector.value, record.integer("as_of"))
 
 
 def _outcomes(event: dict[str, Json]) -> Iterator[Statement]:

@@ -195,15 +195,15 @@ def test_the_table_of_acts_is_that_of_the_code() -> None:
     assert set(may_approve[1].split(", ")) == set(MAY_APPROVE)
 
 
-def arguments() -> dict[Act, dict[str, tuple[Json, bool]]]:
-    """Give the documented arguments of each act: an example and whether it may be absent."""
+def arguments() -> dict[Act, dict[str, tuple[Json, str]]]:
+    """Give the documented arguments of each act: an example, and what is said of leaving it out."""
     described: dict[str, Json] = {"profile": plant.profile(), "files": {}, "enrolment": ""}
-    found: dict[Act, dict[str, tuple[Json, bool]]] = {act: {} for act in Act}
+    found: dict[Act, dict[str, tuple[Json, str]]] = {act: {} for act in Act}
     for act, argument, value, absent in FORMAT.table("Arguments"):
         (member,) = codes(argument)
         written = codes(value)
         given = json.loads(written[0]) if written else described[member]
-        found[Act(act.strip("`"))][member] = given, absent.startswith("yes")
+        found[Act(act.strip("`"))][member] = given, absent.partition(":")[0]
     return found
 
 
@@ -252,18 +252,26 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
             trust = engine.standing.authority.trust
             assert trust is not None
             attachments.update({digest: engine.standing.archive.blob(digest) for digest in trust.files.values()})
-            documented[Act.TRUST_SUBMIT]["files"] = {**trust.files}, False
+            documented[Act.TRUST_SUBMIT]["files"] = {**trust.files}, ""
             proof = running.proof(workload=str(documented[Act.WORKLOAD_ENROL]["id"][0])).encode()
-            documented[Act.WORKLOAD_ENROL]["enrolment"] = sha256_hex(proof), True
+            documented[Act.WORKLOAD_ENROL]["enrolment"] = sha256_hex(proof), "yes"
             attachments[sha256_hex(proof)] = proof
             for act, members in documented.items():
-                whole = {member: value for member, (value, _) in members.items()}
+                alternatives = [member for member, (_, absent) in members.items() if absent.startswith("one of")]
+                everything = {member: value for member, (value, _) in members.items()}
+                whole = everything
                 asked.clear()
-                assert (await ask(engine, act, whole)).reason != Refusal.MALFORMED, act
+                for chosen in alternatives or [""]:
+                    others = set(alternatives) - {chosen}
+                    whole = {member: value for member, value in everything.items() if member not in others}
+                    assert (await ask(engine, act, whole)).reason != Refusal.MALFORMED, act
+                if alternatives:
+                    assert (await ask(engine, act, everything)).reason == Refusal.MALFORMED, act
                 assert asked.get(act.value, set()) == set(members), act
                 surprised = await ask(engine, act, {**whole, "surprise": 1})
                 assert surprised.reason == Refusal.MALFORMED, act
-                for member, (_, may_be_absent) in members.items():
+                for member in whole:
+                    may_be_absent = members[member][1] == "yes"
                     without = {other: value for other, value in whole.items() if other != member}
                     refused = (await ask(engine, act, without)).reason == Refusal.MALFORMED
                     assert refused != may_be_absent, (act, member)

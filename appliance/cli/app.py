@@ -28,7 +28,7 @@ _VERBS = MappingProxyType(
         "site": "registers",
         "key": "registers",
         "issue": "credentials",
-        "revoke": "credentials",
+        "revoke": "revoking",
         "request": "approvals",
         "approve": "approvals",
         "deny": "approvals",

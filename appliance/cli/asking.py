@@ -70,7 +70,7 @@ class Asking:
     """One act to be asked for; `paths` says where the files of the outcome go (none: to standard output).
 
     `unsaid` names arguments that nobody gave, so that a request from another day is still the same one. `also` is told
-    with the outcome when the act is done.
+    with the outcome when the act is done; `lines` gives the text for people in place of files and result.
     """
 
     act: Act
@@ -79,6 +79,7 @@ class Asking:
     paths: Mapping[str, Path | None] = field(default_factory=dict)
     unsaid: frozenset[str] = frozenset()
     also: Mapping[str, Json] = field(default_factory=dict)
+    lines: Callable[[Outcome], list[str]] | None = None
 
 
 def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
@@ -96,13 +97,19 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     outcome = client.send(command, asking.attachments, approvals)
     if outcome.state in {State.WAITING, State.READY}:
         return waits(outcome, command, manner.request)
-    return conclude(outcome, asking.paths, asking.also)
+    return conclude(outcome, asking.paths, asking.also, asking.lines)
 
 
 def conclude(
-    outcome: Outcome, paths: Mapping[str, Path | None] | None = None, also: Mapping[str, Json] | None = None
+    outcome: Outcome,
+    paths: Mapping[str, Path | None] | None = None,
+    also: Mapping[str, Json] | None = None,
+    lines_of: Callable[[Outcome], list[str]] | None = None,
 ) -> Exit:
-    """Say what became of a command that was decided; its files go where `paths` says, `also` is told with it."""
+    """Say what became of a command that was decided; its files go where `paths` says, `also` is told with it.
+
+    `lines_of` gives the text for people where files or result alone would not do.
+    """
     paths, also = paths or {}, also or {}
     if outcome.state is State.REFUSED:
         return failures.explain(_reason(outcome), outcome.detail or "", as_json=output.wants_json())
@@ -122,6 +129,8 @@ def conclude(
             written[name] = body.decode("ascii")
     output.warn(outcome.warnings)
     told = [outcome.files[name].decode("ascii") for name in outcome.files if paths.get(name) is None]
+    if lines_of is not None:
+        told = lines_of(outcome)
     lines = told or output.facts({**outcome.result, **also}) or [f"{outcome.act} done"]
     output.data({**summary(outcome), **also, "files": written}, lines)
     return Exit.DONE

@@ -1,4 +1,4 @@
-"""`issue` and `revoke`."""
+"""`issue`: one credential, or a file of requests."""
 
 from pathlib import Path
 
@@ -59,22 +59,3 @@ def issue(  # noqa: PLR0913 - each is one option of the verb
         raise click.UsageError(f"--{missing[0]} is missing")
     asking = Asking(Act.CREDENTIAL_ISSUE, args, paths={"token": out})
     return ask(session, asking, Manner(request, approval, valid_for))
-
-
-@click.command(cls=Verb)
-@click.argument("credential", metavar="JTI")
-@click.option("--reason", required=True, help="Why; it stands in the log.")
-@asks
-@click.pass_obj
-def revoke(
-    session: Session,
-    *,
-    credential: str,
-    reason: str,
-    request: Path | None,
-    approval: tuple[Path, ...],
-    valid_for: int,
-) -> Exit:
-    """Revoke one credential; sites learn of it with their next bundle."""
-    args: dict[str, Json] = {"credential": credential, "reason": reason}
-    return ask(session, Asking(Act.CREDENTIAL_REVOKE, args), Manner(request, approval, valid_for))

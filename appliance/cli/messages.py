@@ -112,6 +112,16 @@ _BY_STATE = {
         ),
         "unknown-person": ("there is no such person", "name an owner who is enrolled here"),
         "unknown-credential": ("no such credential is alive here", "look for its jti in `coldcredctl log show`"),
+        "nothing-to-revoke": (
+            "nothing is left to revoke there",
+            "see `coldcredctl log show`: it ended, or is revoked already",
+        ),
+        "unknown-key": ("there is no such signing key", "see `coldcredctl key list`"),
+        "key-suspended": (
+            "the signing key is suspended",
+            "two people make it sign again with `coldcredctl key activate NAME`",
+        ),
+        "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
         "review-overdue": (

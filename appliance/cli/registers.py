@@ -85,7 +85,33 @@ def key() -> None:
 @click.pass_obj
 def list_keys(session: Session) -> None:
     """List the signing keys with what each may sign."""
-    show(session, "keys", ("name", "purpose", "algorithm", "token", "not_after", "kid"))
+    show(session, "keys", ("name", "purpose", "algorithm", "token", "not_after", "suspended", "kid"))
+
+
+@key.command("suspend")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; it stands in the log.")
+@asks
+@click.pass_obj
+def suspend_key(
+    session: Session, *, name: str, reason: str, request: Path | None, approval: tuple[Path, ...], valid_for: int
+) -> Exit:
+    """Have a key sign nothing from now on; one person is enough. What it signed stays good until it is revoked."""
+    asking = Asking(Act.KEY_SUSPEND, {"key": name, "reason": reason})
+    return ask(session, asking, Manner(request, approval, valid_for))
+
+
+@key.command("activate")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; it stands in the log.")
+@asks
+@click.pass_obj
+def activate_key(
+    session: Session, *, name: str, reason: str, request: Path | None, approval: tuple[Path, ...], valid_for: int
+) -> Exit:
+    """Have a suspended key sign again; takes two people."""
+    asking = Asking(Act.KEY_ACTIVATE, {"key": name, "reason": reason})
+    return ask(session, asking, Manner(request, approval, valid_for))
 
 
 def show(session: Session, view: str, columns: Sequence[str]) -> None:

@@ -46,6 +46,8 @@ def status(session: Session) -> Exit:
         _tell_single(session)
     else:
         facts |= _read(session)
+        if facts.get("suspended_keys") and not facts.get("makes_checkpoints"):
+            output.talk("the log key is suspended: no checkpoint, bundle or export is made until it is activated")
     output.data(facts, output.facts(facts))
     return Exit.DONE
 

@@ -32,6 +32,7 @@ class Session:
     _exits: ExitStack = field(default_factory=ExitStack)
     _identity: Identity | None = None
     _pin: bytearray | None = field(default=None, repr=False)
+    _client: Client | None = None
 
     def close(self) -> None:
         """End whatever this run opened: in-process, the engine stops here."""
@@ -87,12 +88,16 @@ class Session:
     def client(self, *, signs: bool = True, hsm: bool = True) -> Client:
         """Connect to the appliance: over its socket where it is served, else by running its engine in this process.
 
-        `signs` opens the person's key first. In this process the token is opened only for what needs it (`hsm`).
+        `signs` opens the person's key first. In this process the token is opened only for what needs it (`hsm`). A verb
+        that asks twice is given the same connection, so its first call says what all of them need.
         """
+        if self._client is not None:
+            return self._client
         identity = self.identity() if signs else None
         client = Client.connect(self._transport(hsm=hsm), identity, now, os.urandom)
         if client.single_operator:
             talk(SINGLE_OPERATOR)
+        self._client = client
         return client
 
     def _transport(self, *, hsm: bool) -> Transport:

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from appliance.decision import Decision, Event, Finished
+from appliance.decision import Decision, Event, Finished, refused_after
 from appliance.engine import signing
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
-from appliance.nouns import checkpoints
+from appliance.nouns import checkpoints, keys
 from appliance.standing import Archive, Standing
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
@@ -29,11 +29,15 @@ Release: TypeAlias = Callable[[Finished | Refused], None]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A decision under way: its events stand at `seqs`; `release` is for whoever waits for it, if anybody does."""
+    """A decision under way: its events stand at `seqs`; `release` is for whoever waits for it, if anybody does.
+
+    `origin` is the first event of the command that it is a step of.
+    """
 
     decision: Decision
     seqs: tuple[int, ...] = ()
     release: Release | None = None
+    origin: Event | None = None
 
 
 @dataclass(slots=True)
@@ -120,7 +124,7 @@ class Carrier:
     def signs_log(self) -> bool:
         """Whether checkpoints can be signed."""
         key = self._standing.authority.key_for("log")
-        return key is not None and key.token in self._keystores
+        return key is not None and key.token in self._keystores and not key.suspended
 
     def append(self, event: Event) -> int:
         """Stage an event as the next entry, fold it, and give its seq."""
@@ -135,12 +139,12 @@ class Carrier:
         """Store a blob with the next commit."""
         self._batch.blobs[sha256_hex(body)] = body
 
-    def stage(self, decision: Decision, release: Release | None = None) -> Work:
-        """Stage a decision's events, blobs and checkpoints."""
+    def stage(self, decision: Decision, release: Release | None = None, origin: Event | None = None) -> Work:
+        """Stage a decision's events, blobs and checkpoints; `origin` is the first event where a step went before."""
         seqs = tuple(self.append(event) for event in decision.events)
         self._batch.blobs |= decision.blobs
         self._batch.notes.extend(decision.notes)
-        return Work(decision, seqs, release)
+        return Work(decision, seqs, release, origin or next(iter(decision.events), None))
 
     def stage_checkpoint(self) -> Work:
         """Stage a checkpoint of the log as it stands."""
@@ -237,14 +241,24 @@ class Carrier:
         self._signed.extend(intents)
         try:
             following = work.decision.finish([item for item in found if isinstance(item, bytes)])
+            if isinstance(following, Decision):
+                keys.check_active(self._standing.authority, following.signings)
         except Refused as refused:
-            _release(work, refused)
+            self._refuse(work, refused)
             return
         if isinstance(following, Decision):
-            self._following.append(self.stage(following, work.release))
+            self._following.append(self.stage(following, work.release, work.origin))
             return
         self._batch.notes.extend(following.notes)
         _release(work, following)
+
+    def _refuse(self, work: Work, refused: Refused) -> None:
+        """End a command between two of its steps: the log says so before its sender hears it."""
+        if work.origin is None or "command" not in work.origin:
+            _release(work, refused)
+            return
+        event = refused_after(work.origin, refused.reason, refused.detail)
+        self._following.append(self.stage(Decision((event,)), lambda _ended: _release(work, refused)))
 
 
 def _release(work: Work, ended: Finished | Refused) -> None:

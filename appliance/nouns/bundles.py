@@ -13,7 +13,7 @@ from appliance.bundling.metadata import Unsigned
 from appliance.decision import Ask, Decision, Event, Finished, Signing, signs
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
-from appliance.nouns import checkpoints
+from appliance.nouns import checkpoints, keys
 from coldcred import layout, names
 from coldcred.bundle.targets import verify_bundle
 from coldcred.canonical import Json, sha256_hex
@@ -64,7 +64,7 @@ def decide_create(
     site = names.label(args.text("site"), "site name")
     args.done()
     making = _begin(authority, lookups, blob, ask, site, now)
-    status_key, status_public = _key(authority, Purpose.STATUS)
+    status_key, status_public = keys.ready(authority, Purpose.STATUS)
     inputs = [_status_input(making, lookups, status_public, uri) for uri in making.lists]
     signed = signs(*((status_public.thumbprint, data) for data in inputs))
     event = ask.event("bundle.begun", {**making.facts(), "signs": signed})
@@ -87,15 +87,15 @@ def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: s
     files = {name: blob(digest) for name, digest in trust.files.items()}
     if f'"{site}"'.encode() not in files[layout.SITES]:
         raise Refused(Refusal.NO_TRUST, f"the trust that custodians signed does not know site {site} yet")
-    key, public = _key(authority, Purpose.BUNDLE)
-    status_key, _ = _key(authority, Purpose.STATUS)
+    key, public = keys.ready(authority, Purpose.BUNDLE)
+    status_key, _ = keys.ready(authority, Purpose.STATUS)
+    keys.ready(authority, Purpose.LOG)  # for the checkpoint in between: a number is not begun that cannot be finished
     prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
     end = trust.end
     if not isinstance(key.charter, BundleCharter) or end > key.charter.until:
         raise Refused(Refusal.CHARTER_EXCEEDED, f"the charter of {key.name} does not reach to the bundle's end")
     # One series for all sites: the worker holds the bundle key to versions that only rise.
-    sequence = max(authority.bundles.values(), default=0) + 1
-    times = documents.bundle_times(founding.appliance_id, site, sequence, issued_at=now, end=end)
+    times = documents.bundle_times(founding.appliance_id, site, authority.next_bundle, issued_at=now, end=end)
     return _Making(authority, ask, trust, times, key, public, _lists(lookups, f"{prefix}{site}/", site), files)
 
 
@@ -107,13 +107,6 @@ def _lists(lookups: Lookups, prefix: str, site: str) -> tuple[str, ...]:
     if len(held) == len(layout.STATUS_LISTS):
         return held
     return (*held, f"{prefix}{len(held) + 1}")
-
-
-def _key(authority: Authority, purpose: Purpose) -> tuple[SigningKey, PublicKey]:
-    key = authority.key_for(purpose)
-    if key is None or key.public is None:
-        raise Refused(Refusal.KEY_NOT_READY, f"the {purpose} key is not made yet")
-    return key, key.public
 
 
 def _status_input(making: _Making, lookups: Lookups, public: PublicKey, uri: str) -> bytes:

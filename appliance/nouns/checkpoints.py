@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from appliance.authority import Authority
 from appliance.decision import Decision, Event, Finished, Signing, signs
 from appliance.errors import Refusal, Refused
-from coldcred.charter import LogCharter
+from appliance.nouns import keys
+from coldcred.charter import LogCharter, Purpose
 from coldcred.log.note import Checkpoint, VerifierKey, sign_note
 from coldcred.log.tree import Frontier
 
@@ -21,9 +22,7 @@ def verifier_key(authority: Authority) -> VerifierKey:
 def decide(authority: Authority, frontier: Frontier, then: Callable[[bytes], Finished | Decision]) -> Decision:
     """Sign a checkpoint of the log as it stands before this entry, keep it, and go on with `then(note)`."""
     name = verifier_key(authority)
-    key = authority.key_for("log")
-    if key is None:
-        raise Refused(Refusal.KEY_NOT_READY, "the log key is not made yet")
+    key, _ = keys.ready(authority, Purpose.LOG)
     checkpoint = Checkpoint(name.name, frontier.size, frontier.root())
     text = checkpoint.text()
     event: Event = {

@@ -8,12 +8,12 @@ from appliance.authority import Authority, SigningKey, Workload
 from appliance.decision import Ask, Decision, Finished, Signing, signs
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
-from appliance.nouns import workloads
+from appliance.nouns import keys, workloads
 from appliance.writers import jwt
 from coldcred import names
 from coldcred.asked import Asked
 from coldcred.canonical import Json, b64u_encode
-from coldcred.charter import TokenCharter
+from coldcred.charter import Purpose, TokenCharter
 from coldcred.credential import Credential, Kind, StatusReference
 from coldcred.errors import CharterExceeded
 from coldcred.founding import Site
@@ -170,16 +170,14 @@ def _key(authority: Authority, profile: Profile, now: int, expires_at: int) -> t
     """Find the key for this kind and a published window that it signs in and that covers the lifetime."""
     if authority.trust is None:
         raise Refused(Refusal.NO_TRUST, "the custodians have not signed any trust yet")
-    key = authority.key_for("tokens", profile.kind)
-    if key is None or key.public is None:
-        raise Refused(Refusal.KEY_NOT_READY, f"no key for {profile.kind} credentials")
-    kid = key.public.thumbprint
+    key, public = keys.ready(authority, Purpose.TOKENS, profile.kind)
+    kid = public.thumbprint
     windows = [window for window in authority.trust.windows if window.not_before <= now and kid in window.sign]
     end = min(max((window.expires_at for window in windows), default=0), key.not_after)
     if expires_at > end:
         left = max(0, end - now)
         raise Refused(Refusal.NO_WINDOW, f"the published windows leave {left} s, {expires_at - now} s were asked for")
-    return key, key.public
+    return key, public
 
 
 def free_index(lookups: Lookups, list_uri: str, random: Random, drawn: Collection[int] = ()) -> int:
@@ -217,15 +215,3 @@ def _result(credential: Credential, site: str) -> dict[str, Json]:
         "log": credential.log_index,
         "site": site,
     }
-
-
-def decide_revoke(lookups: Lookups, ask: Ask, now: int) -> Decision:
-    """Revoke one credential: args `credential` (its jti) and `reason`."""
-    args = Record(ask.command.args, "credential.revoke")
-    jti, reason = names.jti(args.text("credential")), args.text("reason", max_chars=256)
-    args.done()
-    issued = lookups.issued.get(jti)
-    if issued is None or issued.expires_at <= now:
-        raise Refused(Refusal.UNKNOWN_CREDENTIAL, f"credential {jti} was not issued here, or it has ended")
-    result: dict[str, Json] = {"credential": jti, "exp": issued.expires_at, "log": issued.seq}
-    return Decision((ask.event("credential.revoked", {"credential": jti, "reason": reason}, result),))

@@ -1,11 +1,14 @@
 """Signing keys: ordered first, then done, so that an object in the token always answers to an entry (rule R14)."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from appliance.authority import Authority, SigningKey
-from appliance.decision import Event
-from coldcred import charter
+from appliance.decision import Ask, Decision, Event, Signing
+from appliance.errors import Refusal, Refused
+from coldcred import charter, names
 from coldcred.canonical import Json
+from coldcred.credential import Kind
 from coldcred.keys import PublicKey
 from coldcred.record import Record
 
@@ -54,3 +57,60 @@ def evolve_done(authority: Authority, event: Event) -> Authority:
     )
     authority = authority.with_member("keys", key.name, finished)
     return authority.with_member("registers", public.thumbprint, "appliance")
+
+
+def ready(authority: Authority, purpose: str, kind: Kind | None = None) -> tuple[SigningKey, PublicKey]:
+    """Give the key for a purpose, and for tokens of this kind; `Refused` while it is not made, or is suspended."""
+    key = authority.key_for(purpose, kind)
+    if key is None or key.public is None:
+        what = f"the {purpose} key is not made yet" if kind is None else f"no key for {kind} credentials"
+        raise Refused(Refusal.KEY_NOT_READY, what)
+    _check_active(key)
+    return key, key.public
+
+
+def check_active(authority: Authority, signings: Iterable[Signing]) -> None:
+    """Return when none of the keys that are to sign is suspended, whatever was so when it was decided."""
+    wanted = {signing.key_id for signing in signings}
+    for key in authority.keys.values():
+        if key.key_id in wanted:
+            _check_active(key)
+
+
+def _check_active(key: SigningKey) -> None:
+    if key.suspended:
+        raise Refused(Refusal.KEY_SUSPENDED, f"key {key.name} is suspended, so it signs nothing")
+
+
+def decide_suspend(authority: Authority, ask: Ask) -> Decision:
+    """Have a key sign nothing from now on: args `key` (its name) and `reason`; what it signed is not revoked."""
+    key, members = _named(authority, ask)
+    if key.suspended:
+        raise Refused(Refusal.KEY_SUSPENDED, f"key {key.name} is suspended already")
+    return Decision((ask.event("key.suspended", members, {"key": key.name}),))
+
+
+def decide_activate(authority: Authority, ask: Ask) -> Decision:
+    """Have a suspended key sign again: args `key` (its name) and `reason`."""
+    key, members = _named(authority, ask)
+    if not key.suspended:
+        raise Refused(Refusal.NOT_SUSPENDED, f"key {key.name} is not suspended")
+    return Decision((ask.event("key.activated", members, {"key": key.name}),))
+
+
+def _named(authority: Authority, ask: Ask) -> tuple[SigningKey, dict[str, Json]]:
+    args = Record(ask.command.args, ask.command.act)
+    name, reason = names.label(args.text("key"), "key name"), args.text("reason", max_chars=256)
+    args.done()
+    key = authority.keys.get(name)
+    if key is None:
+        raise Refused(Refusal.UNKNOWN_KEY, f"no signing key is called {name}")
+    if key.public is None:
+        raise Refused(Refusal.KEY_NOT_READY, f"key {name} is not made yet")
+    return key, {"key": name, "reason": reason}
+
+
+def evolve_suspended(authority: Authority, event: Event, *, suspended: bool) -> Authority:
+    """Fold `key.suspended`, or `key.activated`."""
+    key = authority.keys[Record(event, "key").text("key")]
+    return authority.with_member("keys", key.name, replace(key, suspended=suspended))

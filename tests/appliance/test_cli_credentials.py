@@ -184,8 +184,67 @@ def test_a_revoked_credential_is_recorded(served: Plant) -> None:
     """Revoking takes one person and the jti; a jti of nobody is refused."""
     jti = served.issue("--json").json["result"]["jti"]
     ended = served.ctl("revoke", jti, "--reason", "robot 7 was replaced", "--json", who="bob")
-    assert (ended.code, ended.json["result"]["credential"]) == (0, jti)
+    assert (ended.code, ended.json["result"]["selector"]) == (0, {"credential": jti})
     assert served.ctl("revoke", "A" * 22, "--reason", "x", who="bob").code == 1
+
+
+def test_all_of_a_workload_are_revoked_and_listed(served: Plant, tmp_path: Path) -> None:
+    """The list goes to --out, whole; the text says how many, which bundle carries it and that it stops no new ones."""
+    issued = {served.issue("--json").json["result"]["jti"] for _ in range(3)}
+    listed = tmp_path / "revoked.jsonl"
+    ended = served.ctl("revoke", "--workload", WORKLOAD, "--reason", "stolen", "--out", listed, who="bob")
+    assert ended.code == 0, ended
+    found = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert issued <= {row["jti"] for row in found}
+    assert {(row["workload"], row["site"]) for row in found} == {(WORKLOAD, SITE)}
+    assert f"revoked {len(found)} credentials: workload {WORKLOAD}" in ended.out
+    assert f"coldcredctl bundle create --site {SITE}" in ended.err
+    assert "does not stop new ones" in ended.err
+    again = served.ctl("revoke", "--workload", WORKLOAD, "--reason", "stolen", "--json", who="bob")
+    assert (again.code, again.json["error"]) == (1, "nothing-to-revoke")
+
+
+def test_a_long_list_is_shown_in_part(served: Plant, tmp_path: Path) -> None:
+    """Twenty are shown and the rest counted; a key is named by its name, a profile by its own."""
+    line = {"profile": "orders-reader", "workload": WORKLOAD, "audience": AUDIENCE}
+    (tmp_path / "requests").write_text(f"{json.dumps(line)}\n" * 22)
+    served.done("issue", "--requests", tmp_path / "requests", "--out", tmp_path / "tokens", who="alice")
+    (name,) = (
+        row["name"] for row in served.done("key", "list", "--json", who="bob").json if row["purpose"] == "tokens"
+    )
+    shown = served.done("revoke", "--key", name, "--reason", "test", who="bob").out.splitlines()
+    assert sum(WORKLOAD in line for line in shown) == 20
+    assert shown[-1].startswith("and ")
+    served.issue("--json")
+    assert (
+        "revoked 1 credential: profile"
+        in served.done("revoke", "--profile", "orders-reader", "--reason", "test", who="bob").out
+    )
+
+
+@pytest.mark.parametrize("line", [(), ("A" * 22, "--profile", "orders-reader"), ("--profile", "p", "--key", "k")])
+def test_one_thing_is_revoked_at_a_time(served: Plant, line: tuple[str, ...]) -> None:
+    """None, or several, is misuse, and nothing is sent."""
+    ended = served.ctl("revoke", *line, "--reason", "x", "--json", who="bob")
+    assert (ended.code, ended.json["error"]) == (2, "misuse")
+
+
+def test_a_suspended_key_is_named_until_two_people_activate_it(served: Plant, tmp_path: Path) -> None:
+    """One person suspends, the log key's suspension is said in status, and a second person is waited for."""
+    keys = {row["purpose"]: row["name"] for row in served.done("key", "list", "--json", who="bob").json}
+    for purpose in ("log", "tokens"):
+        served.done("key", "suspend", keys[purpose], "--reason", "a seal was broken", who="bob")
+    refused = served.issue("--json")
+    assert (refused.code, refused.json["error"]) == (1, "key-suspended")
+    status = served.ctl("status", who="carol")
+    assert "the log key is suspended" in status.err
+    for purpose in ("log", "tokens"):
+        request = tmp_path / purpose
+        waiting = served.ctl("key", "activate", keys[purpose], "--reason", "dust", "--request", request, who="alice")
+        assert waiting.code == 3, waiting
+        served.done("approve", request, who="bob")
+    assert served.issue("--json").code == 0
+    assert "suspended: no" not in served.ctl("status", who="carol").err
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ VERBS = {
     "workload enrol", "workload suspend", "workload resume", "workload list",
     "profile set", "profile list",
     "site add", "site list",
-    "key list",
+    "key list", "key suspend", "key activate",
     "issue", "revoke",
     "request list", "approve", "deny", "submit",
     "trust prepare", "trust sign", "trust submit",

@@ -11,6 +11,8 @@ OFFICER, ISSUER, APPROVER, AUDITOR = Role.OFFICER, Role.ISSUER, Role.APPROVER, R
 R2 = {
     "credential.issue": ({ISSUER}, 1),
     "credential.revoke": ({OFFICER, ISSUER, APPROVER}, 1),
+    "key.suspend": ({OFFICER, ISSUER, APPROVER}, 1),
+    "key.activate": ({OFFICER}, 2),
     "workload.enrol": ({OFFICER, ISSUER}, 2),
     "profile.set": ({OFFICER}, 2),
     "site.add": ({OFFICER}, 2),

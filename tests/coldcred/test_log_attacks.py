@@ -21,7 +21,7 @@ from coldcred.log.export import Anchor, verify
 from coldcred.log.note import Checkpoint
 from coldcred.log.tree import Frontier, leaf_hash
 from tests.support import independent_verifier as independent
-from tests.support.logworld import ORIGIN, Event, LogWorld, about, appliance_key, note_over, vkey
+from tests.support.logworld import ORIGIN, STATUS_LIST, Event, LogWorld, about, appliance_key, note_over, vkey
 from tests.support.signers import Signer
 
 LENGTH, MIDDLE, LAST = 1_000, 501, 7
@@ -154,7 +154,7 @@ def test_the_chain_locates_it(
 
 
 def rechained(bodies: Bodies) -> Bodies:
-    """Give the log that these entries would be: numbers, links, times, and outcomes for all that has none."""
+    """Give the log that these entries would be: numbers, links, times, ids, and outcomes for all that has none."""
     head, frontier = Head(), Frontier()
     still_open: list[int] = []
     written = []
@@ -181,7 +181,8 @@ def _renumbered(event: Event, still_open: list[int], seq: int, before: Frontier)
         case "outcomes":
             return {**event, "signed": [*still_open]}
         case "credential.issued" if isinstance(result, dict):
-            return {**event, "result": {**result, "log": seq}}
+            own: Event = {"log": seq, "jti": f"credential-{seq:012d}", "status": {"idx": seq, "uri": STATUS_LIST}}
+            return {**event, "result": {**result, **own}}
         case "log.exported":
             return {**event, "result": {"size": seq + 1}}
         case _:

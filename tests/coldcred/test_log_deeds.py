@@ -56,8 +56,8 @@ def _result(world: LogWorld, **changes: Json) -> int:
     """Issue with another result."""
     seq, now = world.head.size, world.time + 1
     times: dict[str, Json] = {"iat": now, "nbf": now, "exp": now + 900}
-    status: Json = {"idx": 1, "uri": f"{plant.ISSUER}/status/line-1/1"}
-    result: Json = {"jti": "j" * 22, **times, "status": status, "log": seq, "site": "line-1", **changes}
+    status: Json = {"idx": seq, "uri": f"{plant.ISSUER}/status/line-1/1"}
+    result: Json = {"jti": f"{seq:022d}", **times, "status": status, "log": seq, "site": "line-1", **changes}
     return world.issue(result=result)
 
 
@@ -96,38 +96,180 @@ def _status_with_more(world: LogWorld) -> int:
     return _result(world, status={"idx": 1, "uri": f"{plant.ISSUER}/status/line-1/1", "note": ""})
 
 
+def _result_of(world: LogWorld, number: int, *, end: int, **changes: Json) -> dict[str, Json]:
+    """Give the result of a revocation of so many credentials of the workload, all at line-1 and with one end."""
+    site: dict[str, Json] = {"site": "line-1", "count": number, "first_end": end, "last_end": end}
+    selector: Json = {"workload": plant.WORKLOAD}
+    return {"selector": selector, "count": number, "sites": [site], "next_bundle": world.bundles + 1, **changes}
+
+
 def _revoked(world: LogWorld, **changes: Json) -> int:
-    """Revoke a credential that was issued, with something else in the result."""
+    """Revoke what lives of a workload, one credential, with something else in the result."""
     issued = world.issue()
     world.settle()
-    args: dict[str, Json] = {"credential": f"credential-{issued:012d}", "reason": "lost"}
-    asking = world.command("bob", Act.CREDENTIAL_REVOKE, args)
-    result: dict[str, Json] = {"credential": args["credential"], "exp": 1, "log": issued, **changes}
-    return world.asked("credential.revoked", asking, args, result)
+    result = _result_of(world, 1, end=world.ends[issued], **changes)
+    return step(world, lambda: world.revoke(issued, by="workload", value=plant.WORKLOAD, result=result))
 
 
-@BROKEN.by(LogReason.MALFORMED, "The result of a revocation has a member that this reader does not know.")
+@BROKEN.by(LogReason.BAD_COMMAND, "The result of a revocation has a member that this reader does not know.")
 def _revocation_with_more(world: LogWorld) -> int:
     return _revoked(world, note="")
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "The result of a revocation names another credential.")
-def _revocation_of_another(world: LogWorld) -> int:
-    return _revoked(world, credential="credential-000000000000")
+@BROKEN.by(LogReason.BAD_COMMAND, "A revocation says that it revokes more than lives.")
+def _revocation_of_more_than_lives(world: LogWorld) -> int:
+    return _revoked(world, count=2)
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "A credential is revoked that no entry before this one can have issued.")
+@BROKEN.by(LogReason.BAD_COMMAND, "A revocation says nothing of a site that it concerns.")
+def _revocation_without_its_site(world: LogWorld) -> int:
+    return _revoked(world, sites=[])
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A revocation names a bundle that was made before it.")
+def _revocation_in_an_old_bundle(world: LogWorld) -> int:
+    return _revoked(world, next_bundle=0)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A revocation leaves out one of two credentials that live under its selector.")
+def _one_left_out(world: LogWorld) -> int:
+    world.issue()
+    return _revoked(world)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential is revoked that was revoked before.")
+def _revoked_twice(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle().revoke(issued)
+    return step(world, lambda: world.revoke(issued))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential is revoked that no entry before this one issued.")
 def _revocation_of_what_comes_later(world: LogWorld) -> int:
-    return _revoked(world, log=world.head.size + 2)
+    issued = world.issue()
+    world.settle()
+    return step(world, lambda: world.revoke(issued, value="credential-999999999999"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential whose signature failed is revoked by that already.")
+def _revocation_of_what_failed(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle(failed=[issued])
+    return step(world, lambda: world.revoke(issued))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A credential is revoked that has ended.")
+def _revocation_of_what_ended(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle().time = world.ends[issued]
+    return step(world, lambda: world.revoke(issued))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A revocation counts what lived a second before the entry before it.")
+def _revocation_as_of_another_time(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle()
+    return step(world, lambda: world.revoke(issued, as_of=world.time - 1))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A revocation counts what will live a second after it.")
+def _revocation_as_of_later(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle()
+    return step(world, lambda: world.revoke(issued, as_of=world.time + 2))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "The person asked to revoke another credential.")
 def _another_credential_revoked(world: LogWorld) -> int:
     issued = world.issue()
     world.settle()
-    args: dict[str, Json] = {"credential": f"credential-{issued:012d}", "reason": "lost"}
-    asking = world.command("bob", Act.CREDENTIAL_REVOKE, {**args, "credential": "credential-000000000000"})
-    return world.asked("credential.revoked", asking, args, {"credential": args["credential"], "exp": 1, "log": issued})
+    selector: Json = {"credential": "credential-000000000000"}
+    return step(world, lambda: world.revoke(issued, selector=selector))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The person asked to revoke for another reason.")
+def _revoked_for_another_reason(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle()
+    return step(world, lambda: world.revoke(issued, reason="none"))
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A suspended key signs a credential.")
+def _issued_by_a_suspended_key(world: LogWorld) -> int:
+    world.suspend_key("tokens-1")
+    return world.issue()
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A suspended key signs a checkpoint.")
+def _checkpoint_by_a_suspended_key(world: LogWorld) -> int:
+    world.suspend_key("log-1")
+    return step(world, world.checkpoint)
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A key is suspended that is suspended already.")
+def _suspended_twice(world: LogWorld) -> int:
+    world.suspend_key("tokens-1")
+    return step(world, lambda: world.suspend_key("tokens-1"))
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A key is suspended that nobody made.")
+def _suspended_that_is_not_there(world: LogWorld) -> int:
+    return step(world, lambda: world.suspend_key("tokens-2"))
+
+
+@BROKEN.by(LogReason.WRONG_KEY, "A key is activated that is not suspended.")
+def _activated_that_is_not_suspended(world: LogWorld) -> int:
+    world.activate_key("tokens-1")
+    return world.head.size - 1
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An auditor suspends a key.")
+def _suspended_by_an_auditor(world: LogWorld) -> int:
+    return step(world, lambda: world.suspend_key("tokens-1", "carol"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Another key is suspended than the person signed for.")
+def _another_key_suspended(world: LogWorld) -> int:
+    return step(world, lambda: world.suspend_key("tokens-1", key="log-1"))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The result names another key.")
+def _another_key_in_the_result(world: LogWorld) -> int:
+    return step(world, lambda: world.suspend_key("tokens-1", result={"key": "log-1"}))
+
+
+@BROKEN.by(LogReason.TOO_FEW_PEOPLE, "One person alone activates a key.")
+def _activated_by_one(world: LogWorld) -> int:
+    world.suspend_key("tokens-1")
+    args: dict[str, Json] = {"key": "tokens-1", "reason": "found"}
+    return world.asked("key.activated", world.command("alice", Act.KEY_ACTIVATE, args), args, {"key": "tokens-1"})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An index is given out that another credential had.")
+def _an_index_twice(world: LogWorld) -> int:
+    issued = world.issue()
+    status: Json = {"idx": issued, "uri": f"{plant.ISSUER}/status/line-1/1"}
+    return step(world, lambda: _result(world, status=status))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An index of a credential that has ended is given out again.")
+def _an_index_of_one_that_ended(world: LogWorld) -> int:
+    issued = world.issue()
+    world.settle().time = world.ends[issued] + 1
+    status: Json = {"idx": issued, "uri": f"{plant.ISSUER}/status/line-1/1"}
+    return step(world, lambda: _result(world, status=status))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A status list has no such index.")
+def _an_index_beyond_the_list(world: LogWorld) -> int:
+    status: Json = {"idx": 2**20, "uri": f"{plant.ISSUER}/status/line-1/1"}
+    return step(world, lambda: _result(world, status=status))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Two credentials that live have one jti.")
+def _a_jti_twice(world: LogWorld) -> int:
+    issued = world.issue()
+    return step(world, lambda: _result(world, jti=f"credential-{issued:012d}"))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Two people agreed on another workload.")
@@ -329,6 +471,35 @@ def test_a_key_signs_from_its_first_second_to_its_last(begun: LogWorld) -> None:
     world.settle()
     world.time = not_after - 901
     _result(world)
+    assert refusal(world) is None
+
+
+def test_a_revocation_is_of_all_that_live_under_it(begun: LogWorld) -> None:
+    """What lives under the selector is counted anew: not what failed, ended or was revoked, nor what comes later."""
+    world = begun.copy()
+    ended = world.issue()
+    world.settle().time = world.ends[ended]
+    failed, first, second, third = (world.issue() for _ in range(4))
+    world.settle(failed=[failed])
+    world.revoke(second)
+    world.revoke(first, third, by="workload", value=plant.WORKLOAD)
+    last = world.issue()
+    world.settle()
+    world.revoke(last, by="key", value=world.kid("tokens"))
+    last = world.issue()
+    world.settle().revoke(last, by="profile", value="orders-reader", as_of=world.time + 1)
+    assert refusal(world) is None
+
+
+def test_a_suspended_key_signs_again_once_it_is_activated(begun: LogWorld) -> None:
+    """What was announced before the suspension may be signed after it; what comes after the activation is believed."""
+    world = begun.copy()
+    world.issue()
+    world.suspend_key("tokens-1")
+    world.settle()
+    world.activate_key("tokens-1")
+    world.issue()
+    world.settle()
     assert refusal(world) is None
 
 

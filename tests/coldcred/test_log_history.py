@@ -401,6 +401,7 @@ def test_a_day_of_everything_is_believed(begun: LogWorld) -> None:
         "credential.issued", "credential.revoked", "workload.enrolled", "profile.set", "site.added",
         "trust.submitted", "bundle.begun", "bundle.signed", "bundle.created", "log.exported", "reading.opened",
         "workload.suspended", "workload.resumed",
+        "key.suspended", "key.activated",
     }  # fmt: skip
     assert (report.counts["key.done"], report.counts["credential.issued"]) == (4, 2)
     assert report.outcomes == {"signed": 8, "failed": 1}
@@ -451,9 +452,8 @@ def test_a_founding_raises_a_number() -> None:
     world.approve("dora", asking, need=3)
     world.asked("site.added", asking, site, {"site": "line-9"})
     assert verified(world).counts["approval.given"] == 2
-    args: dict[str, Json] = {"credential": "c" * 22, "reason": "lost"}
-    revoking = world.command("bob", Act.CREDENTIAL_REVOKE, args)
-    seq = world.asked("credential.revoked", revoking, args, {"credential": "c" * 22, "exp": 1, "log": 1})
+    issued = world.issue()
+    seq = step(world.settle(), lambda: world.revoke(issued))
     assert refusal(world) == (LogReason.TOO_FEW_PEOPLE, seq)
 
 

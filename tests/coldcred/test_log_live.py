@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from coldcred.log.live import By, Issued, Live
+from coldcred.log.live import By, Issued, Live, Selector
 
 WORKLOADS = [f"spiffe://plant-a.example/line-1/robot-{number}" for number in range(4)]
 PROFILES, KEYS = ["orders-reader", "orders-writer"], ["kid-access", "kid-svid"]
@@ -51,7 +51,7 @@ def test_it_finds_what_a_search_would_find(seed: int) -> None:
             value = chance.choice([f"jti-{chance.randrange(step + 1)}", *WORKLOADS, *PROFILES, *KEYS, "nobody"])
             as_of = chance.randint(before, time)
             found = plain.select(by, value, as_of)
-            assert {jti for jti, _ in live.select(by, value, as_of)} == found
+            assert {jti for jti, _ in live.select(Selector(by, value), as_of)} == found
             for jti in found:
                 assert live.revoke(jti) is not None
                 assert live.revoke(jti) is None

@@ -175,6 +175,8 @@ class Story:
         self.files["site-0002.bundle"] = (await self._ask(engine, "alice", Act.BUNDLE_CREATE, site=SITE)).files[
             "bundle"
         ]
+        await self._ask(engine, "bob", Act.KEY_SUSPEND, key="access-1", reason="robot 7 may have seen it")
+        await self._by_two(engine, Act.KEY_ACTIVATE, key="access-1", reason="it had not")
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
 
     async def _trust(self, engine: Engine) -> None:

@@ -77,6 +77,8 @@ class LogWorld:
     blobs: dict[str, bytes] = field(default_factory=dict)
     approvals: dict[str, dict[str, str]] = field(default_factory=dict)
     open: list[int] = field(default_factory=list)
+    ends: dict[int, int] = field(default_factory=dict)
+    bundles: int = 0
     serial: int = 0
 
     @classmethod
@@ -273,6 +275,7 @@ class LogWorld:
             "log": seq,
             "site": "line-1",
         }
+        self.ends[seq] = int(str(result["exp"]))
         return self.asked("credential.issued", asking, members, result, **changes)
 
     def day(self) -> Self:
@@ -286,9 +289,10 @@ class LogWorld:
         self.asked("site.added", asking, {"site": site}, {"site": "line-2"})
         self.trust()
         self.bundle(1)
-        issued = self.issue()
-        self.issue()
-        self.settle(failed=[issued])
+        self.suspend_key("tokens-1")
+        self.activate_key("tokens-1")
+        failed, issued = self.issue(), self.issue()
+        self.settle(failed=[failed])
         self.revoke(issued)
         self.suspend()
         self.resume()
@@ -384,6 +388,7 @@ class LogWorld:
         """Write that a bundle for line-1 is begun."""
         asking = asking or self.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
         span: Event = {"issued_at": self.time, "end": self.time + plant.DAY}
+        self.bundles = max(self.bundles, sequence)
         facts: Event = {"site": "line-1", "sequence": sequence, "lists": [STATUS_LIST], **span}
         self.asked("bundle.begun", asking, {**facts, "signs": self.signs("status", b"list")}, **changes)
         return asking, facts
@@ -401,12 +406,26 @@ class LogWorld:
         signs = self.signs("bundle", b"timestamp")
         self.asked("bundle.created", asking, {**facts, "signs": signs}, result, **changes)
 
-    def revoke(self, issued: int) -> None:
-        """Revoke the credential of an entry."""
-        args: Event = {"credential": f"credential-{issued:012d}", "reason": "lost"}
-        asking = self.command("bob", Act.CREDENTIAL_REVOKE, args)
-        result: Json = {"credential": args["credential"], "exp": self.time + 900, "log": issued}
-        self.asked("credential.revoked", asking, args, result)
+    def revoke(self, *issued: int, by: str = "credential", value: str | None = None, **changes: Json) -> None:
+        """Revoke by a selector what these entries issued; a single one by its jti unless told."""
+        selector: Event = {by: value or f"credential-{issued[0]:012d}"}
+        asking = self.command("bob", Act.CREDENTIAL_REVOKE, {**selector, "reason": "lost"})
+        ends = [self.ends[seq] for seq in issued]
+        site: Event = {"site": "line-1", "count": len(ends), "first_end": min(ends), "last_end": max(ends)}
+        result: Json = {"selector": selector, "count": len(ends), "sites": [site], "next_bundle": self.bundles + 1}
+        members: Event = {"selector": selector, "reason": "lost", "as_of": self.time}
+        self.asked("credential.revoked", asking, members, result, **changes)
+
+    def suspend_key(self, name: str, person: str = "bob", **changes: Json) -> None:
+        """Suspend a key."""
+        args: Event = {"key": name, "reason": "lost"}
+        self.asked("key.suspended", self.command(person, Act.KEY_SUSPEND, args), args, {"key": name}, **changes)
+
+    def activate_key(self, name: str, *others: str, **changes: Json) -> None:
+        """Activate a key that alice asks for, by bob unless told."""
+        args: Event = {"key": name, "reason": "found"}
+        asking = self.agreed(self.command("alice", Act.KEY_ACTIVATE, args), *others)
+        self.asked("key.activated", asking, args, {"key": name}, **changes)
 
     def note(self, size: int | None = None, *, key: Signer | None = None) -> bytes:
         """Sign a checkpoint over the first `size` entries, all unless told, with the log key unless told."""

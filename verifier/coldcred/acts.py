@@ -35,6 +35,8 @@ class Act(StrEnum):
     READ_OPEN = "read.open"
     WORKLOAD_SUSPEND = "workload.suspend"
     WORKLOAD_RESUME = "workload.resume"
+    KEY_SUSPEND = "key.suspend"
+    KEY_ACTIVATE = "key.activate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.READ_OPEN: ActRule(_ANY, 1),
         Act.WORKLOAD_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.WORKLOAD_RESUME: ActRule(_OFFICER_ISSUER, 2),
+        Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
     },
 )
 

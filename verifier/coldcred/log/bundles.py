@@ -45,6 +45,11 @@ class Bundles:
         self._newest = 0
         self._making: dict[int, _Making] = {}
 
+    @property
+    def following(self) -> int:
+        """The number that the next bundle has."""
+        return self._newest + 1
+
     def begun(self, event: Record, command: Command, seq: int) -> None:
         """Take `bundle.begun`: the next number, for the site that was asked for."""
         facts = _read(event)

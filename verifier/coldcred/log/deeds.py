@@ -6,6 +6,7 @@ member, to the arguments that the person signed. Whether policy allowed it is an
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from sys import intern
 
 from coldcred.canonical import Json
 from coldcred.charter import TokenCharter
@@ -16,6 +17,7 @@ from coldcred.errors import BadSignature, CharterExceeded, LogReason, LogRejecte
 from coldcred.founding import read_site
 from coldcred.keys import PublicKey, SealingKey
 from coldcred.log.blobs import Blobs
+from coldcred.log.live import Issued
 from coldcred.log.people import TOLERANCE
 from coldcred.log.signing import LoggedKey
 from coldcred.profile import Profile
@@ -58,6 +60,20 @@ def read_issued(event: Record, command: Command, profile: Profile, *, issuer: st
     return credential
 
 
+def remembered(credential: Credential, *, kid: str, site: str) -> Issued:
+    """Give what is remembered of a credential while it lives."""
+    return Issued(
+        seq=credential.log_index,
+        list_uri=intern(credential.status.uri),
+        index=credential.status.index,
+        expires_at=credential.expires_at,
+        workload=intern(credential.subject),
+        profile=intern(credential.profile),
+        kid=intern(kid),
+        site=intern(site),
+    )
+
+
 def check_issued(credential: Credential, key: LoggedKey, *, seq: int, time: int) -> None:
     """Hold a credential to its entry, and to the validity and the charter of the key that was to sign it."""
     if credential.log_index != seq or abs(credential.issued_at - time) > TOLERANCE:
@@ -69,16 +85,6 @@ def check_issued(credential: Credential, key: LoggedKey, *, seq: int, time: int)
             key.charter.check(credential)
     except CharterExceeded as error:
         raise LogRejected(LogReason.WRONG_KEY, str(error)) from error
-
-
-def revoked(event: Record, command: Command, seq: int) -> None:
-    """Take `credential.revoked`."""
-    _check_same(event, Record(command.args, "credential.revoke"), ("credential", "reason"))
-    result = event.record("result")
-    result.time("exp")
-    if result.text("credential") != command.args["credential"] or result.integer("log") >= seq:
-        raise _other("credential")
-    result.done()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,14 @@ def trust_submitted(event: Record, command: Command, blobs: Blobs) -> None:
     event.array("windows", least=1)
     event.time("end")
     _check_result(event, versions)
+
+
+def key_named(event: Record, command: Command) -> str:
+    """Take `key.suspended` or `key.activated`, and give the key's name."""
+    _check_same(event, Record(command.args, command.act), ("key", "reason"))
+    name = Record(command.args, command.act).text("key")
+    _check_result(event, {"key": name})
+    return name
 
 
 def exported(event: Record, seq: int) -> None:

@@ -19,6 +19,7 @@ from coldcred.log import deeds, system
 from coldcred.log.batches import Batches
 from coldcred.log.blobs import Blobs
 from coldcred.log.bundles import Bundles
+from coldcred.log.credentials import Credentials
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
 from coldcred.log.people import People
@@ -40,6 +41,8 @@ class History:
         self.signing = Signing(founding)
         self._bundles = Bundles(self.signing)
         self._batches = Batches(self.signing, blobs, founding.issuer)
+        self._credentials = Credentials()
+        self._time = 0
         self._takers = self._takers_by_type()
         self.counts: Counter[str] = Counter()
 
@@ -61,6 +64,8 @@ class History:
                 raise
             raise LogRejected(error.reason, error.detail, entry.seq) from error
         self.counts[entry.type] += 1
+        self._time = entry.time
+        self._credentials.advance(entry.time)
 
     def log_key(self) -> VerifierKey:
         """Give the log key that the log itself names; `LogRejected` (`wrong-key`) before it was made."""
@@ -83,7 +88,7 @@ class History:
             case "key.done":
                 self.signing.done(event, entry.time)
             case "outcomes":
-                self.signing.settled(event)
+                self._settled(event)
             case "checkpoint":
                 self._checkpoint(event, entry.seq, before)
             case "command.waiting":
@@ -96,6 +101,10 @@ class History:
                 system.EVENTS[kind](event)
             case _:
                 self._carried(entry, event)
+
+    def _settled(self, event: Record) -> None:
+        for seq, outcome in self.signing.settled(event).items():
+            self._credentials.settled(seq, signed=outcome == "signed")
 
     def _carried(self, entry: Entry, event: Record) -> None:
         """Take an event that carries out a command."""
@@ -114,7 +123,9 @@ class History:
             ),
             "batch.issued": self._issued_batch,
             "batch.done": lambda _entry, event, command: batches.done(event, command),
-            "credential.revoked": lambda entry, event, command: deeds.revoked(event, command, entry.seq),
+            "credential.revoked": lambda entry, event, command: self._credentials.revoked(
+                event, command, self._time, entry.time, bundles.following
+            ),
             "workload.enrolled": self._enrolled,
             "workload.suspended": lambda _entry, event, command: self._suspend(deeds.suspended(event, command)),
             "workload.resumed": lambda _entry, event, command: self._resume(deeds.resumed(event, command)),
@@ -125,6 +136,8 @@ class History:
             "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq),
             "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq),
             "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq),
+            "key.suspended": lambda _entry, event, command: self.signing.suspended(deeds.key_named(event, command)),
+            "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
         }
 
@@ -145,8 +158,13 @@ class History:
         self._people.profiles[profile.name] = profile
 
     def _issued_batch(self, entry: Entry, event: Record, command: Command) -> None:
-        for credential, _key in self._batches.issued(event, command, entry.seq, entry.time):
+        made = self._batches.issued(event, command, entry.seq, entry.time)
+        told = Record(entry.event, entry.type)
+        self._credentials.replaced(told.texts("revokes"))
+        for (credential, key), item in zip(made, told.records("items"), strict=True):
             self._people.workloads.check_issuing(credential.subject)
+            kid, site = key.public.thumbprint, item.text("site")
+            self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
 
     def _founded(self, event: Record) -> None:
         if event.digest("founding") != self._founding.appliance_id:
@@ -176,6 +194,8 @@ class History:
         self._people.workloads.check_issuing(credential.subject)
         (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
+        kid, site = sign.key.public.thumbprint, str(entry.event["site"])
+        self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
 
 
 _STEPS = frozenset({"batch.begun", "batch.issued", "bundle.begun", "bundle.signed"})
@@ -206,5 +226,7 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "reading.opened": Act.READ_OPEN,
         "workload.suspended": Act.WORKLOAD_SUSPEND,
         "workload.resumed": Act.WORKLOAD_RESUME,
+        "key.suspended": Act.KEY_SUSPEND,
+        "key.activated": Act.KEY_ACTIVATE,
     }
 )

@@ -2,17 +2,29 @@
 
 An entry that revokes by workload, profile or key does not list what it revokes: a million fit no entry. It names a
 selector and a time `as_of`, and everybody who reads the log, the appliance at its start and an auditor, finds the same
-credentials: those that entries before it issued, that match, that end after `as_of`, and that are not revoked yet.
+credentials: those that entries before it issued, that match, that end after `as_of`, and that are not revoked yet. What
+ended between the entry before and this one is still there to be found, since `advance` comes after an entry was read.
 
 Memory follows what is alive, not the length of the log: a credential is forgotten once it has ended.
 """
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Self
+
+from coldcred import names
+from coldcred.canonical import Json
+from coldcred.errors import Malformed
+from coldcred.record import Record
+
+MAX_SITES = 256
+"""Most sites that a revocation is broken down by in its entry; its count is over all of them."""
+
+_MAX_KID = 64
 
 
 class By(StrEnum):
@@ -22,6 +34,44 @@ class By(StrEnum):
     WORKLOAD = "workload"
     PROFILE = "profile"
     KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """What one revocation is about: the `value` is a jti, a SPIFFE ID, a profile's name or a kid."""
+
+    by: By
+    value: str
+
+    @classmethod
+    def read(cls, record: Record) -> Self:
+        """Take the one member of a record that selects; `Malformed` where there are none or several."""
+        given = [by for by in By if record.has(by)]
+        if len(given) != 1:
+            raise Malformed(f"exactly one of {', '.join(By)} says what is revoked")
+        return cls(given[0], _checked(given[0], record.text(given[0])))
+
+    def as_json(self) -> dict[str, Json]:
+        """Give it as an entry has it."""
+        return {self.by.value: self.value}
+
+    def __str__(self) -> str:
+        """Name it for a person."""
+        return f"{self.by} {self.value}"
+
+
+def _checked(by: By, text: str) -> str:
+    match by:
+        case By.CREDENTIAL:
+            return names.jti(text)
+        case By.WORKLOAD:
+            return names.spiffe_id(text)
+        case By.PROFILE:
+            return names.label(text, "profile name")
+        case By.KEY:
+            if len(text) > _MAX_KID:
+                raise Malformed("a kid is a thumbprint of 43 characters")
+            return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +136,22 @@ class Live:
             for jti in self._ends.pop(heapq.heappop(self._next_ends)):
                 self._take_out(jti, self._by_jti.pop(jti))
 
-    def select(self, by: By, value: str, as_of: int) -> Iterator[tuple[str, Issued]]:
+    def select(self, selector: Selector, as_of: int) -> Iterator[tuple[str, Issued]]:
         """Yield (jti, credential) of all that match, end after `as_of` and are not revoked; in no order."""
-        for jti in self._matching(by, value):
+        for jti in self._matching(selector):
             issued = self._by_jti[jti]
             if issued.expires_at > as_of:
                 yield jti, issued
 
-    def _matching(self, by: By, value: str) -> Iterator[str]:
-        if by is By.CREDENTIAL:
-            issued = self._by_jti.get(value)
-            if issued is not None and value in self._lots.get(_lot(issued), ()):
-                yield value
+    def _matching(self, selector: Selector) -> Iterator[str]:
+        if selector.by is By.CREDENTIAL:
+            issued = self._by_jti.get(selector.value)
+            if issued is not None and selector.value in self._lots.get(_lot(issued), ()):
+                yield selector.value
             return
-        place = _PLACES[by]
+        place = _PLACES[selector.by]
         for lot, members in self._lots.items():
-            if lot[place] == value:
+            if lot[place] == selector.value:
                 yield from members
 
     def _take_out(self, jti: str, issued: Issued) -> bool:
@@ -121,3 +171,18 @@ _PLACES: Mapping[By, int] = MappingProxyType({By.WORKLOAD: 0, By.PROFILE: 1, By.
 
 def _lot(issued: Issued) -> tuple[str, str, str]:
     return issued.workload, issued.profile, issued.kid
+
+
+def tally(found: Iterable[Issued]) -> dict[str, Json]:
+    """Count what one entry revokes: `count`, and `sites` by name, each with its count, first and last end."""
+    sites: dict[str, tuple[int, int, int]] = {}
+    count = 0
+    for issued in found:
+        number, first, last = sites.get(issued.site, (0, issued.expires_at, issued.expires_at))
+        sites[issued.site] = number + 1, min(first, issued.expires_at), max(last, issued.expires_at)
+        count += 1
+    rows: list[Json] = [
+        {"site": site, "count": number, "first_end": first, "last_end": last}
+        for site, (number, first, last) in sorted(sites.items())[:MAX_SITES]
+    ]
+    return {"count": count, "sites": rows}

@@ -56,6 +56,7 @@ class Signing:
         self._registered = {
             key.thumbprint: person.id for person in founding.people for key in (person.operator, person.custodian)
         }
+        self._suspended: set[str] = set()
         self._open: dict[int, int] = {}
         self.keys: dict[str, LoggedKey] = {}
         self.outcomes: Counter[str] = Counter()
@@ -107,6 +108,18 @@ class Signing:
         self._registered[kid] = name
         self.keys[kid] = key
 
+    def suspended(self, name: str) -> None:
+        """Take `key.suspended`: a key that was made signs nothing from here on; intents before are not touched."""
+        if name not in self._made or name in self._suspended:
+            raise _wrong_key(f"suspends key {name[:48]!a}, which was not made or is suspended already")
+        self._suspended.add(name)
+
+    def activated(self, name: str) -> None:
+        """Take `key.activated`: a suspended key signs again."""
+        if name not in self._suspended:
+            raise _wrong_key(f"activates key {name[:48]!a}, which is not suspended")
+        self._suspended.remove(name)
+
     def workload_key(self, workload: str, key: PublicKey | SealingKey | None) -> None:
         """Take a key of a workload, if it has one: it is in no other register and no other workload's (R10)."""
         if key is None:
@@ -124,26 +137,32 @@ class Signing:
                 raise _wrong_key("signs with a key that no entry before it made")
             if key.charter.purpose is not purpose:
                 raise _wrong_key(f"signs with key {key.name}, which is for {key.charter.purpose}, not for {purpose}")
+            if key.name in self._suspended:
+                raise _wrong_key(f"signs with key {key.name}, which is suspended")
             signs.append(Sign(key, item.digest("sha256")))
             item.done()
         self._open[seq] = 0
         return tuple(signs)
 
-    def settled(self, event: Record) -> None:
+    def settled(self, event: Record) -> dict[int, str]:
         """Take `outcomes`: each names intents that were open, and none is passed over more often than can be.
 
-        Outcomes come in the order of the intents, and no more than `FLIGHTS` groups are at the HSM at once.
+        Outcomes come in the order of the intents, and no more than `FLIGHTS` groups are at the HSM at once. Gives the
+        outcome of each.
         """
+        found: dict[int, str] = {}
         for name in OUTCOMES:
             for seq in event.array(name, most=MAX_BODY):
                 if not isinstance(seq, int) or isinstance(seq, bool) or seq not in self._open:
                     raise LogRejected(LogReason.MALFORMED, f"gives an outcome to {seq!a}, which is no open intent")
                 del self._open[seq]
                 self.outcomes[name] += 1
+                found[seq] = name
         for seq, passed in self._open.items():
             if passed == FLIGHTS:
                 raise LogRejected(LogReason.INCOMPLETE, "its signatures never got an outcome", seq)
             self._open[seq] = passed + 1
+        return found
 
     def started(self) -> None:
         """Take `started`: what a stop or a crash left open was closed first (rule R31)."""
