@@ -5,6 +5,7 @@
 Each line that begins with `$` is run as it stands there, by a shell in the folder above.
 """
 
+import json
 import os
 import secrets
 import shlex
@@ -22,6 +23,8 @@ PLAN = ROOT / "docs" / "examples" / "plant-a" / "plan.toml"
 PEOPLE = ("alice", "bob", "carol")
 TOKEN, SITE = "plant-a-daily", "line-1"
 WORKLOAD = "spiffe://plant-a.example/line-1/robot-7"
+SECOND = "spiffe://plant-a.example/line-1/robot-8"
+LINES = 1000
 AUDIENCE = "https://orders.plant-a.example"
 WAITING = 3  # exit code of a verb whose request waits for another person
 READY_SECONDS = 20
@@ -43,10 +46,13 @@ What `make demo` left here, at {when}
   carry/root.json         what a site pins; its fingerprint travels another way:
                           {fingerprint}
   carry/site-0001.bundle  the rotation bundle for site {site}
+  carry/site-0002.bundle  the next one, which carries the revocation of a second robot's credentials
   site/trust/             the site's trust store, made with root.json and the fingerprint, filled by the bundle
   site/credential.jwt     a credential of workload {workload}
                           for audience {audience}, with scope orders.read,
                           not bound to a key of its holder: whoever has the file can show it
+  site/revoked.jwt        one of 1000 credentials that were issued by one command; it was the second robot's, and the
+                          second bundle revokes it
   audit/log.export        the whole log with a signed checkpoint, for an auditor who trusts none of the above
 
 The credential lives for 8 hours, the longest that its profile (docs/examples/plant-a/orders-reader.toml) allows, inside
@@ -165,9 +171,12 @@ def main() -> None:
     with stage.serving():
         fingerprint = make_trust(stage)
         issue(stage)
+        issue_many(stage)
+        revoke(stage)
         stage.say("Carol, the auditor, exports the log. She can read everything and change nothing.")
         stage.ctl(f"log export --out {stage.name}/audit/log.export", "carol")
     verify_at_site(stage, fingerprint)
+    carry_revocation(stage)
     stage.say("The auditor verifies the exported log with no help from the appliance: every entry, every signature.")
     stage.run(f"coldcred log verify {stage.name}/audit/log.export --trust {stage.name}/site/trust")
     finish(stage, fingerprint, time.monotonic() - began)
@@ -251,6 +260,47 @@ def issue(stage: Stage) -> None:
         f" --out {stage.name}/site/credential.jwt",
         "alice",
     )
+
+
+def issue_many(stage: Stage) -> None:
+    """Issue a file of requests for two robots, and keep one credential of the second."""
+    stage.say(f"A second robot, and credentials for {LINES} errands of both: one command, one outcome a line.")
+    request, asked = f"{stage.name}/desk/enrol-2.jws", stage.folder / "desk" / "requests.jsonl"
+    stage.ctl(f"workload enrol {SECOND} --owner alice --request {request}", "alice", expect=WAITING)
+    stage.ctl(f"approve {request}", "bob")
+    with asked.open("w") as file:
+        for number in range(1, LINES + 1):
+            line = {
+                "profile": "orders-reader",
+                "workload": WORKLOAD if number % 2 else SECOND,
+                "audience": AUDIENCE,
+                "scopes": ["orders.read"],
+                "ttl": 8 * 3600,
+                "task": f"errand {number}",
+            }
+            file.write(json.dumps(line) + "\n")
+    outcomes = f"{stage.name}/desk/outcomes.jsonl"
+    stage.ctl(f"issue --requests {stage.name}/desk/requests.jsonl --out {outcomes}", "alice")
+    last = json.loads((stage.folder / "desk" / "outcomes.jsonl").read_text().splitlines()[-1])
+    write_secret(stage.folder / "site" / "revoked.jwt", last["token"])
+
+
+def revoke(stage: Stage) -> None:
+    """Revoke whatever the second robot holds, and make the bundle that says so."""
+    stage.say("The second robot is found with its case open. Bob revokes all that it holds, alone: stopping is not slowed.")
+    stage.ctl(f"revoke --workload {SECOND} --reason 'found with its case open' --out {stage.name}/desk/revoked", "bob")
+    stage.ctl(f"bundle create --site {SITE} --out {stage.name}/carry/site-0002.bundle", "alice")
+
+
+def carry_revocation(stage: Stage) -> None:
+    """Show that a site learns of a revocation by the next bundle, and by nothing else."""
+    trust = f"{stage.name}/site/trust"
+    verify = f"coldcred verify --trust {trust} --audience {AUDIENCE} {stage.name}/site"
+    stage.say("The second robot's credential: accepted as long as nobody has told the site; then the next bundle arrives.")
+    stage.run(f"{verify}/revoked.jwt")
+    stage.run(f"coldcred bundle apply {stage.name}/carry/site-0002.bundle --trust {trust}")
+    stage.run(f"{verify}/revoked.jwt", expect=1)
+    stage.run(f"{verify}/credential.jwt")
 
 
 def verify_at_site(stage: Stage, fingerprint: str) -> None:

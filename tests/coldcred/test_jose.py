@@ -120,6 +120,7 @@ def test_the_table_of_typ_is_closed() -> None:
         "statuslist+jwt",
         "at+jwt",
         "JWT",
+        "coldcred-enrolment+jwt",
     ]
 
 

@@ -24,12 +24,14 @@ FILES = {
     "audit/log.export",
     "carry/root.json",
     "carry/site-0001.bundle",
+    "carry/site-0002.bundle",
     "home/founding.json",
     "home/lock",
     "home/log.sqlite",
     "home/settings.toml",
     "hsm/softhsm2.conf",
     "site/credential.jwt",
+    "site/revoked.jwt",
 }
 
 
@@ -84,6 +86,16 @@ def test_the_credential_is_accepted_and_fresh(demo: tuple[Path, str]) -> None:
     assert "cnf" not in now.json["claims"]
     later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7 * 3600))
     assert verify(folder, "--audience", AUDIENCE, "--at", later).json["verdict"] == "accepted"
+
+
+def test_a_revoked_credential_is_rejected(demo: tuple[Path, str]) -> None:
+    """One of the thousand, of the workload that was revoked, is rejected for that; the story shows it accepted before."""
+    folder, story = demo
+    token = (folder / "site" / "revoked.jwt").read_text().strip()
+    ended = verify(folder, "--audience", AUDIENCE, token=token)
+    assert (ended.code, ended.json["reason"]) == (1, "revoked")
+    assert story.count("accepted") >= 3
+    assert "rejected (revoked)" in story
 
 
 def test_any_other_token_is_rejected(demo: tuple[Path, str]) -> None:
@@ -152,4 +164,4 @@ def test_the_appliance_goes_on(demo: tuple[Path, str]) -> None:
     passphrase = (folder / "people" / "carol.operator.passphrase").read_text().strip()
     key = ("--as", folder / "people" / "carol.operator")
     status = run([*CTL, *home, *key, "status", "--json"], secrets={"--passphrase-fd": passphrase}).json
-    assert (status["name"], status["single_operator"], status["bundles"]) == ("plant-a", False, {"line-1": 1})
+    assert (status["name"], status["single_operator"], status["bundles"]) == ("plant-a", False, {"line-1": 2})
