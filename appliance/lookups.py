@@ -101,7 +101,7 @@ class Lookups:
     def add_issued(self, jti: str, issued: Issued) -> None:
         """Record a credential: alive until it ends, and its status index given out for good."""
         self.live.add(jti, issued)
-        self.used.setdefault(issued.list_uri, IndexSet()).add(issued.index)
+        _mark(self.used, issued.list_uri, issued.index)
 
     def is_free(self, list_uri: str, index: int) -> bool:
         """Whether a status index was never given out."""
@@ -119,7 +119,7 @@ class Lookups:
     def revoke(self, jti: str, list_uri: str, index: int) -> None:
         """Set the status bit of a credential that was issued here, whether or not it has ended."""
         self.live.revoke(jti)
-        self.revoked.setdefault(list_uri, IndexSet()).add(index)
+        _mark(self.revoked, list_uri, index)
 
     def revoke_all(self, selector: Selector, as_of: int) -> None:
         """Set the status bits of all that a revocation finds."""
@@ -133,3 +133,10 @@ class Lookups:
     def revoked_bits(self, list_uri: str) -> bytes:
         """Give the bits of a status list."""
         return self.revoked[list_uri].bits() if list_uri in self.revoked else bits_with(())
+
+
+def _mark(sets: dict[str, IndexSet], list_uri: str, index: int) -> None:
+    found = sets.get(list_uri)
+    if found is None:  # a set is 128 KiB: made where it is needed and not as a default
+        found = sets[list_uri] = IndexSet()
+    found.add(index)

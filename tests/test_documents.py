@@ -223,15 +223,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
             deciding_now = False
 
     def spied(reading_of: Any) -> Any:
-        def spy(record: Record, member: str) -> object:
+        def spy(record: Record, member: str, **bounds: int) -> object:
             if deciding_now:
                 found.setdefault(record._where, set()).add(member)
-            return reading_of(record, member)
+            return reading_of(record, member, **bounds)
 
         return spy
 
     monkeypatch.setattr(deciding, "decide", decided)
-    for method in ("value", "has"):
+    for method in ("value", "has", "text", "integer"):
         monkeypatch.setattr(Record, method, spied(getattr(Record, method)))
     return found
 

@@ -12,7 +12,7 @@ from appliance.decision import Ask, Decision, Finished, Signing, signs
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from appliance.nouns import credentials
-from appliance.nouns.credentials import Grant, Random
+from appliance.nouns.credentials import Grant, Granting, Random
 from appliance.writers import jwt
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, read_held
@@ -96,7 +96,8 @@ class _Making:
     """One chunk being made."""
 
     def __init__(self, batch: Batch, authority: Authority, lookups: Lookups, now: int, random: Random) -> None:
-        self._batch, self._authority, self._lookups = batch, authority, lookups
+        self._batch, self._lookups = batch, lookups
+        self._granting = Granting(authority, lookups, batch.profiles, now)
         self._now, self._random = now, random
         self._grants: dict[Asked, Grant | Refused] = {}
         self._drawn: set[int] = set()
@@ -138,7 +139,7 @@ class _Making:
         if found is None:
             try:
                 _check_asker(self._batch.profiles.get(asked.profile))
-                found = credentials.grant(self._authority, self._lookups, self._batch.profiles, asked, self._now)
+                found = self._granting.grant(asked)
             except Refused as refused:
                 found = refused
             self._grants[asked] = found

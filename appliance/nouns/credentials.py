@@ -47,7 +47,7 @@ class Grant:
 def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, random: Random) -> Decision:
     """Issue one credential, valid from now: args `profile`, `workload`, `audience`, and what narrows them."""
     asked = Asked.read(Record(ask.command.args, "credential.issue"))
-    granted = grant(authority, lookups, authority.profiles, asked, now)
+    granted = Granting(authority, lookups, authority.profiles, now).grant(asked)
     index = free_index(lookups, granted.list_uri, random)
     credential = draw(granted, index, lookups.size, now, random)
     data = jwt.write(credential, granted.public)
@@ -71,26 +71,46 @@ def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, ran
     )
 
 
-def grant(authority: Authority, lookups: Lookups, profiles: Mapping[str, Profile], asked: Asked, now: int) -> Grant:
-    """Hold a request to everything that bounds it, under `profiles`; raises `Refused` naming the first exceeded."""
-    profile, workload = _subject(authority, profiles, asked, now)
-    _check_profile(profile, workload, asked)
-    lifetime = asked.lifetime or profile.lifetime
-    site, list_uri = _status_list(authority, lookups, asked.audience)
-    key, public = _key(authority, profile, now, now + lifetime)
-    granted = Grant(
-        asked=asked,
-        kind=profile.kind,
-        issuer=authority.founding.issuer,
-        lifetime=lifetime,
-        site=site.name,
-        list_uri=list_uri,
-        key=key,
-        public=public,
-        confirmation=_confirmation(profile, workload),
-    )
-    _check_charter(key, _credential(granted, 0, 0, now, "0" * JTI_BYTES))
-    return granted
+class Granting:
+    """What requests are held to at one moment; what is the same for many of them is found once."""
+
+    def __init__(self, authority: Authority, lookups: Lookups, profiles: Mapping[str, Profile], now: int) -> None:
+        """Grant at `now` (Unix seconds), under `profiles`."""
+        self._authority = authority
+        self._lookups = lookups
+        self._profiles = profiles
+        self._now = now
+        self._places: dict[str, tuple[Site, str]] = {}
+        self._signers: dict[Kind, tuple[SigningKey, PublicKey, int]] = {}
+
+    def grant(self, asked: Asked) -> Grant:
+        """Hold a request to everything that bounds it; raises `Refused` naming the first bound that it exceeds."""
+        profile, workload = _subject(self._authority, self._profiles, asked, self._now)
+        _check_profile(profile, workload, asked)
+        lifetime = asked.lifetime or profile.lifetime
+        place = self._places.get(asked.audience)
+        if place is None:
+            place = self._places[asked.audience] = _status_list(self._authority, self._lookups, asked.audience)
+        signer = self._signers.get(profile.kind)
+        if signer is None:
+            signer = self._signers[profile.kind] = _signer(self._authority, profile.kind, self._now)
+        key, public, end = signer
+        if self._now + lifetime > end:
+            left = max(0, end - self._now)
+            raise Refused(Refusal.NO_WINDOW, f"the published windows leave {left} s, {lifetime} s were asked for")
+        granted = Grant(
+            asked=asked,
+            kind=profile.kind,
+            issuer=self._authority.founding.issuer,
+            lifetime=lifetime,
+            site=place[0].name,
+            list_uri=place[1],
+            key=key,
+            public=public,
+            confirmation=_confirmation(profile, workload),
+        )
+        _check_charter(key, _credential(granted, 0, 0, self._now, "0" * JTI_BYTES))
+        return granted
 
 
 def draw(granted: Grant, index: int, log_index: int, now: int, random: Random) -> Credential:
@@ -166,18 +186,14 @@ def _status_list(authority: Authority, lookups: Lookups, audience: str) -> tuple
     return site, uri
 
 
-def _key(authority: Authority, profile: Profile, now: int, expires_at: int) -> tuple[SigningKey, PublicKey]:
-    """Find the key for this kind and a published window that it signs in and that covers the lifetime."""
+def _signer(authority: Authority, kind: Kind, now: int) -> tuple[SigningKey, PublicKey, int]:
+    """Find the key for this kind, and the end of the published windows that it signs in now, and of its validity."""
     if authority.trust is None:
         raise Refused(Refusal.NO_TRUST, "the custodians have not signed any trust yet")
-    key, public = keys.ready(authority, Purpose.TOKENS, profile.kind)
+    key, public = keys.ready(authority, Purpose.TOKENS, kind)
     kid = public.thumbprint
     windows = [window for window in authority.trust.windows if window.not_before <= now and kid in window.sign]
-    end = min(max((window.expires_at for window in windows), default=0), key.not_after)
-    if expires_at > end:
-        left = max(0, end - now)
-        raise Refused(Refusal.NO_WINDOW, f"the published windows leave {left} s, {expires_at - now} s were asked for")
-    return key, public
+    return key, public, min(max((window.expires_at for window in windows), default=0), key.not_after)
 
 
 def free_index(lookups: Lookups, list_uri: str, random: Random, drawn: Collection[int] = ()) -> int:

@@ -27,6 +27,8 @@ MATRIX = {
     Act.READ_OPEN: "o i a u",
     Act.WORKLOAD_SUSPEND: "o i a",
     Act.WORKLOAD_RESUME: "o i",
+    Act.KEY_SUSPEND: "o i a",
+    Act.KEY_ACTIVATE: "o",
 }
 """Who may ask: officer, issuer, approver, auditor, and w for a workload, for itself."""
 

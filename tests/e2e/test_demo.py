@@ -89,7 +89,7 @@ def test_the_credential_is_accepted_and_fresh(demo: tuple[Path, str]) -> None:
 
 
 def test_a_revoked_credential_is_rejected(demo: tuple[Path, str]) -> None:
-    """One of the thousand, of the workload that was revoked, is rejected for that; the story shows it accepted before."""
+    """One of the thousand, of the workload that was revoked, is rejected for that; before, it was accepted."""
     folder, story = demo
     token = (folder / "site" / "revoked.jwt").read_text().strip()
     ended = verify(folder, "--audience", AUDIENCE, token=token)
