@@ -45,6 +45,9 @@ class Crowd:
         profile: Json = {**plant.profile(), "approvals": self.chance.choice([1, 2])}
         site: dict[str, Json] = {"name": f"line-{number}", "audiences": [f"https://line-{number}.plant-a.example"]}
         revoked: dict[str, Json] = {"credential": self.chance.choice(issued or ["c" * 22]), "reason": "\x1b[2Jlost"}
+        public = engine.standing.authority.keys["tokens-1"].public
+        many: list[dict[str, Json]] = [{"workload": plant.WORKLOAD}, {"profile": "orders-reader"}]
+        many += [{"key": public.thumbprint}] if public else []
         enrolled = running.enrolment(id=f"{plant.WORKLOAD}-{number}")
         return self.chance.choice(
             [
@@ -54,6 +57,9 @@ class Crowd:
                 running.command("alice", Act.WORKLOAD_ENROL, enrolled),
                 running.command("bob", Act.PROFILE_SET, {"profile": profile}),
                 running.command("bob", Act.CREDENTIAL_REVOKE, revoked),
+                running.command("bob", Act.CREDENTIAL_REVOKE, {**self.chance.choice(many), "reason": "all of them"}),
+                running.command(self.chance.choice(PEOPLE), Act.KEY_SUSPEND, {"key": "tokens-1", "reason": "seen"}),
+                running.command("alice", Act.KEY_ACTIVATE, {"key": "tokens-1", "reason": "not seen"}),
                 running.command(self.chance.choice(PEOPLE), Act.BUNDLE_CREATE, {"site": SITE}),
                 running.command("carol", Act.LOG_EXPORT),
                 running.command("carol", Act.CREDENTIAL_ISSUE, {"nonsense": 1}),

@@ -95,14 +95,14 @@ def enrolment(mine: Appliance) -> dict[str, Json]:
 
 ROW_PUT_IN = """
     INSERT INTO credential
-    SELECT 'AAAAAAAAAAAAAAAAAAAAAA', seq + 1, workload, profile, audience, site, nbf, exp, list, idx + 1, 'live'
+    SELECT 'AAAAAAAAAAAAAAAAAAAAAA', seq + 1, workload, profile, audience, site, nbf, exp, list, idx + 1, kid, 'live'
     FROM credential ORDER BY seq DESC LIMIT 1"""
 
 # Rows that the coming entries would be given: a reading table must not be able to stop the log.
 ROWS_TO_COME = """
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 40)
     INSERT INTO credential
-    SELECT 'AAAAAAAAAAAAAAAAAAAA' || (10 + i), seq + i, workload, profile, audience, site, nbf, exp, list, i, state
+    SELECT 'AAAAAAAAAAAAAAAAAAAA' || (10 + i), seq + i, workload, profile, audience, site, nbf, exp, list, i, kid, state
     FROM n, (SELECT * FROM credential ORDER BY seq DESC LIMIT 1)"""
 
 EDITS = {
