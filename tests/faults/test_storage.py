@@ -222,7 +222,8 @@ def test_a_full_disk_stops_what_may_use_the_reserve_until_there_is_room(
     ledger = Ledger(tmp_path / "held")
     ledger.hold(out.read_text(), command)
     read(mine, ledger)
-    assert [event["credential"] for event in ledger.events.values() if event["type"] == "credential.revoked"] == [jti]
+    revoked = [event["selector"] for event in ledger.events.values() if event["type"] == "credential.revoked"]
+    assert revoked == [{"credential": jti}]
 
 
 def test_every_failing_call_is_told(mine: Appliance) -> None:
