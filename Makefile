@@ -1,6 +1,6 @@
 # From a bare Debian machine: `make demo`, then `make test`. Both install what is missing and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format dev lock clean
+.PHONY: help demo test soak bench lint format dev lock clean
 
 PYTHON := .venv/bin/python
 # The tests run against the installed wheels: -P keeps this directory, which holds the sources, off sys.path.
@@ -22,6 +22,10 @@ test: ## everything CI runs: linters, types, import contracts, tests on the inst
 soak: ## the long campaigns
 	@provisioning/bootstrap test
 	@$(PYTEST) -m soak --timeout 3600 $(ARGS)
+
+bench: ## measure everything in one run: benchmarks/results.json and docs/benchmarks.md
+	@provisioning/bootstrap bench
+	@PYTHONSAFEPATH=1 PYTHONPATH=. $(PYTHON) -m benchmarks
 
 lint: ## ruff, mypy --strict, import contracts
 	@provisioning/bootstrap test

@@ -287,9 +287,7 @@ def issue_many(stage: Stage) -> None:
 
 def revoke(stage: Stage) -> None:
     """Revoke whatever the second robot holds, and make the bundle that says so."""
-    stage.say(
-        "The second robot is found with its case open. Bob alone revokes all that it holds: stopping is quick."
-    )
+    stage.say("The second robot is found with its case open. Bob alone revokes all that it holds: stopping is quick.")
     stage.ctl(f"revoke --workload {SECOND} --reason 'found with its case open' --out {stage.name}/desk/revoked", "bob")
     stage.ctl(f"bundle create --site {SITE} --out {stage.name}/carry/site-0002.bundle", "alice")
 
@@ -298,9 +296,7 @@ def carry_revocation(stage: Stage) -> None:
     """Show that a site learns of a revocation by the next bundle, and by nothing else."""
     trust = f"{stage.name}/site/trust"
     verify = f"coldcred verify --trust {trust} --audience {AUDIENCE} {stage.name}/site"
-    stage.say(
-        "The second robot's credential is accepted until somebody tells the site: then the next bundle arrives."
-    )
+    stage.say("The second robot's credential is accepted until somebody tells the site: then the next bundle arrives.")
     stage.run(f"{verify}/revoked.jwt")
     stage.run(f"coldcred bundle apply {stage.name}/carry/site-0002.bundle --trust {trust}")
     stage.run(f"{verify}/revoked.jwt", expect=1)

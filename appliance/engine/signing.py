@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from appliance.authority import Authority, SigningKey
 from coldcred.errors import BadSignature
-from hsm.errors import HsmError
+from hsm.errors import HsmError, SignatureWrong
 from hsm.keystore import MAX_INPUTS, KeyStore
 
 
@@ -29,7 +29,7 @@ class Failure:
     detail: str
 
 
-WRONG = Failure("wrong-signature", "the HSM gave a signature that does not verify under the key pinned here")
+WRONG = Failure(SignatureWrong.id, "the HSM gave a signature that does not verify under the key pinned here")
 
 
 def ask(

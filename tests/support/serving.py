@@ -17,7 +17,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import pytest
 
 from appliance import home as homes
 from appliance.client import SocketTransport
+from appliance.engine import Engine
 from appliance.home import Settings
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode
@@ -66,7 +67,7 @@ class Appliance:
             for purpose, charter in {**plant.charters(), "bundle": until}.items()
         ]
         members: dict[str, Json] = {"time": self.founded, "keys": keys}
-        self._running = RunningPlant(self.home, clock=MachineClock(), members=members)
+        self._running = RunningPlant(self.home, clock=MachineClock(), members=members, random=os.urandom)
 
     @property
     def home(self) -> Path:
@@ -122,6 +123,10 @@ class Appliance:
         """Bring it to where it can issue, with an engine in this process."""
         async with self._running.engine() as engine:
             await self._running.ready(engine)
+
+    def engine(self) -> AbstractAsyncContextManager[Engine]:
+        """Start an engine on its home in this process."""
+        return self._running.engine()
 
     def use(self, store: Any) -> None:
         """Let engines in this process sign with `store`."""
