@@ -7,15 +7,16 @@ the bytes again (rule R13). Whatever cannot be read strictly is refused: a key s
 import calendar
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from coldcred import status
 from coldcred.canonical import loads_canonical
 from coldcred.charter import BundleCharter, KeyCharter, LogCharter, StatusCharter, TokenCharter
 from coldcred.credential import parse_claims
 from coldcred.errors import CharterExceeded, Malformed
-from coldcred.jose import MAX_TOKEN, Typ, split_signing_input
+from coldcred.jose import Header, Typ, known_header, split_signing_input
 from coldcred.keys import Algorithm
 from coldcred.log.note import Checkpoint
 from coldcred.record import Record
@@ -33,15 +34,30 @@ _SPECIFICATION = re.compile(r"1\.[0-9]{1,3}(?:\.[0-9]{1,3})?", re.ASCII)
 _MAX_PATH = 128
 
 
-def check(charter: KeyCharter, signing_input: bytes, memory: CharterMemory, *, kid: str) -> CharterMemory:
+def headers(charter: KeyCharter, kid: str) -> Mapping[bytes, Header]:
+    """Give the one header that credentials under a key carry, by its part of a token, so that it is read once."""
+    if not isinstance(charter, TokenCharter):
+        return {}
+    return dict([known_header(charter.kind.typ, charter.algorithm, kid)])
+
+
+def check(
+    charter: KeyCharter,
+    signing_input: bytes,
+    memory: CharterMemory,
+    *,
+    kid: str,
+    read: Mapping[bytes, Header] = MappingProxyType({}),
+) -> CharterMemory:
     """Give what the key will have signed after this input, or raise `CharterRefused` saying what exceeds its charter.
 
-    `kid` is the thumbprint of the key that is to sign; a token that names another key is refused.
+    `kid` is the thumbprint of the key that is to sign; a token that names another key is refused. `read` is what
+    `headers` gives: it makes the check quicker and changes nothing else.
     """
     try:
         match charter:
             case TokenCharter():
-                _check_token(charter, signing_input, kid)
+                _check_token(charter, signing_input, kid, read)
             case StatusCharter():
                 _check_status(charter, signing_input, kid)
             case LogCharter():
@@ -62,25 +78,25 @@ def merge(one: CharterMemory, other: CharterMemory) -> CharterMemory:
     return CharterMemory(log.log_size, log.log_root, tuple(sorted(versions.items())))
 
 
-def _check_token(charter: TokenCharter, data: bytes, kid: str) -> None:
-    payload = _payload(data, charter.kind.typ, charter.algorithm, kid)
-    charter.check(parse_claims(payload, charter.kind))
+def _check_token(charter: TokenCharter, data: bytes, kid: str, read: Mapping[bytes, Header]) -> None:
+    header, payload = split_signing_input(data, headers=read)
+    _check_header(header, charter.kind.typ, charter.algorithm, kid)
+    charter.check(parse_claims(payload, charter.kind, charter.known))
 
 
 def _check_status(charter: StatusCharter, data: bytes, kid: str) -> None:
-    payload = _payload(data, Typ.STATUS_LIST, charter.algorithm, kid, max_bytes=status.MAX_TOKEN)
+    header, payload = split_signing_input(data, max_bytes=status.MAX_TOKEN)
+    _check_header(header, Typ.STATUS_LIST, charter.algorithm, kid)
     charter.check(status.parse(payload).uri)
 
 
-def _payload(data: bytes, typ: Typ, algorithm: Algorithm, kid: str, *, max_bytes: int = MAX_TOKEN) -> bytes:
-    header, payload = split_signing_input(data, max_bytes=max_bytes)
+def _check_header(header: Header, typ: Typ, algorithm: Algorithm, kid: str) -> None:
     if header.typ != typ:
         raise _exceeded(f"signs {typ.value}, not {header.typ[:48]!a}")
     if header.alg != algorithm:
         raise _exceeded(f"is for {algorithm.value}, not {header.alg[:16]!a}")
     if header.kid != kid:
         raise _exceeded("is another one than the key that the token names")
-    return payload
 
 
 def _check_checkpoint(charter: LogCharter, data: bytes, memory: CharterMemory) -> CharterMemory:

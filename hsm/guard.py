@@ -3,11 +3,12 @@
 It runs in the worker process, beyond the engine's reach, and in the tests' in-memory store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from coldcred.charter import KeyCharter, label
+from coldcred.jose import Header
 from coldcred.keys import PublicKey
 from hsm import charter as charters
 from hsm.errors import CharterRefused, HsmError, KeyExposed, KeyMismatch, Reaction
@@ -22,6 +23,7 @@ class _Admitted:
     charter: KeyCharter
     public: PublicKey
     memory: CharterMemory
+    headers: Mapping[bytes, Header]
 
 
 def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
@@ -30,7 +32,9 @@ def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
     The memory moves before the token is asked: after a fault nobody knows whether a signature was made.
     """
     try:
-        admitted.memory = charters.check(admitted.charter, data, admitted.memory, kid=admitted.public.thumbprint)
+        admitted.memory = charters.check(
+            admitted.charter, data, admitted.memory, kid=admitted.public.thumbprint, read=admitted.headers
+        )
     except CharterRefused as refused:
         return refused
     return data
@@ -90,7 +94,7 @@ class GuardedKeys:
         known = self._admitted.get(key_id)
         if known is not None:
             memory = charters.merge(known.memory, memory)
-        self._admitted[key_id] = _Admitted(charter, public, memory)
+        self._admitted[key_id] = _Admitted(charter, public, memory, charters.headers(charter, public.thumbprint))
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Check each input against the charter, then sign those within it; a fault that needs a new worker ends it.

@@ -37,7 +37,7 @@ CHECKPOINT_DELAY = 1.0
 CHECKPOINT_ENTRIES = 4096
 LARGEST_EVENT = MAX_BODY - 1024
 SHORT_COMMAND = 16 * 1024
-"""Characters of a command whose entry fits in any case: an entry says what its command asks for, and little more."""
+"""Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
 
 
 class Engine:
@@ -328,7 +328,7 @@ class Engine:
 
     def _decide(self, ask: Ask) -> Decision:
         decision = deciding.decide(self._standing, ask, self._now(), self._random)
-        if len(ask.command.token) < SHORT_COMMAND:
+        if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
             return decision
         for event in decision.events:
             if len(dumps(event)) > LARGEST_EVENT:

@@ -1,6 +1,6 @@
 """What stays within a charter and what exceeds it, per purpose, on the whole bytes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,9 +14,9 @@ from appliance import bundling
 from coldcred.canonical import Json, dumps, loads
 from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, Purpose
 from coldcred.credential import write_claims
-from coldcred.jose import Typ, signing_input
+from coldcred.jose import Header, Typ, signing_input
 from coldcred.keys import Algorithm
-from hsm.charter import check, merge
+from hsm.charter import check, headers, merge
 from hsm.errors import CharterRefused
 from hsm.keystore import NOTHING_SIGNED, CharterMemory
 from tests.support import world
@@ -48,6 +48,24 @@ def test_valid_inputs_are_within(purpose: Purpose) -> None:
     for data in CASES[purpose].inputs(3, KID):
         memory = allowed(CASES[purpose].charter, data, memory)
     assert (memory == NOTHING_SIGNED) is (purpose in {Purpose.TOKENS, Purpose.STATUS})
+
+
+@given(st.data())
+def test_a_header_read_before_changes_no_answer(data: st.DataObject) -> None:
+    """With the header read before and without, an input is within the charter or is refused in the same words."""
+
+    def answer(changed: bytes, read: Mapping[bytes, Header]) -> str | CharterMemory:
+        try:
+            return check(TOKENS, changed, NOTHING_SIGNED, kid=KID, read=read)
+        except CharterRefused as error:
+            return str(error)
+
+    good = token_input(1, data.draw(st.sampled_from([KID, "the-thumbprint-of-another-key"])))
+    place = data.draw(st.integers(0, len(good)))
+    changed = good[:place] + data.draw(st.binary(max_size=2)) + good[place + data.draw(st.integers(0, 2)) :]
+    for found in (good, changed):
+        assert answer(found, headers(TOKENS, KID)) == answer(found, {})
+    assert token_input(1, KID).partition(b".")[0] in headers(TOKENS, KID)
 
 
 @pytest.mark.parametrize(
