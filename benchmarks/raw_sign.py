@@ -25,7 +25,7 @@ def main() -> None:
     token.login(bytearray(sys.stdin.buffer.read()))
     token.generate(KEY, "bench", Algorithm.ES256)
     query = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: KEY}
-    signers: list[object] = [next(iter([*session.get_objects(query)])) for session in token._sessions[-2:]]  # noqa: SLF001
+    signers: list[object] = [next(iter([*session.get_objects(query)])) for session in token._sessions[-2:]]  # noqa: SLF001 - its own sessions
     mechanism = Mechanism(MECHANISMS[Algorithm.ES256].sign)
     digest = sha256(b"bench")
     sign_by_threads(signers[:1], digest, mechanism)

@@ -109,10 +109,13 @@ def _command(
     """Sign the command, or take up the one that waited, with the files that travel beside it."""
     attachments = {items.sha256: body}
     arguments = BatchArguments(items)
+    if len(partial.sittings) > MAX_SITTINGS:
+        detail = f"was cut short {MAX_SITTINGS} times, and no command resumes more; what it holds stays good"
+        raise click.UsageError(f"{partial.path} {detail}. Ask for the other lines in a file of their own")
     if partial.sittings:
         held = write_held(partial.held())
         attachments[sha256_hex(held)] = held
-        arguments = BatchArguments(items, tuple(partial.sittings[-MAX_SITTINGS:]), Manifest.of(held))
+        arguments = BatchArguments(items, tuple(partial.sittings), Manifest.of(held))
     if manner.request is not None and manner.request.exists():
         return asking.read_document(manner.request), attachments
     return client.command(Act.CREDENTIAL_ISSUE, arguments.as_json(), manner.valid_for), attachments

@@ -117,8 +117,8 @@ class Carrier:
 
     @property
     def has_following(self) -> bool:
-        """Whether steps that signatures made possible wait for the next commit."""
-        return bool(self._following)
+        """Whether steps that signatures made possible wait for the next commit, or a fault for whoever carries on."""
+        return bool(self._following) or self._fault is not None
 
     @property
     def signs_log(self) -> bool:
@@ -133,7 +133,7 @@ class Carrier:
         return entry.seq
 
     def _staged_blob(self, digest: str) -> bytes | None:
-        return self._batch.blobs.get(digest) or self._committing.blobs.get(digest)
+        return self._batch.blobs.get(digest, self._committing.blobs.get(digest))
 
     def keep(self, body: bytes) -> None:
         """Store a blob with the next commit."""
@@ -157,8 +157,7 @@ class Carrier:
         Steps that signatures made possible since the last call go along. Raises `HomeError` when the log cannot be
         written: then nothing more may be signed.
         """
-        if self._fault is not None:
-            raise self._fault
+        self.check()
         works = [*self._following, *works]
         self._following = []
         await self.commit()
@@ -171,6 +170,11 @@ class Carrier:
             self._last_flight = task
             self._flights.add(task)
             task.add_done_callback(self._landed)
+
+    def check(self) -> None:
+        """Raise what ended a flight otherwise than by its outcome: nothing may go on from there."""
+        if self._fault is not None:
+            raise self._fault
 
     async def settle(self) -> None:
         """Carry on until nothing is at the HSM and nothing follows."""

@@ -268,6 +268,7 @@ class Engine:
 
     async def _turn(self, overdue: bool) -> None:  # noqa: FBT001 - what `_wait` found
         """Decide what waits, commit it, and send it on its way; a turn that is overdue settles what is owed."""
+        self._carrier.check()
         if self._carrier.flying >= FLIGHTS:
             self._tell(asyncio.get_running_loop().time())
             await self._carrier.commit()

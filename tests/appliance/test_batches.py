@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.batches import Partial, _keeping
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome, State
 from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest, write_held
 from coldcred.canonical import Json, dumps, sha256_hex
+from coldcred.errors import Malformed
 from hsm.errors import WorkerLost
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore
@@ -286,3 +288,18 @@ def test_a_line_that_is_refused_now_does_not_keep_what_never_arrived(running: Ru
             await believed(running, engine)
 
     run(story())
+
+
+def test_the_end_of_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
+    """What is not whole is not held, and the next outcome does not begin behind it."""
+    path, items = tmp_path / "out.jsonl.partial", "0" * 64
+    whole = b'{"exp":1,"jti":"AAAAAAAAAAAAAAAA","line":1,"log":1,"token":"a.b.c"}\n'
+    path.write_bytes(b'{"batch": "first", "items": "%s"}\n' % items.encode() + whole + b'{"exp":1,"jti":"BBB')
+    partial = Partial.open(path, items)
+    assert partial.held() == {1: "A" * 16}
+    with _keeping(partial, "second") as file:
+        file.write(whole.replace(b'"line":1', b'"line":2'))
+    again = Partial.open(path, items)
+    assert (again.sittings, sorted(again.held())) == (["first", "second"], [1, 2])
+    with pytest.raises(Malformed, match="another file"):
+        Partial.open(path, "1" * 64)

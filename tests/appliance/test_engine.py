@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from appliance.custodians import Draft
-from appliance.engine import Engine
+from appliance.engine import Engine, loop
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.log import Log
 from appliance.outcome import Outcome, State
@@ -76,6 +77,30 @@ def test_an_approval_may_come_in_the_same_moment_as_its_request(running: Running
             waiting, done = await asyncio.gather(engine.submit_command(command), engine.submit_approval(approval))
             assert (waiting.command, done.state) == (done.command, State.DONE)
             assert plant.WORKLOAD in engine.standing.authority.workloads
+
+    run(story())
+
+
+def test_a_defect_at_the_hsm_ends_the_engine_and_tells_who_waits(running: RunningPlant) -> None:
+    """What no outcome can say is not waited for: the engine ends, and the sender hears so."""
+
+    class Broken(FakeKeyStore):
+        armed = False
+
+        def sign_unverified(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+            if self.armed:
+                raise RuntimeError("a defect")
+            return super().sign_unverified(key_id, inputs)
+
+    keystore = Broken(MemoryToken(label=LABEL))
+    running.keystore = keystore
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            keystore.armed = True
+            with mock.patch.object(loop, "CHECKPOINT_DELAY", 3600.0), pytest.raises(Refused, match="defect"):
+                await asyncio.wait_for(engine.submit_command(running.issue()), 30)
 
     run(story())
 
