@@ -19,6 +19,7 @@ from appliance.outcome import Outcome, State
 from coldcred.canonical import Json
 from coldcred.command import Command, Verdict, parse_command
 from coldcred.errors import UnknownSigner
+from coldcred.files import write_file
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
 
@@ -90,7 +91,7 @@ def _sign(session: Session, file: Path, verdict: Verdict, out: Path | None, vali
     token = client.approval(command.token, verdict, valid_for)
     if out is None:
         return _tell(client.transport.approval(token))
-    output.write_file(out, f"{token}\n".encode(), replace=False)
+    write_file(out, f"{token}\n".encode(), replace=False)
     output.talk(f"wrote {out}; nothing was sent")
     output.data({"command": command.id, "verdict": verdict.value, "file": str(out)}, [str(out)])
     return Exit.DONE

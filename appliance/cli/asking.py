@@ -22,6 +22,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
 from coldcred.errors import Malformed
+from coldcred.files import write_file
 from coldcred.jose import MAX_TOKEN, parse_unverified
 from coldcred.record import Record
 
@@ -120,7 +121,7 @@ def conclude(
     for name, body in outcome.files.items():
         if (path := paths.get(name)) is not None:
             try:
-                output.write_file(path, body)
+                write_file(path, body)
             except OSError as error:
                 raise OutputLostError(f"{path}: {error.strerror}") from error
             output.talk(f"wrote {path}")
@@ -174,7 +175,7 @@ def waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
     """Keep the request for those who approve it, and say what they and the requester do next."""
     path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
     if not path.exists():
-        output.write_file(path, f"{command}\n".encode(), replace=False)
+        write_file(path, f"{command}\n".encode(), replace=False)
     people = ", ".join(outcome.have)
     output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people} (request {outcome.command[:12]})")
     output.talk(f"next: another person runs `coldcredctl --as THEIR-KEY approve {path}`")

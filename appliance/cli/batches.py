@@ -25,6 +25,7 @@ from coldcred.acts import Act
 from coldcred.batch import MAX_FILE, MAX_SITTINGS, BatchArguments, Manifest, write_held
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
+from coldcred.files import write_file
 
 
 @dataclass
@@ -152,7 +153,7 @@ def _done(outcome: Outcome, partial: Partial, items: Manifest, out: Path) -> Exi
     if missing:
         output.talk(f"line {missing[0]} and {len(missing) - 1} more did not arrive; the same line again asks for them")
         return Exit.REFUSED
-    output.write_file(out, b"".join(partial.outcomes[line] + b"\n" for line in sorted(partial.outcomes)))
+    write_file(out, b"".join(partial.outcomes[line] + b"\n" for line in sorted(partial.outcomes)))
     partial.path.unlink()
     issued = len(partial.held())
     refused = items.count - issued

@@ -13,6 +13,7 @@ from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.session import Session, now
 from appliance.identity import Identity
+from coldcred.files import write_file
 from coldcred.founding import Founding
 from coldcred.jose import MAX_TOKEN
 
@@ -54,7 +55,7 @@ def init() -> None:
 def draft(plan: Path, people: Path, out: Path) -> None:
     """Write the founding that follows from a plan and everyone's public keys; it is inert until all have signed."""
     founding = founding_files.document(plan, people, now())
-    output.write_file(out, founding.body, 0o644, replace=False)
+    write_file(out, founding.body, 0o644, replace=False)
     founding_files.tell(founding)
     output.talk(f"wrote {out}; each founder signs it with both keys: coldcredctl --as KEY init sign {out} --out FILE")
     output.data({"appliance": founding.appliance_id, "founding": str(out)}, [founding.appliance_id])
@@ -70,7 +71,7 @@ def sign(session: Session, file: Path, out: Path) -> None:
     founding_files.tell(founding)
     identity = session.identity()
     place = ceremony.place_of(founding, identity.kid)
-    output.write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), 0o644, replace=False)
+    write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), 0o644, replace=False)
     output.talk(f"signed as {place.person} with the {place.register} key; wrote {out}")
     output.data(
         {"appliance": founding.appliance_id, "person": place.person, "register": place.register, "file": str(out)},

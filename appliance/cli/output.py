@@ -1,7 +1,6 @@
 """What a person or a program sees: data on standard output, talk on standard error, nothing that moves a cursor."""
 
 import json
-import os
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,30 +106,3 @@ def check_writable(path: Path) -> None:
     """See that a file can be put at `path` before anything is done that it is to hold; raises `OSError`."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
         pass
-
-
-def write_file(path: Path, body: bytes, mode: int = 0o600, *, replace: bool = True) -> None:
-    """Put a file in place whole and durable: written beside, synced, renamed, the folder synced. Raises `OSError`.
-
-    Without `replace` a file that exists is `FileExistsError`.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(body)
-            file.flush()
-            os.fsync(descriptor)
-        if replace:
-            Path(name).replace(path)
-        else:
-            path.hardlink_to(name)
-            Path(name).unlink()
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,6 +18,7 @@ from coldcred import layout
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
+from coldcred.files import write_file
 from coldcred.founding import MAX_FOUNDING, Founding
 
 _FOLDER = click.Path(path_type=Path)
@@ -37,11 +38,11 @@ def prepare(session: Session, out: Path) -> None:
     founding = _founding(session)
     files = custodians.prepare(founding, Draft.from_json(client.read("trust")), now())
     out.mkdir(mode=0o755)
-    output.write_file(out / FOUNDING, founding.body, 0o644)
+    write_file(out / FOUNDING, founding.body, 0o644)
     for name, body in files.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        output.write_file(path, body, 0o644)
+        write_file(path, body, 0o644)
     output.talk(f"wrote {out}; each custodian signs it: coldcredctl --as KEY trust sign {out} --out FILE")
     names: list[Json] = [*sorted(files)]
     output.data({"folder": str(out), "files": names}, [str(out)])
@@ -64,7 +65,7 @@ def sign(session: Session, folder: Path, out: Path, own: Path | None) -> None:
     output.talk("what is prepared says:")
     output.show(output.facts(facts))
     identity = session.identity()
-    output.write_file(out, custodians.sign(founding, files, identity), 0o644, replace=False)
+    write_file(out, custodians.sign(founding, files, identity), 0o644, replace=False)
     output.talk(f"wrote {out}")
     output.data({**facts, "kid": identity.kid, "file": str(out)}, [str(out)])
 
@@ -95,7 +96,7 @@ def submit(
     )
     code = ask(session, asking, Manner(request, approval, valid_for))
     if root_out is not None and code == Exit.DONE:
-        output.write_file(root_out, files[layout.ROOTS[0]], 0o644)
+        write_file(root_out, files[layout.ROOTS[0]], 0o644)
         output.talk(f"wrote {root_out}")
     return code
 

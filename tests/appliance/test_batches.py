@@ -303,3 +303,23 @@ def test_the_end_of_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> 
     assert (again.sittings, sorted(again.held())) == (["first", "second"], [1, 2])
     with pytest.raises(Malformed, match="another file"):
         Partial.open(path, "1" * 64)
+
+
+def test_a_batch_stops_where_the_disk_reserve_begins(running: RunningPlant) -> None:
+    """When the disk runs low in the middle, no further chunk is issued, and the sender hears why."""
+    body = lines(*[line(ttl=100 + number) for number in range(1500)])
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+            stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            assert await stream.chunk()
+            running.free = 0
+            engine._watch.reserve._good_until = 0.0  # as if the second had passed since the last look
+            while await stream.chunk() is not None:
+                pass
+            assert (stream.outcome().state, stream.outcome().reason) == (State.REFUSED, Refusal.DISK_RESERVE)
+            assert 0 < len(engine.standing.lookups.issued) < 1500
+
+    run(story())

@@ -15,6 +15,7 @@ from coldcred.cli import keyfile
 from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, TooLarge, read_file, tell
 from coldcred.command import command_claims, document_id
 from coldcred.errors import Malformed
+from coldcred.files import write_file
 from coldcred.jose import MAX_TOKEN, Typ, parse_unverified
 from coldcred.record import Record
 
@@ -52,7 +53,7 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
     try:
         token = _read_request(args.request) if again else _sign(args, lifetime)
         if args.out_request is not None:
-            keyfile.write_file(Path(args.out_request), f"{token}\n".encode(), mode=0o644, replace=False)
+            write_file(Path(args.out_request), f"{token}\n".encode(), mode=0o644, replace=False)
             print(args.out_request)
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
@@ -144,7 +145,7 @@ def _tell(args: argparse.Namespace, token: str, answer: Record) -> int:
     if state != "done":
         name = args.request or f"request-{document_id(parse_unverified(token))[:_SHORT_ID]}.jws"
         if not Path(name).exists():
-            keyfile.write_file(Path(name), f"{token}\n".encode(), mode=0o644, replace=False)
+            write_file(Path(name), f"{token}\n".encode(), mode=0o644, replace=False)
         print(name)
         need, have = answer.integer("need"), ", ".join(answer.texts("have")) or "nobody"
         tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {name}")
@@ -158,7 +159,7 @@ def _tell(args: argparse.Namespace, token: str, answer: Record) -> int:
         print(credential.decode("ascii"))
         return ACCEPTED
     try:
-        keyfile.write_file(Path(args.out), credential)
+        write_file(Path(args.out), credential)
     except OSError as error:
         tell(f"the credential was issued, and {args.out} cannot be written: {os.strerror(error.errno or 0)}. Ask anew.")
         return REFUSED

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from coldcred import names
 from coldcred.canonical import b64u_encode, hex_digest
 from coldcred.cli.speech import ACCEPTED, Misuse, tell
+from coldcred.files import write_file
 from coldcred.jose import Typ
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             issued_at=now,
             expires_at=now + ENROLMENT_LIFE,
         )
-        keyfile.write_file(Path(args.out), f"{key.token(Typ.ENROLMENT, claims)}\n".encode(), mode=0o644)
+        write_file(Path(args.out), f"{key.token(Typ.ENROLMENT, claims)}\n".encode(), mode=0o644)
     except OSError as error:
         raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
     print(args.out)

@@ -5,9 +5,7 @@ No person is there to type a passphrase when a machine asks at night; the mode o
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
+from coldcred.files import write_file
 from coldcred.jose import Typ, assemble, signing_input
 from coldcred.keys import COORDINATE, PublicKey, SealingKey
 
@@ -115,21 +114,3 @@ def _read(path: Path) -> object:
         return load_pem_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileUnfit(f"{path} is not a private key in PEM without a passphrase") from error
-
-
-def write_file(path: Path, body: bytes, *, mode: int = 0o600, replace: bool = True) -> None:
-    """Put a file in place whole and durable, or not at all; without `replace` one that exists is `FileExistsError`."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(body)
-            file.flush()
-            os.fsync(descriptor)
-        if replace:
-            Path(name).replace(path)
-        else:
-            path.hardlink_to(name)
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
