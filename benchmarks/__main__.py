@@ -41,11 +41,11 @@ def main() -> None:
         # The exported log is that of a day's work, not of the load that follows.
         add([logs.verify_export(mine.copy(mine.folder.parent / "exported"))])
         add(issuing.measure(mine, found, store))
-        shares = issuing.where_time_goes(mine)
+        profiles = issuing.where_time_goes(mine)
         add(logs.measure(mine))
     results = [row.as_json() for row in rows]
     RESULTS.write_text("[\n" + ",\n".join(f"  {json.dumps(row)}" for row in results) + "\n]\n")
-    DOCUMENT.write_text(report.write(results, _machine(), dict(shares)))
+    DOCUMENT.write_text(report.write(results, _machine(), profiles))
     print(f"wrote {RESULTS.relative_to(ROOT)} and {DOCUMENT.relative_to(ROOT)}")
 
 

@@ -7,17 +7,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
+from unittest.mock import patch
 
+from appliance.engine import Engine
+from appliance.log import Log
 from benchmarks import setting
 from benchmarks.profiles import shares
 from benchmarks.rows import Row, rate
 from coldcred.canonical import b64u_decode
 from coldcred.trust import TrustStore
 from coldcred.verification import verify
+from hsm.supervisor import WorkerKeyStore
 from tests.support.serving import Appliance
 
 LINES = 10_000
@@ -38,7 +42,7 @@ def measure(mine: Appliance, limits: dict[str, Row], store: TrustStore) -> list[
     without = _load(mine, 64, CALLS[64], store, under=("eatmydata",))
     rows.append(rate("issue.c64.nofsync", CALLS[64] / without["seconds"], rows[-1]))
     least = 1e6 / raw.value + limits["raw.commit"].value
-    latencies = asyncio.run(_one_by_one(mine))
+    latencies, parts = asyncio.run(_one_by_one(mine))
     percentiles = quantiles(latencies, n=100)
     for name, seconds in (
         ("issue.p50", percentiles[49]),
@@ -46,6 +50,10 @@ def measure(mine: Appliance, limits: dict[str, Row], store: TrustStore) -> list[
         ("issue.socket.p50", socket_p50),
     ):
         rows.append(Row(name, seconds * 1e6, "us", "raw sign + raw commit", seconds * 1e6 / least))
+    whole = rows[-3]
+    for name, spans in parts.items():
+        part = median(spans) * 1e6
+        rows.append(Row(f"issue.p50.{name}", part, "us", whole.row, part / whole.value))
     return rows
 
 
@@ -89,41 +97,83 @@ def _load(
     return min(runs, key=lambda found: float(found["seconds"]))
 
 
-async def _one_by_one(mine: Appliance) -> list[float]:
-    """Give the seconds of single commands, one after the other, at an engine in this process."""
+def _timed(method: Callable[..., Any], found: list[float]) -> Callable[..., Any]:
+    """Give the method with its seconds noted."""
+
+    def timed(*arguments: object) -> object:
+        began = time.perf_counter()
+        try:
+            return method(*arguments)
+        finally:
+            found.append(time.perf_counter() - began)
+
+    return timed
+
+
+async def _one_by_one(mine: Appliance) -> tuple[list[float], dict[str, list[float]]]:
+    """Give the seconds of single commands, one after the other, at an engine in this process, and those of two parts.
+
+    `commit` is the durable transaction, `hsm` the exchange with the worker; the hops between threads are in neither.
+    """
     keystore = setting.store_of(mine)
     mine.use(keystore)
-    found = []
+    found: list[float] = []
+    parts: dict[str, list[float]] = {"commit": [], "hsm": []}
     try:
         async with mine.engine() as engine:
-            for command in [mine.issue() for _ in range(SINGLES)]:
-                began = time.perf_counter()
-                outcome = await engine.submit_command(command)
-                found.append(time.perf_counter() - began)
-                if not outcome.files:
-                    raise SystemExit("an issue was refused; nothing is measured by that")
+            commands = [mine.issue() for _ in range(SINGLES)]
+            with (
+                patch.object(Log, "append", _timed(Log.append, parts["commit"])),
+                patch.object(WorkerKeyStore, "sign_unverified", _timed(WorkerKeyStore.sign_unverified, parts["hsm"])),
+            ):
+                for command in commands:
+                    began = time.perf_counter()
+                    outcome = await engine.submit_command(command)
+                    found.append(time.perf_counter() - began)
+                    if not outcome.files:
+                        raise SystemExit("an issue was refused; nothing is measured by that")
     finally:
         keystore.close()
-    return found[SINGLES // 10 :]
+    return found[SINGLES // 10 :], parts
 
 
-def where_time_goes(mine: Appliance) -> list[tuple[str, float]]:
-    """Profile a batch at an engine in this process, once it runs: shares of its own thread by subject."""
-    keystore = setting.store_of(mine)
-    mine.use(keystore)
+async def _batch_at(engine: Engine, mine: Appliance) -> None:
+    command, attachments = setting.batch(mine, LINES)
+    stream = await engine.submit_batch(command, attachments)
+    while await stream.chunk() is not None:
+        pass
+
+
+async def _callers_at(engine: Engine, mine: Appliance) -> None:
+    commands = [mine.issue() for _ in range(CALLS[64] // 4)]
+
+    async def call() -> None:
+        while commands:
+            await engine.submit_command(commands.pop())
+
+    await asyncio.gather(*(call() for _ in range(64)))
+
+
+def where_time_goes(mine: Appliance) -> dict[str, list[tuple[str, float]]]:
+    """Profile a batch, and 64 callers without a socket, at an engine here: shares of its thread by subject."""
+    found = {}
+    for name, work in (("A batch of 10,000", _batch_at), ("64 callers", _callers_at)):
+        keystore = setting.store_of(mine)
+        mine.use(keystore)
+        try:
+            found[name] = shares(asyncio.run(_profiled(mine, work)))
+        finally:
+            keystore.close()
+    return found
+
+
+async def _profiled(
+    mine: Appliance, work: Callable[[Engine, Appliance], Coroutine[Any, Any, None]]
+) -> cProfile.Profile:
+    """Profile `work` once the engine serves."""
     profile = cProfile.Profile()
-
-    async def run() -> None:
-        async with mine.engine() as engine:
-            command, attachments = setting.batch(mine, LINES)
-            profile.enable()
-            stream = await engine.submit_batch(command, attachments)
-            while await stream.chunk() is not None:
-                pass
-            profile.disable()
-
-    try:
-        asyncio.run(run())
-    finally:
-        keystore.close()
-    return shares(profile)
+    async with mine.engine() as engine:
+        profile.enable()
+        await work(engine, mine)
+        profile.disable()
+    return profile
