@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 from appliance.engine import Engine
@@ -26,6 +26,7 @@ from tests.support.serving import Appliance
 
 LINES = 10_000
 SINGLES = 600
+AtEngine: TypeAlias = Callable[[Engine], Coroutine[Any, Any, None]]
 CALLS = {1: 600, 8: 4_000, 64: 8_000}
 
 
@@ -137,43 +138,48 @@ async def _one_by_one(mine: Appliance) -> tuple[list[float], dict[str, list[floa
     return found[SINGLES // 10 :], parts
 
 
-async def _batch_at(engine: Engine, mine: Appliance) -> None:
+def _batch_at(mine: Appliance) -> AtEngine:
     command, attachments = setting.batch(mine, LINES)
-    stream = await engine.submit_batch(command, attachments)
-    while await stream.chunk() is not None:
-        pass
+
+    async def run(engine: Engine) -> None:
+        stream = await engine.submit_batch(command, attachments)
+        while await stream.chunk() is not None:
+            pass
+
+    return run
 
 
-async def _callers_at(engine: Engine, mine: Appliance) -> None:
+def _callers_at(mine: Appliance) -> AtEngine:
     commands = [mine.issue() for _ in range(CALLS[64] // 4)]
 
-    async def call() -> None:
+    async def call(engine: Engine) -> None:
         while commands:
             await engine.submit_command(commands.pop())
 
-    await asyncio.gather(*(call() for _ in range(64)))
+    async def run(engine: Engine) -> None:
+        await asyncio.gather(*(call(engine) for _ in range(64)))
+
+    return run
 
 
 def where_time_goes(mine: Appliance) -> dict[str, list[tuple[str, float]]]:
     """Profile a batch, and 64 callers without a socket, at an engine here: shares of its thread by subject."""
     found = {}
-    for name, work in (("A batch of 10,000", _batch_at), ("64 callers", _callers_at)):
+    for name, prepare in (("A batch of 10,000", _batch_at), ("64 callers", _callers_at)):
         keystore = setting.store_of(mine)
         mine.use(keystore)
         try:
-            found[name] = shares(asyncio.run(_profiled(mine, work)))
+            found[name] = shares(asyncio.run(_profiled(mine, prepare(mine))))
         finally:
             keystore.close()
     return found
 
 
-async def _profiled(
-    mine: Appliance, work: Callable[[Engine, Appliance], Coroutine[Any, Any, None]]
-) -> cProfile.Profile:
+async def _profiled(mine: Appliance, work: AtEngine) -> cProfile.Profile:
     """Profile `work` once the engine serves."""
     profile = cProfile.Profile()
     async with mine.engine() as engine:
         profile.enable()
-        await work(engine, mine)
+        await work(engine)
         profile.disable()
     return profile
