@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from coldcred import policy
 from coldcred.acts import Role
-from coldcred.canonical import Json
+from coldcred.canonical import Json, sha256_hex
 from coldcred.charter import KeyCharter, TokenCharter
 from coldcred.credential import Kind
 from coldcred.founding import Founding, Site
@@ -73,7 +74,8 @@ class Trust:
 class Authority:
     """Everything a decision rests on, except what `Lookups` holds.
 
-    `holders` has, by thumbprint, whose each workload's signing key is or was.
+    `holders` has, by thumbprint, whose each workload's signing key is or was; `policy` is the SHA-256 (hex) of the
+    policy text in force.
     """
 
     founding: Founding
@@ -87,6 +89,7 @@ class Authority:
     trust: Trust | None = None
     bundles: Mapping[str, int] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
+    policy: str = sha256_hex(policy.DEFAULT.encode())
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":

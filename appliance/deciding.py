@@ -13,6 +13,7 @@ from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
 from appliance.nouns import bundles, credentials, keys, profiles, revocation, sites, trust, workloads
+from appliance.rules import rule_of
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.command import Approval, Command, parse_approval, parse_command
@@ -84,7 +85,8 @@ def waiting_event(ask: Ask, need: int) -> Event:
 
 def refused_event(ask: Ask, refused: Refused) -> Event:
     """Give the event of an authenticated command that is not carried out."""
-    return ask.event("command.refused", {"reason": refused.reason.value, "detail": refused.detail[:1024]})
+    said: Event = {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
+    return ask.event("command.refused", said)
 
 
 def approval_event(standing: Standing, approval: Approval, now: int) -> Event:

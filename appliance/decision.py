@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from appliance.errors import Refused
+from appliance.rules import rule_of
 from coldcred.canonical import Json, sha256_hex
 from coldcred.command import Command
 
@@ -97,10 +99,11 @@ class Decision:
     )
 
 
-def refused_after(event: Event, reason: str, detail: str) -> Event:
+def refused_after(event: Event, refused: Refused) -> Event:
     """Give the event that ends, as refused, the command that an earlier `event` took a step of."""
     about = {name: event[name] for name in ("command", "document", "act", "by", "people", "approvals")}
-    return {"type": "command.refused", **about, "reason": reason, "detail": detail[:1024]}
+    said: Event = {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
+    return {"type": "command.refused", **about, **said}
 
 
 def signs(*inputs: tuple[str, bytes]) -> Json:

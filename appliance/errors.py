@@ -49,11 +49,12 @@ class Refusal(StrEnum):
 class Refused(Exception):
     """A command is not carried out; nothing but the record of the refusal changed."""
 
-    def __init__(self, reason: Refusal, detail: str) -> None:
-        """Name the rule and say what was found."""
+    def __init__(self, reason: Refusal, detail: str, rule: str | None = None) -> None:
+        """Say what was found, and name the rule where the reason alone does not (`appliance.rules.rule_of`)."""
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.rule = rule
 
     @property
     def id(self) -> str:

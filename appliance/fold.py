@@ -3,11 +3,12 @@
 from sys import intern
 
 from appliance.authority import Authority
-from appliance.errors import Refusal
+from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups, Request
 from appliance.nouns import bundles, keys, profiles, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
+from appliance.rules import rule_of
 from coldcred.canonical import Json
 from coldcred.log import system
 from coldcred.log.entry import Entry
@@ -97,7 +98,7 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
         case "command.refused":
             record = Record(event, "command.refused")
             refusal = Refusal(record.text("reason"))
-            _remember_refused(lookups, entry.time, event, refusal, record.text("detail"))
+            _remember_refused(lookups, entry.time, event, Refused(refusal, record.text("detail"), record.text("rule")))
         case "approval.given":
             _fold_approval(lookups, entry)
         case _:
@@ -122,7 +123,7 @@ def _fold_started(lookups: Lookups, entry: Entry) -> None:
     for command, act in list(lookups.under_way.items()):
         event: dict[str, Json] = {"command": command, "act": act}
         detail = "the appliance stopped before it was done; ask anew"
-        _remember_refused(lookups, entry.time, event, Refusal.STOPPING, detail)
+        _remember_refused(lookups, entry.time, event, Refused(Refusal.STOPPING, detail))
 
 
 def _fold_issued(lookups: Lookups, entry: Entry) -> None:
@@ -194,7 +195,7 @@ def _fold_unsigned(lookups: Lookups, time: int, intent: dict[str, Json], member:
             lookups.revoke(item.text("jti"), item.text("uri"), item.integer("idx"))
     elif "command" in intent:
         detail = "the HSM did not sign" if member == "failed" else "the appliance stopped before it saw the signature"
-        _remember_refused(lookups, time, intent, Refusal.HSM_FAULT, detail)
+        _remember_refused(lookups, time, intent, Refused(Refusal.HSM_FAULT, detail))
 
 
 def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
@@ -220,7 +221,7 @@ def _fold_approval(lookups: Lookups, entry: Entry) -> None:
     if record.text("verdict") == "deny":
         request.denied_by = person
         event: dict[str, Json] = {"command": request.command, "act": request.act}
-        _remember_refused(lookups, entry.time, event, Refusal.DENIED, f"denied by {person}")
+        _remember_refused(lookups, entry.time, event, Refused(Refusal.DENIED, f"denied by {person}"))
         return
     request.approvals[approval] = person
     _remember_request(lookups, entry.time, request)
@@ -243,9 +244,10 @@ def _remember_done(lookups: Lookups, entry: Entry, result: dict[str, Json]) -> N
     lookups.remember(outcome, entry.time)
 
 
-def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], reason: Refusal, detail: str) -> None:
+def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], refused: Refused) -> None:
     command = str(event["command"])
     lookups.requests.pop(command, None)
     lookups.under_way.pop(command, None)
-    outcome = Outcome(command, str(event["act"]), State.REFUSED, reason=reason.value, detail=detail)
+    act = str(event["act"])
+    outcome = Outcome(command, act, State.REFUSED, refused.reason.value, refused.detail, rule_of(refused))
     lookups.remember(outcome, time)

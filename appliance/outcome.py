@@ -32,6 +32,7 @@ class Outcome:
     state: State
     reason: str | None = None
     detail: str | None = None
+    rule: str | None = None
     need: int = 1
     have: tuple[str, ...] = ()
     result: dict[str, Json] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Outcome:
             "state": self.state.value,
             "reason": self.reason,
             "detail": self.detail,
+            "rule": self.rule,
             "need": self.need,
             "have": list(self.have),
             "result": self.result,
@@ -57,7 +59,7 @@ class Outcome:
     def from_json(cls, value: Json) -> Self:
         """Read an outcome; `Malformed` where it is not one."""
         record = Record.of(value, "outcome")
-        reason, detail = record.value("reason"), record.value("detail")
+        reason, detail, rule = (record.value(name) for name in ("reason", "detail", "rule"))
         files = record.record("files")
         outcome = cls(
             command=record.digest("command"),
@@ -65,6 +67,7 @@ class Outcome:
             state=State(record.text("state")),
             reason=reason if isinstance(reason, str) else None,
             detail=detail if isinstance(detail, str) else None,
+            rule=rule if isinstance(rule, str) else None,
             need=record.integer("need"),
             have=record.texts("have"),
             result=record.record("result").members(),

@@ -261,7 +261,7 @@ class Carrier:
         if work.origin is None or "command" not in work.origin:
             _release(work, refused)
             return
-        event = refused_after(work.origin, refused.reason, refused.detail)
+        event = refused_after(work.origin, refused)
         self._following.append(self.stage(Decision((event,)), lambda _ended: _release(work, refused)))
 
 

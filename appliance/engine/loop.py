@@ -24,6 +24,7 @@ from appliance.intake import Answer, Intake
 from appliance.log import Log
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
+from appliance.rules import rule_of
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.canonical import dumps, sha256_hex
@@ -317,7 +318,7 @@ class Engine:
         recorded = self._standing.lookups.outcomes.get(command)
         if isinstance(ended, Refused):
             act = recorded.act if recorded is not None else ""
-            self._end(job, Outcome(command, act, State.REFUSED, reason=ended.reason, detail=ended.detail))
+            self._end(job, Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended)))
         elif recorded is not None:
             self._end(job, replace(recorded, files=ended.files, warnings=ended.warnings))
         else:

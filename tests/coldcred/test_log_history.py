@@ -483,11 +483,15 @@ def test_a_refusal_needs_no_role_no_time_and_no_people(begun: LogWorld) -> None:
     """Refusals grant nothing: an auditor's issue, a command that ended, and one whose approvals are left out."""
     world = begun.copy()
     auditors = world.command("carol", Act.CREDENTIAL_ISSUE, issue_args())
-    world.asked("command.refused", auditors, {"reason": "not-allowed", "detail": "takes an issuer"})
+    world.asked(
+        "command.refused", auditors, {"reason": "not-allowed", "rule": "R2 who may ask", "detail": "takes an issuer"}
+    )
     asking = world.agreed(world.command("alice", Act.SITE_ADD, {}))
     world.time += 2 * 3600
     changes: dict[str, Json] = {"people": ["alice"], "approvals": []}
-    world.asked("command.refused", asking, {"reason": "expired", "detail": "it ended"}, **changes)
+    world.asked(
+        "command.refused", asking, {"reason": "expired", "rule": "R2 who may ask", "detail": "it ended"}, **changes
+    )
     assert verified(world).counts["command.refused"] == 2
 
 
@@ -499,7 +503,7 @@ def test_an_old_command_may_be_refused_again(begun: LogWorld) -> None:
     world.settle()
     world.time += 16 * plant.DAY
     for _ in range(2):
-        world.asked("command.refused", asking, {"reason": "expired", "detail": "it ended"})
+        world.asked("command.refused", asking, {"reason": "expired", "rule": "R2 who may ask", "detail": "it ended"})
     assert verified(world).counts["command.refused"] == 2
     seq = world.issue(asking)
     assert refusal(world) == (LogReason.BAD_COMMAND, seq)

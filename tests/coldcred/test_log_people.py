@@ -157,14 +157,20 @@ def _command_carried_out_again_under_a_twin_signature(world: LogWorld) -> int:
 @BROKEN.by(LogReason.BAD_COMMAND, "What was refused is carried out later.")
 def _command_carried_out_after_its_refusal(world: LogWorld) -> int:
     asking = world.command("alice", Act.CREDENTIAL_ISSUE, issue_args())
-    world.asked("command.refused", asking, {"reason": "no-bundle", "detail": "none was made"})
+    world.asked("command.refused", asking, {"reason": "no-bundle", "rule": "R2 who may ask", "detail": "none was made"})
     return world.issue(asking)
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Even a refusal is laid only at the door of whoever signed.")
 def _command_refused_in_anothers_name(world: LogWorld) -> int:
     asking = world.command("alice", Act.CREDENTIAL_ISSUE, issue_args())
-    return world.asked("command.refused", asking, {"reason": "expired", "detail": "over"}, by="bob", people=["bob"])
+    return world.asked(
+        "command.refused",
+        asking,
+        {"reason": "expired", "rule": "R2 who may ask", "detail": "over"},
+        by="bob",
+        people=["bob"],
+    )
 
 
 def _add_site(world: LogWorld, *approvers: str, **changes: Json) -> int:

@@ -279,9 +279,15 @@ def test_machines_that_ask_are_believed(begun: LogWorld) -> None:
     world = begun.copy()
     world.issue(world.request(), peer={"uid": 0, "gid": 2**32 - 1, "pid": 0})
     world.settle()
-    world.asked("command.refused", world.request(), {"reason": "no-bundle", "detail": "none was made"})
+    world.asked(
+        "command.refused", world.request(), {"reason": "no-bundle", "rule": "R2 who may ask", "detail": "none was made"}
+    )
     world.suspend()
-    world.asked("command.refused", world.request(), {"reason": "workload-suspended", "detail": "it is suspended"})
+    world.asked(
+        "command.refused",
+        world.request(),
+        {"reason": "workload-suspended", "rule": "R2 who may ask", "detail": "it is suspended"},
+    )
     world.resume()
     world.let_workloads_ask(approvals=2)
     asking = world.agreed(world.request(), "bob", "alice")

@@ -297,7 +297,9 @@ class LogWorld:
         self.suspend()
         self.resume()
         asking = self.agreed(self.command("alice", Act.WORKLOAD_ENROL, {"id": "spiffe://plant-a.example/line-1/x"}))
-        self.asked("command.refused", asking, {"reason": "malformed", "detail": "owner is missing"})
+        self.asked(
+            "command.refused", asking, {"reason": "malformed", "rule": "R10 closed forms", "detail": "owner is missing"}
+        )
         asking = self.wait(self.command("alice", Act.SITE_ADD, {"name": "line-3", "audiences": []}))
         self.approve("dora", asking, Verdict.DENY)
         self.asked("reading.opened", self.command("carol", Act.READ_OPEN, {}), {}, {})

@@ -84,6 +84,7 @@ class People:
         """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
         asked = self._asked(event, time)
         event.text("reason", max_chars=64)
+        event.text("rule", max_chars=256)
         event.text("detail")
         self._end(asked.command.id, asked.command.expires_at)
 
