@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from appliance.authority import Authority, Operator, Workload
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
+from coldcred import names
 from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
 from coldcred.batch import is_batch
 from coldcred.command import Command
@@ -65,9 +66,10 @@ def check_may_approve(operator: Operator, requester: str) -> None:
     """Return when the person may approve what `requester` asked for."""
     if not operator.roles & MAY_APPROVE:
         roles = ", ".join(sorted(MAY_APPROVE))
-        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
+        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}", "R2 who may approve")
     if operator.person == requester:
-        raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
+        detail = "a request is not approved by the person who made it"
+        raise Refused(Refusal.NOT_ALLOWED, detail, "R2 the requester never approves")
 
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:
@@ -77,17 +79,13 @@ def check_quota(lookups: Lookups, person: str, now: int) -> None:
         raise Refused(Refusal.QUOTA_EXCEEDED, f"{waiting} requests of {person} wait already")
 
 
-def people_for(
-    authority: Authority, command: Command, profiles: Collection[str] = (), *, by_workload: bool = False
-) -> int:
-    """How many people the command takes: the table, raised by the founding and by every profile that it names.
+def people_for(authority: Authority, act: Act, named: Collection[str], requester: str) -> int:
+    """How many people an act takes: the table, raised by the founding and, for an issue, by every profile it names.
 
-    `profiles` are those that the lines of its batch name. A workload that asks counts as nobody.
+    A workload that asks counts as nobody.
     """
-    raised = authority.founding.quorums.acts.get(command.act, 0)
-    if command.act is Act.CREDENTIAL_ISSUE:
-        single = command.args.get("profile")
-        named = [*profiles, single] if isinstance(single, str) else profiles
+    raised = authority.founding.quorums.acts.get(act, 0)
+    if act is Act.CREDENTIAL_ISSUE:
         raised = max(raised, *(authority.profiles[name].approvals for name in named if name in authority.profiles), 0)
     founders = len(authority.founding.people)
-    return people_needed(command.act, founders=founders, raised=raised, by_workload=by_workload)
+    return people_needed(act, founders=founders, raised=raised, by_workload=names.is_spiffe_id(requester))

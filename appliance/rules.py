@@ -45,6 +45,9 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_KEY: "keys that were ordered",
         Refusal.KEY_SUSPENDED: "a suspension",
         Refusal.NOT_SUSPENDED: "a suspension",
+        Refusal.APPROVAL_VOID: "R9 what an approval rests on",
+        Refusal.ALREADY_APPROVED: "R2 people are counted, not keys",
+        Refusal.WITHDRAWN: "R9 withdrawn by its requester",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -122,6 +122,12 @@ _BY_STATE = {
             "two people make it sign again with `coldcredctl key activate NAME`",
         ),
         "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
+        "approval-void": (
+            "the approval was given for something else than what stands now",
+            "read the request as it is now and approve it anew",
+        ),
+        "already-approved": ("this person approved it already", "another person has to approve it"),
+        "withdrawn": ("the request was withdrawn by whoever made it", "make a new request if it is needed after all"),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
         "review-overdue": (

@@ -13,6 +13,7 @@ from appliance.cli import secret_input
 from appliance.cli.output import SINGLE_OPERATOR, talk
 from appliance.client import Client, SocketTransport, Transport
 from appliance.identity import Identity
+from appliance.signing import Signing
 from coldcred import founding
 from coldcred.founding import Founding
 from coldcred.log.system import PinMode
@@ -113,6 +114,11 @@ class Session:
     @staticmethod
     def _secret(descriptor: int | None, what: str, ask: Callable[[str], bytearray]) -> bytearray:
         return ask(what) if descriptor is None else secret_input.from_descriptor(descriptor, what)
+
+
+def signing(identity: Identity) -> Signing:
+    """Give what signs with an opened key, by this machine's clock; no appliance is needed."""
+    return Signing(identity, now, os.urandom)
 
 
 def now() -> int:
