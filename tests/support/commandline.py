@@ -37,10 +37,11 @@ def run(
     verb_secrets: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a command; `secrets` maps options such as `--pin-fd` to what their descriptor holds, one line.
 
-    They stand before the verb, `verb_secrets` behind it.
+    They stand before the verb, `verb_secrets` behind it. `environment` holds variables beside the usual ones.
     """
     with ExitStack() as stack:
         descriptors: list[int] = []
@@ -60,7 +61,7 @@ def run(
         start = len(CTL)
         ended = subprocess.run(
             [*words[:start], *options(secrets or {}), *words[start:], *options(verb_secrets or {})],
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, **(environment or {})},
             cwd=cwd,
             input=stdin,
             pass_fds=descriptors,
