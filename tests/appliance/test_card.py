@@ -245,7 +245,7 @@ def test_an_appliances_token_is_nobodys_card(softhsm: SoftHsm, opened: Callable[
 def test_a_card_that_is_pulled_signs_nothing_more(
     softhsm: SoftHsm, opened: Callable[..., Card], tmp_path: Path
 ) -> None:
-    """The process with the card ends, or the card goes away: it is said so, and no PIN is asked for again."""
+    """The card goes away, or the process with it ends: it is said so, and no PIN is asked for again, card or not."""
     made(softhsm)
     asked: list[bytearray] = []
 
@@ -255,10 +255,14 @@ def test_a_card_that_is_pulled_signs_nothing_more(
 
     card = opened(URI, once)
     data = signing_input(Typ.COMMAND, Algorithm.ES256, card.identity.kid, CLAIMS[Typ.COMMAND])
-    kill_worker(card._store)
-    assert fault(lambda: card.identity.sign(data)) is CardFault.LOST
     softhsm.tokens.rename(tmp_path / "pulled")
+    assert fault(lambda: card.identity.sign(data)) in {CardFault.MISSING, CardFault.FAULT, CardFault.LOST}
     assert fault(lambda: card.identity.sign(data)) in {CardFault.MISSING, CardFault.FAULT}
+    (tmp_path / "pulled").rename(softhsm.tokens)
+    assert fault(lambda: card.identity.sign(data)) is CardFault.LOST
+    again = opened()
+    kill_worker(again._store)
+    assert fault(lambda: again.identity.sign(data)) is CardFault.LOST
     assert len(asked) == 1
 
 

@@ -15,7 +15,7 @@ from coldcred.canonical import loads
 from coldcred.jose import parse_unverified
 from coldcred.keys import Algorithm
 from tests.support.cards import Cards
-from tests.support.commandline import CTL, Ended, run
+from tests.support.commandline import CTL, Ended, run, typed
 from tests.support.founded import EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant, begin, hsm_options, submit_trust
 from tests.support.softhsm import PIN, SoftHsm
 
@@ -228,6 +228,17 @@ def test_keygen_on_a_card_overwrites_nothing(carded: CardPlant) -> None:
         assert not kept.exists()
     finally:
         moved.rename(kept)
+
+
+def test_a_card_at_a_terminal(carded: CardPlant, tmp_path: Path) -> None:
+    """Its PIN is asked for by name, typed once and never shown, when a key is made and when it is used."""
+    uri, pin = carded.cards.add("dora"), carded.cards.pin("dora")
+    env = ["/usr/bin/env", *(f"{name}={value}" for name, value in carded.cards.environment.items())]
+    code, screen = typed([*env, *CTL, "operator", "keygen", str(tmp_path / "dora"), "--card", uri], pin)
+    assert (code, screen.count("PIN of your card: "), pin in screen) == (0, 1, False), screen
+    code, screen = typed([*env, *CTL, "--as", uri, "operator", "show"], pin)
+    assert (code, screen.count("PIN of your card: "), pin in screen) == (0, 1, False), screen
+    assert read_public(tmp_path / "dora.pub.json").thumbprint in screen
 
 
 def test_a_key_in_a_file_is_ed25519(tmp_path: Path) -> None:
