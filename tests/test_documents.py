@@ -15,6 +15,7 @@ import click
 import pytest
 
 from appliance import custodians, deciding, reading
+from appliance.card import CardFault
 from appliance.ceremony import CeremonyFault
 from appliance.cli import app, failures
 from appliance.cli.exits import Exit
@@ -144,7 +145,7 @@ def test_each_id_is_documented_and_none_that_does_not_exist(
 def test_every_other_id_that_people_see_is_documented() -> None:
     """What `coldcredctl` has words for stands in one of the tables, and so does every fault that has a type."""
     elsewhere = {*Refusal, *HomeFault, *CAUSES}
-    faults = {*IdentityFault, *CeremonyFault, *CustodyFault, *SecretFault, *ClientFault}
+    faults = {*IdentityFault, *CardFault, *CeremonyFault, *CustodyFault, *SecretFault, *ClientFault}
     documented = FORMAT.ids("Other ids")
     assert len(set(documented)) == len(documented)
     assert faults <= set(documented)
@@ -322,9 +323,10 @@ def test_registers_in_the_table_of_typ_exist() -> None:
 
 def test_charters_have_the_documented_members() -> None:
     """The grammar of each purpose, member by member."""
+    charters = {**plant.charters(), "operator": plant.operator_charter()}
     for row in FORMAT.table("Charters by purpose"):
         (purpose,) = codes(row[0])
-        assert {*codes(row[1]), "v", "purpose", "algorithm"} == set(plant.charters()[purpose])
+        assert {*codes(row[1]), "v", "purpose", "algorithm"} == set(charters[purpose])
 
 
 def test_the_members_of_a_founding_are_documented(made: dict[str, bytes]) -> None:

@@ -15,9 +15,9 @@ from coldcred import names
 from coldcred.acts import Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch, profiles_in
-from coldcred.canonical import Json, dumps, sha256_hex
+from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.errors import Malformed, UnknownSigner
-from coldcred.jose import Typ, UnverifiedJws, open_jws, parse_unverified
+from coldcred.jose import MAX_TOKEN, Typ, UnverifiedJws, open_jws, parse_unverified
 from coldcred.keys import PublicKey
 from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
@@ -120,7 +120,10 @@ def parse_command(token: str, key_of: KeyLookup) -> Command:
     Raises `Malformed`, `UnknownSigner` or `BadSignature`. Audience, epoch, time and replay are the receiver's to check.
     """
     jws = parse_unverified(token)
-    record = _open(jws, key_of, Typ.COMMAND)
+    return _command(jws, _open(jws, key_of, Typ.COMMAND), token)
+
+
+def _command(jws: UnverifiedJws, record: Record, token: str) -> Command:
     act = record.text("act")
     if act not in set(Act):
         message = f"command: unknown act {act[:48]!a}"
@@ -145,7 +148,10 @@ def parse_command(token: str, key_of: KeyLookup) -> Command:
 def parse_approval(token: str, key_of: KeyLookup) -> Approval:
     """Read and verify an approval; refusals as for `parse_command`."""
     jws = parse_unverified(token)
-    record = _open(jws, key_of, Typ.APPROVAL)
+    return _approval(jws, _open(jws, key_of, Typ.APPROVAL), token)
+
+
+def _approval(jws: UnverifiedJws, record: Record, token: str) -> Approval:
     verdict = record.text("verdict")
     if verdict not in set(Verdict):
         message = "approval: the verdict is approve or deny"
@@ -167,6 +173,18 @@ def parse_approval(token: str, key_of: KeyLookup) -> Approval:
     record.done()
     _check_life(approval.issued_at, approval.expires_at)
     return approval
+
+
+def check_unsigned(jws: UnverifiedJws) -> None:
+    """Return where this reads as a command or an approval, as its `typ` says, before anybody signs it; `Malformed`."""
+    record = Record.of(loads(jws.payload, max_bytes=MAX_TOKEN), jws.header.typ[:48])
+    match jws.header.typ:
+        case Typ.COMMAND:
+            _command(jws, record, "")
+        case Typ.APPROVAL:
+            _approval(jws, record, "")
+        case _:
+            raise Malformed("neither a command nor an approval")
 
 
 def _open(jws: UnverifiedJws, key_of: KeyLookup, typ: Typ) -> Record:

@@ -14,12 +14,12 @@ from coldcred.batch import BatchArguments, is_batch, read_items
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads, sha256_hex
 from coldcred.command import Basis, Command, parse_command, profiles_named, rendering, shown
 from coldcred.errors import Malformed, UnknownSigner
+from coldcred.jose import MAX_TOKEN, parse_unverified
 from coldcred.record import Record
 from coldcred.terms import Terms
 
 REQUEST, DRAFT = "coldcred-request", "coldcred-draft"
 MAX_FILE = 24 * 1024 * 1024
-_MAX_TOKEN = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,12 @@ class RequestFile:
         """Read a request strictly; raises `Malformed`. The signature is not checked here."""
         _check_kind(record, REQUEST)
         request = cls(
-            token=record.text("command", max_chars=_MAX_TOKEN),
+            token=record.text("command", max_chars=MAX_TOKEN),
             attachments=_read_attachments(record.record("attachments")),
             terms=Terms.read(record.record("terms")) if record.has("terms") else None,
         )
         record.done()
+        parse_unverified(request.token)
         return request
 
     @classmethod
