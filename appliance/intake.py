@@ -15,7 +15,7 @@ from appliance.lookups import Request
 from appliance.nouns import workloads
 from appliance.outcome import State
 from appliance.standing import Standing
-from coldcred.acts import Act
+from coldcred.acts import Act, Principal
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import loads, sha256_hex
@@ -73,11 +73,12 @@ class Intake:
         self.admit(command.act)
         signer = deciding.signer(self.standing, command)
         asking = policy.principal(signer)
-        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, peer)
+        stands = policy.under(self.standing.authority, command, items or ())
+        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
         try:
             deciding.check_time(command, now)
-            policy.permit(asking, command.act, policy.resource(self.standing.authority, command))
             _check_manner(command, items)
+            ask = self._ruled(ask, asking, items or ())
             if isinstance(signer, Workload):
                 workloads.check_active(signer, now)
         except Refused as refused:
@@ -104,8 +105,19 @@ class Intake:
             return Answer(request_id)
         command = deciding.read_command(self.standing, self.standing.archive.blob(request.document).decode("ascii"))
         attachments = {digest: self.standing.archive.blob(digest) for digest in request.attachments}
-        ask = Ask(command, request.person, people(request.person, ()), (), attachments)
+        stands = policy.under(self.standing.authority, command)
+        ask = Ask(command, request.person, people(request.person, ()), (), attachments, stands)
+        try:
+            # Policy, profiles and roles may have changed while the request waited.
+            ask = self._ruled(ask, policy.principal(deciding.signer(self.standing, command)), ())
+        except Refused as later:
+            return self._refuse(ask, later)
         return self._go_on(ask, request.need)
+
+    def _ruled(self, ask: Ask, asking: Principal, items: Items) -> Ask:
+        """Ask whether the command may be asked for now; what is decided next is decided under that."""
+        standing = self.standing
+        return replace(ask, ruled=policy.ruled(standing.authority, standing.policies, asking, ask.command, items))
 
     def _approve(self, token: str, now: int, about: Command | None) -> str:
         """Count one approval, unless it was counted before; gives the id of the request it is about."""

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 
 MAX_BYTES = 32 * 1024
+MAX_POLICIES = 128
+"""Entries name the policies that permitted what they record, so there cannot be very many."""
 MAX_NESTING = 24
 MAX_WORDS = 1000
 """Words and marks of one policy, commas left out. Chains such as `a && b && ...` nest too, one level for each link."""
@@ -66,6 +68,8 @@ def statements(body: bytes) -> tuple[Statement, ...]:
         place, line = token.end(), line + token[0].count("\n")
     if begun is not None:
         found.append(Statement(begun[1], text[begun[0] :]))
+    if len(found) > MAX_POLICIES:
+        raise PolicyInvalid(f"more than {MAX_POLICIES} policies", found[MAX_POLICIES].line)
     return tuple(found)
 
 

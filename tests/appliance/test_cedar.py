@@ -144,6 +144,7 @@ def test_a_policy_that_cannot_be_evaluated_forbids() -> None:
         ("\n// bell \x07", 2, "0x07"),
         ("//\r\n", 1, "0x0d"),
         ("// " + "x" * policytext.MAX_BYTES, None, "at most 32768"),
+        (EVERYTHING * 129, 129, "more than 128"),
         (f'@id("a") permit (principal, action, resource) when {{ {"(" * 24}true{")" * 24} }};', 1, "25 deep"),
         (f'@id("a") permit (principal, action, resource) when {{ {"true && " * 400}true }};', 1, "1000 words"),
     ],

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from coldcred import founding, framing
-from coldcred.acts import Act
+from coldcred import founding, framing, policy
+from coldcred.acts import BEYOND_POLICY, Act
+from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
 from coldcred.command import Verdict, approval_claims, command_claims, people
 from coldcred.jose import Typ, parse_unverified
@@ -19,6 +20,8 @@ from coldcred.log import entry as entries
 from coldcred.log.chain import Head
 from coldcred.log.note import Checkpoint, VerifierKey, sign_note
 from coldcred.log.tree import Frontier, leaf_hash
+from coldcred.profile import Profile, digest_of
+from coldcred.record import Record
 from tests.support import plant
 from tests.support.signers import Signer
 
@@ -80,12 +83,16 @@ class LogWorld:
     ends: dict[int, int] = field(default_factory=dict)
     bundles: int = 0
     serial: int = 0
+    policy: str = sha256_hex(policy.DEFAULT.encode())
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    begun: dict[str, Event] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, members: dict[str, Json] | None = None, owner: str = "plant-a", **changes: Json) -> Self:
         """Give the world after its founding entry, by four people unless told."""
         body = dumps(plant.members(OFFICERS) if members is None else members)
         world = cls(founding.parse(body), owner)
+        world.profiles = {profile.name: profile for profile in world.founded.profiles}
         tokens = plant.signatures(body)
         event: Event = {
             "type": "founded",
@@ -178,11 +185,36 @@ class LogWorld:
             "by": asking.person,
             "people": [*sorted(people(asking.person, given.values()))],
             "approvals": [*sorted(given)],
+            **self.under(asking),
             **members,
         }
         if result is not None:
             event["result"] = result
-        return self.append({**event, **changes})
+        if kind in {"batch.begun", "bundle.begun"}:
+            self.begun[asking.id] = self.under(asking)
+        seq = self.append({**event, **changes})
+        if kind == "profile.set":
+            profile = Profile.read(Record.of(members["profile"], "profile"), self.founded.trust_domain)
+            self.profiles[profile.name] = profile
+        return seq
+
+    def under(self, asking: Asking) -> Event:
+        """Give what entries say a command is decided under; that of its first step, where it took one."""
+        under: Event = {"policy": self.policy}
+        if stands := [self.profiles[name] for name in self.named(asking) if name in self.profiles]:
+            under["profiles"] = digest_of(stands)
+        if asking.act not in BEYOND_POLICY:
+            under["permits"] = ["officers-act"]
+        return self.begun.get(asking.id, under)
+
+    def named(self, asking: Asking) -> Iterable[str]:
+        """Name the profiles that a command is about."""
+        if asking.act is Act.CREDENTIAL_ISSUE and is_batch(asking.args):
+            arguments = BatchArguments.read(Record(asking.args, asking.act))
+            return profiles_in(read_items(self.blobs[arguments.items.sha256]))
+        found = asking.args.get("profile") if asking.act in {Act.CREDENTIAL_ISSUE, Act.PROFILE_SET} else None
+        name = found.get("name") if isinstance(found, dict) else found
+        return [name] if isinstance(name, str) else []
 
     def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
         """Write that a command waits for people."""

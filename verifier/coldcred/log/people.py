@@ -10,15 +10,17 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred import names, policy
+from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, people_needed
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
+from coldcred.canonical import sha256_hex
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
 from coldcred.log.blobs import Blobs
 from coldcred.log.workloads import Workloads, take_peer
-from coldcred.profile import Asker, Profile
+from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
 
 TOLERANCE = 120
@@ -35,6 +37,15 @@ class _Request:
     need: int
     expires_at: int
     approvers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Under:
+    """What a command is decided under, from its first step to its last: policy, profiles' version, people needed."""
+
+    policy: str
+    profiles: str | None
+    need: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +69,16 @@ class People:
         self._requests: dict[str, _Request] = {}
         self._ended: set[str] = set()
         self._batch_profiles: dict[str, frozenset[str]] = {}
+        self._begun: dict[str, _Under] = {}
         self._ends: list[tuple[int, str]] = []
+        self.policy = sha256_hex(policy.DEFAULT.encode())
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
 
     def waiting(self, event: Record, time: int) -> None:
         """Take `command.waiting`: a command that is new here and takes more people than its requester."""
         asked = self._asked(event, time)
         self._check_may_ask(asked, time)
+        self._check_under(event, asked)
         command = asked.command
         if command.id in self._requests:
             raise _bad("waits though it waited before")
@@ -83,6 +97,7 @@ class People:
     def refused(self, event: Record, time: int) -> None:
         """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
         asked = self._asked(event, time)
+        self._check_under(event, asked, refused=True)
         event.text("reason", max_chars=64)
         event.text("rule", max_chars=256)
         event.text("detail")
@@ -95,12 +110,55 @@ class People:
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
-        need = self._need(asked)
-        if len(asked.people) < need:
-            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
+        under = self._check_under(event, asked)
+        if len(asked.people) < under.need:
+            detail = f"{act} takes {under.need} people; {_listed(asked.people)} signed"
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
         if ends:
             self._end(command.id, command.expires_at)
+        elif command.id not in self._begun:
+            self._begun[command.id] = under
+            heapq.heappush(self._ends, (command.expires_at, command.id))
         return command
+
+    def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> _Under:
+        """Hold what an entry says it was decided under to what stands, or stood when its command began (rule R8).
+
+        Whether the policy permits it is not asked here: that the policy is the one in force is what makes it checkable.
+        A refusal need not say which profiles, since it may be about a batch without its file, nor what permitted it.
+        """
+        command = asked.command
+        under = self._begun.get(command.id)
+        told, version, permits = (
+            event.digest("policy"),
+            event.optional_text("profiles"),
+            event.optional_texts("permits"),
+        )
+        if under is None:
+            profiles = None if refused and version is None else self._version(command)
+            under = _Under(self.policy, profiles, 0 if refused else self._need(asked))
+        if told != under.policy:
+            raise _bad("was decided under another policy than the one in force")
+        if version != under.profiles and not (refused and version is None):
+            raise _bad("was decided under other profiles than those that stand")
+        if permits is None:
+            if not refused and command.act not in BEYOND_POLICY:
+                raise Malformed("names no policies that permitted it")
+        elif list(permits) != sorted(names.label(name, "policy id") for name in permits):
+            raise Malformed("its permits are not sorted")
+        elif command.act in BEYOND_POLICY:
+            raise Malformed(f"names policies, which are not asked about {command.act}")
+        return under
+
+    def _version(self, command: Command) -> str | None:
+        """Give the version of the profiles that a command names, as far as they stand."""
+        found = frozenset[str]()
+        if command.act is Act.CREDENTIAL_ISSUE:
+            found = self._profiles_of(command)
+        elif command.act is Act.PROFILE_SET and isinstance(profile := command.args.get("profile"), dict):
+            found = frozenset({name} if isinstance(name := profile.get("name"), str) else ())
+        stands = [self.profiles[name] for name in found if name in self.profiles]
+        return digest_of(stands) if stands else None
 
     def approval(self, event: Record, time: int) -> None:
         """Take `approval.given`: by someone who may, about a command that waits, counted once; a deny ends it."""
@@ -227,6 +285,7 @@ class People:
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
         self._batch_profiles.pop(command, None)
+        self._begun.pop(command, None)
         self._ended.add(command)
         heapq.heappush(self._ends, (expires_at, command))
 
@@ -235,6 +294,7 @@ class People:
         while self._ends and time >= self._ends[0][0] + TOLERANCE:
             _, command = heapq.heappop(self._ends)
             self._requests.pop(command, None)
+            self._begun.pop(command, None)
             self._ended.discard(command)
 
 
