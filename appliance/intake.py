@@ -14,7 +14,7 @@ from appliance.errors import Refusal, Refused
 from appliance.nouns import workloads
 from appliance.outcome import State
 from appliance.standing import Standing
-from coldcred.acts import Act
+from coldcred.acts import Act, Principal
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, is_batch, read_items
 from coldcred.canonical import loads
@@ -73,11 +73,12 @@ class Intake:
         self.admit(command.act)
         signer = deciding.signer(self.standing, command)
         asking = policy.principal(signer)
-        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, peer)
+        stands = policy.under(self.standing.authority, command, items or ())
+        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
         try:
             deciding.check_time(command, now)
-            policy.permit(asking, command.act, policy.resource(self.standing.authority, command))
             _check_manner(command, items)
+            ask = self._ruled(ask, asking, items or ())
             if isinstance(signer, Workload):
                 workloads.check_active(signer, now)
         except Refused as refused:
@@ -102,14 +103,20 @@ class Intake:
         if refused is not None or request is None or request.act == Act.CREDENTIAL_ISSUE:
             return Answer(request_id, refused=refused)
         command = deciding.read_command(self.standing, self.standing.archive.blob(request.document).decode("ascii"))
-        ask = Ask(command, request.person, people(request.person, ()), (), {})
+        ask = Ask(
+            command, request.person, people(request.person, ()), (), {}, policy.under(self.standing.authority, command)
+        )
         try:
-            # A request may have waited while roles, policy or profiles changed.
-            asking = policy.principal(deciding.signer(self.standing, command))
-            policy.permit(asking, command.act, policy.resource(self.standing.authority, command))
+            # Policy, profiles and roles may have changed while the request waited.
+            ask = self._ruled(ask, policy.principal(deciding.signer(self.standing, command)), ())
         except Refused as later:
             return self._refuse(ask, later)
         return self._go_on(ask, request.need, now)
+
+    def _ruled(self, ask: Ask, asking: Principal, items: Items) -> Ask:
+        """Ask whether the command may be asked for now; what is decided next is decided under that."""
+        standing = self.standing
+        return replace(ask, ruled=policy.ruled(standing.authority, standing.policies, asking, ask.command, items))
 
     def _approve(self, token: str, now: int, about: Command | None) -> tuple[str, Refused | None]:
         """Count one approval, unless it was counted before; gives the id of its request, and why it does not count.

@@ -32,7 +32,7 @@ from appliance.outcome import Outcome, State
 from appliance.service.app import application, workload_application
 from coldcred import Freshness, TrustStore, framing, layout, verification
 from coldcred import __main__ as coldcred
-from coldcred.acts import MAY_APPROVE, RULES, Act
+from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act
 from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
@@ -55,7 +55,7 @@ DOCUMENTS = [
 ]
 ADRS = sorted((DOCS / "adr").glob("*.md"))
 
-ASKED = {"command", "document", "act", "by", "people", "approvals"}
+ASKED = {"command", "document", "act", "by", "people", "approvals", "policy"}
 """What every event has that carries out a command."""
 
 
@@ -364,8 +364,10 @@ def test_events_have_the_documented_members(made: dict[str, bytes]) -> None:
     """Each event of the example has exactly the members of its row; only a clean stop comes after the export."""
     rows = {codes(row[0])[0]: {*codes(row[2]), *(ASKED if row[1] else ())} for row in FORMAT.table("Events")}
     for event in entries(made):
-        sometimes = {"command.waiting": {"named"}}.get(event["type"], set())
-        assert set(event) - {"type"} - sometimes == rows[event["type"]], event["type"]
+        if "policy" in event:
+            assert ("permits" in event) == (event["act"] not in BEYOND_POLICY)
+            assert ("profiles" in event) == (event["act"] == Act.CREDENTIAL_ISSUE)
+        assert set(event) - {"type", "permits", "profiles", "named"} == rows[event["type"]], event["type"]
     assert set(rows) - {event["type"] for event in entries(made)} == {"stopped", *system.EVENTS}
     assert rows["stopped"] == set()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from coldcred import founding, framing, policy
-from coldcred.acts import Act
+from coldcred.acts import BEYOND_POLICY, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch, read_items
 from coldcred.canonical import Json, b64u_encode, dumps, loads, sha256_hex
@@ -30,7 +30,7 @@ from coldcred.log import entry as entries
 from coldcred.log.chain import Head
 from coldcred.log.note import Checkpoint, VerifierKey, sign_note
 from coldcred.log.tree import Frontier, leaf_hash
-from coldcred.profile import Profile
+from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
 from tests.support import plant
 from tests.support.signers import Signer
@@ -107,6 +107,7 @@ class LogWorld:
     beside: dict[str, list[str]] = field(default_factory=dict)
     policy: str = sha256_hex(policy.DEFAULT.encode())
     profiles: dict[str, Profile] = field(default_factory=dict)
+    begun: dict[str, Event] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, members: dict[str, Json] | None = None, owner: str = "plant-a", **changes: Json) -> Self:
@@ -206,14 +207,31 @@ class LogWorld:
             "by": asking.person,
             "people": [*sorted(people(asking.person, given.values()))],
             "approvals": [*sorted(given)],
+            **self.under(asking),
             **members,
         }
         if result is not None:
             event["result"] = result
+        if kind in {"batch.begun", "bundle.begun"}:
+            self.begun[asking.id] = self.under(asking)
+        seq = self.append({**event, **changes})
         if kind == "profile.set":
-            profile = Profile.read(Record.of(members["profile"], "profile"), plant.DOMAIN)
+            profile = Profile.read(Record.of(members["profile"], "profile"), self.founded.trust_domain)
             self.profiles[profile.name] = profile
-        return self.append({**event, **changes})
+        return seq
+
+    def under(self, asking: Asking) -> Event:
+        """Give what entries say a command is decided under; that of its first step, where it took one."""
+        under: Event = {"policy": self.policy}
+        if stands := [
+            self.profiles[name]
+            for name in profiles_named(asking.act, asking.args, self._items(asking))
+            if name in self.profiles
+        ]:
+            under["profiles"] = digest_of(stands)
+        if asking.act not in BEYOND_POLICY:
+            under["permits"] = ["officers-act"]
+        return self.begun.get(asking.id, under)
 
     def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
         """Write that a command waits for people."""

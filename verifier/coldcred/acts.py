@@ -44,11 +44,14 @@ class Act(StrEnum):
 class Principal:
     """Who signed a command: a person with roles, or a workload, which is named by its SPIFFE ID and holds none.
 
-    A person's id is a label and holds no colon, so it is never a workload's.
+    A person's id is a label and holds no colon, so it is never a workload's. A workload's `groups` and `owner` are for
+    policies to look at; the table of acts does not.
     """
 
     id: str
     roles: frozenset[Role] = frozenset()
+    groups: tuple[str, ...] = ()
+    owner: str | None = None
 
     @property
     def is_workload(self) -> bool:
@@ -94,6 +97,9 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.REQUEST_WITHDRAW: ActRule(_ANY - {Role.AUDITOR}, 1),
     },
 )
+
+BEYOND_POLICY = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND})
+"""Acts that no policy is asked about, so that none can slow them: stopping, first of all."""
 
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
 

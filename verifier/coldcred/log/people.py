@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from coldcred import policy
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred import names, policy
+from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, people_needed
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import sha256_hex
 from coldcred.command import (
@@ -31,7 +31,7 @@ from coldcred.founding import Founding, Person
 from coldcred.keys import PublicKey
 from coldcred.log.blobs import Blobs
 from coldcred.log.workloads import Workloads, take_peer
-from coldcred.profile import Asker, Profile
+from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
 
 TOLERANCE = 120
@@ -52,10 +52,7 @@ class _Given:
 
 @dataclass(slots=True)
 class _Request:
-    """A command that waits for people; `given` maps approval id to what was given, `named` are profiles.
-
-    `agreed` are the approvals that its first step counted; what follows from that step rests on the same.
-    """
+    """A command that waits for people; `given` maps approval id to what was given, `named` are profiles."""
 
     requester: str
     need: int
@@ -64,7 +61,16 @@ class _Request:
     named: frozenset[str]
     shown: str
     given: dict[str, _Given] = field(default_factory=dict)
-    agreed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Under:
+    """What a command is decided under, from its first step to its last: policy, profiles' version, people needed."""
+
+    policy: str
+    profiles: str | None
+    need: int
+    approvals: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,16 @@ class People:
         self._requests: dict[str, _Request] = {}
         self._ended: set[str] = set()
         self._batch_profiles: dict[str, frozenset[str]] = {}
-        self.policy = sha256_hex(policy.DEFAULT.encode())
+        self._begun: dict[str, _Under] = {}
         self._ends: list[tuple[int, str]] = []
+        self.policy = sha256_hex(policy.DEFAULT.encode())
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
 
     def waiting(self, event: Record, time: int) -> None:
         """Take `command.waiting`: a command that is new here and takes more people than its requester."""
         asked = self._asked(event, time)
         self._check_may_ask(asked, time)
+        self._check_under(event, asked)
         command = asked.command
         if command.id in self._requests:
             raise _bad("waits though it waited before")
@@ -123,6 +131,7 @@ class People:
     def refused(self, event: Record, time: int) -> None:
         """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
         asked = self._asked(event, time)
+        self._check_under(event, asked, refused=True)
         event.text("reason", max_chars=64)
         event.text("rule", max_chars=256)
         event.text("detail")
@@ -135,14 +144,15 @@ class People:
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
-        need = self._need(asked)
-        if len(asked.people) < need:
-            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
-        request = self._requests.get(command.id)
-        if request is not None:
-            request.agreed = asked.approvals
+        under = self._check_under(event, asked)
+        if len(asked.people) < under.need:
+            detail = f"{act} takes {under.need} people; {_listed(asked.people)} signed"
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
         if ends:
             self._end(command.id, command.expires_at)
+        elif command.id not in self._begun:
+            self._begun[command.id] = under
+            heapq.heappush(self._ends, (command.expires_at, command.id))
         return command
 
     def withdrawn(self, event: Record, command: Command) -> None:
@@ -158,6 +168,41 @@ class People:
         if request.requester != self._principal(command.signer).id:
             raise _bad("withdraws a request that somebody else made")
         self._end(request_id, request.expires_at)
+
+    def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> _Under:
+        """Hold what an entry says it was decided under to what stands, or stood when its command began (rule R8).
+
+        Whether the policy permits it is not asked here: that the policy is the one in force is what makes it checkable.
+        A refusal need not say which profiles, since it may be about a batch without its file, nor what permitted it.
+        """
+        command = asked.command
+        under = self._begun.get(command.id)
+        told, version, permits = (
+            event.digest("policy"),
+            event.optional_text("profiles"),
+            event.optional_texts("permits"),
+        )
+        if under is None:
+            profiles = None if refused and version is None else self._version(command)
+            under = _Under(self.policy, profiles, 0 if refused else self._need(asked), asked.approvals)
+        if told != under.policy:
+            raise _bad("was decided under another policy than the one in force")
+        if version != under.profiles and not (refused and version is None):
+            raise _bad("was decided under other profiles than those that stand")
+        if permits is None:
+            if not refused and command.act not in BEYOND_POLICY:
+                raise Malformed("names no policies that permitted it")
+        elif list(permits) != sorted(names.label(name, "policy id") for name in permits):
+            raise Malformed("its permits are not sorted")
+        elif command.act in BEYOND_POLICY:
+            raise Malformed(f"names policies, which are not asked about {command.act}")
+        return under
+
+    def _version(self, command: Command) -> str | None:
+        """Give the version of the profiles that a command names, as far as they stand."""
+        found = self._profiles_of(command)
+        stands = [self.profiles[name] for name in found if name in self.profiles]
+        return digest_of(stands) if stands else None
 
     def approval(self, event: Record, time: int) -> None:
         """Take `approval.given`: by someone who may, about a command that waits, counted once; a deny ends it."""
@@ -233,7 +278,10 @@ class People:
             raise _bad(f"counts approval {unproved[0][:64]!a}, which no entry before it shows")
         if list(counted) != sorted(counted):
             raise Malformed("its approvals are not sorted")
-        if request is not None:
+        if (under := self._begun.get(command.id)) is not None:
+            if counted != under.approvals:
+                raise _bad("counts other approvals than its first step")
+        elif request is not None:
             self._check_counted(request, counted, time)
         signed = people(requester.id, (given[one].person for one in counted))
         if requester.is_workload:
@@ -241,11 +289,7 @@ class People:
         return _Asked(command, requester, _check_people(event, signed), counted)
 
     def _check_counted(self, request: _Request, counted: tuple[str, ...], time: int) -> None:
-        """Hold what is counted to what still counts; a later step counts exactly what the first one did."""
-        if request.agreed is not None:
-            if counted != request.agreed:
-                raise _bad("counts other approvals than its first step")
-            return
+        """Hold what is counted to what still counts."""
         for one in counted:
             if (void := self._void(request, request.given[one], time)) is not None:
                 raise _bad(f"counts an approval that counts no more: {void}")
@@ -327,6 +371,7 @@ class People:
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
         self._batch_profiles.pop(command, None)
+        self._begun.pop(command, None)
         self._ended.add(command)
         heapq.heappush(self._ends, (expires_at, command))
 
@@ -335,6 +380,7 @@ class People:
         while self._ends and time >= self._ends[0][0] + TOLERANCE:
             _, command = heapq.heappop(self._ends)
             self._requests.pop(command, None)
+            self._begun.pop(command, None)
             self._ended.discard(command)
 
 
