@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from appliance import policy
-from appliance.authority import Authority, Operator, Workload
+from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, keys, profiles, revocation, sites, trust, workloads
+from appliance.nouns import bundles, credentials, keys, operators, profiles, revocation, sites, trust, workloads
 from appliance.rules import rule_of
 from appliance.standing import Standing
 from coldcred.acts import Act
@@ -38,7 +38,7 @@ def read_command(standing: Standing, token: str) -> Command:
 def read_approval(standing: Standing, token: str) -> Approval:
     """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
     try:
-        approval = parse_approval(token, standing.authority.operator_key)
+        approval = parse_approval(token, standing.authority.approver_key)
     except ColdcredError as error:
         raise _unread(error) from error
     _check_addressee(standing, approval)
@@ -70,16 +70,29 @@ def check_time(document: Command | Approval, now: int) -> None:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
-def signer(standing: Standing, command: Command) -> Operator | Workload:
-    """Give the person or the workload whose enrolled key signed a command that was read."""
-    return standing.authority.workload_of(command.signer) or standing.authority.operators[command.signer]
+def signer(standing: Standing, document: Command) -> Operator | Custodian | Workload:
+    """Give the person or the workload whose key signed a command; refuse where the key was retired meanwhile."""
+    found = standing.authority.signer(document.signer)
+    if found is None:
+        raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed it was retired", rule="R3 enrolled people")
+    return found
+
+
+def check_still_asks(standing: Standing, command: Command) -> None:
+    """Return while whoever asked may still ask; a command that takes many steps is held to it at each."""
+    policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
 
 
 def waiting_event(ask: Ask, need: int) -> Event:
     """Give the event of a command that waits for more people."""
     return ask.event(
         "command.waiting",
-        {"need": need, "expires": ask.command.expires_at, "attachments": [*sorted(ask.attachments)]},
+        {
+            "kid": ask.command.signer,
+            "need": need,
+            "expires": ask.command.expires_at,
+            "attachments": [*sorted(ask.attachments)],
+        },
     )
 
 
@@ -95,8 +108,10 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     request = standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    operator = standing.authority.operators[approval.signer]
-    policy.check_may_approve(operator, request.person)
+    approver = standing.authority.approver(approval.signer)
+    if approver is None:
+        raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed the approval was retired")
+    policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     return {
@@ -104,8 +119,8 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         "approval": approval.id,
         "request": request.command,
         "verdict": approval.verdict.value,
-        "by": operator.person,
-        "people": [*sorted(request.people | {operator.person})],
+        "by": approver.person,
+        "people": [*sorted(request.people | {approver.person})],
         "need": request.need,
     }
 
@@ -138,6 +153,14 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
                 return Decision((ask.event("reading.opened", {}, {}),))
             case Act.WORKLOAD_SUSPEND | Act.WORKLOAD_RESUME | Act.KEY_SUSPEND | Act.KEY_ACTIVATE:
                 return _SUSPENSIONS[ask.command.act](authority, ask)
+            case (
+                Act.OPERATOR_ADD
+                | Act.OPERATOR_REMOVE
+                | Act.OPERATOR_ROLES
+                | Act.OPERATOR_REPLACE_KEY
+                | Act.OPERATOR_RECOVER
+            ):
+                return _PEOPLE[ask.command.act](authority, ask, now)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 
@@ -148,5 +171,15 @@ _SUSPENSIONS: Mapping[Act, Callable[[Authority, Ask], Decision]] = MappingProxyT
         Act.WORKLOAD_RESUME: workloads.decide_resume,
         Act.KEY_SUSPEND: keys.decide_suspend,
         Act.KEY_ACTIVATE: keys.decide_activate,
+    }
+)
+
+_PEOPLE: Mapping[Act, Callable[[Authority, Ask, int], Decision]] = MappingProxyType(
+    {
+        Act.OPERATOR_ADD: operators.decide_add,
+        Act.OPERATOR_REMOVE: operators.decide_remove,
+        Act.OPERATOR_ROLES: operators.decide_roles,
+        Act.OPERATOR_REPLACE_KEY: operators.decide_replace_key,
+        Act.OPERATOR_RECOVER: operators.decide_recover,
     }
 )

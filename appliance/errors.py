@@ -44,6 +44,8 @@ class Refusal(StrEnum):
     UNKNOWN_KEY = "unknown-key"
     KEY_SUSPENDED = "key-suspended"
     NOT_SUSPENDED = "not-suspended"
+    BELOW_QUORUM = "below-quorum"
+    LAST_KEY = "last-key"
 
 
 class Refused(Exception):

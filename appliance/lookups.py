@@ -21,7 +21,10 @@ REMEMBERED = LONGEST_LIFE + 24 * 3600
 
 @dataclass(slots=True)
 class Request:
-    """A command that waits for people; `approvals` maps approval id to person, `document` names its stored bytes."""
+    """A command that waits for people; `approvals` maps approval id to person, `document` names its stored bytes.
+
+    `kid` is the key that signed it.
+    """
 
     command: str
     document: str
@@ -32,6 +35,7 @@ class Request:
     expires_at: int
     approvals: dict[str, str] = field(default_factory=dict)
     denied_by: str | None = None
+    kid: str = ""
 
     @property
     def people(self) -> frozenset[str]:

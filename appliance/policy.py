@@ -7,16 +7,18 @@ one. How many people must sign is code and stays code.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from appliance.authority import Authority, Operator, Workload
+from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred.acts import MAY_APPROVE, RULES, Act, Principal
 from coldcred.batch import is_batch
 from coldcred.command import Command
 from coldcred.profile import Asker, Profile
 
 OPEN_REQUESTS = 64
 """Requests of one person that may wait for others at once."""
+
+_RECOVERY = "R4 custodians recover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,15 @@ class Resource:
     profile: Profile | None = None
 
 
-def principal(signer: Operator | Workload) -> Principal:
-    """Give whoever signed a command, as policy sees them."""
-    return Principal(signer.id) if isinstance(signer, Workload) else Principal(signer.person, signer.roles)
+def principal(signer: Operator | Custodian | Workload) -> Principal:
+    """Give whoever signed a command or an approval, as policy sees them."""
+    match signer:
+        case Workload():
+            return Principal(signer.id)
+        case Custodian():
+            return Principal(signer.person, custodian=True)
+        case Operator():
+            return Principal(signer.person, signer.roles)
 
 
 def resource(authority: Authority, command: Command) -> Resource:
@@ -50,9 +58,7 @@ def permit(asking: Principal, act: Act, about: Resource) -> None:
     """
     rule = RULES[act]
     if not rule.admits(asking):
-        roles = ", ".join(sorted(rule.may_ask))
-        lacks = "a workload has none" if asking.is_workload else f"{asking.id} has none of them"
-        raise Refused(Refusal.NOT_ALLOWED, f"{act} takes one of the roles {roles}; {lacks}")
+        raise Refused(Refusal.NOT_ALLOWED, _who_may(asking, act), rule=_RECOVERY if rule.custodians else None)
     if asking.is_workload and about.workload != asking.id:
         raise Refused(Refusal.NOT_ALLOWED, f"{asking.id} may ask for itself only, one credential at a time")
     asker = Asker.WORKLOAD if asking.is_workload else Asker.ISSUER
@@ -61,12 +67,25 @@ def permit(asking: Principal, act: Act, about: Resource) -> None:
         raise Refused(Refusal.NOT_ALLOWED, f"profile {about.profile.name} is asked for by: {who}; not by {asking.id}")
 
 
-def check_may_approve(operator: Operator, requester: str) -> None:
-    """Return when the person may approve what `requester` asked for."""
-    if not operator.roles & MAY_APPROVE:
+def _who_may(asking: Principal, act: Act) -> str:
+    rule = RULES[act]
+    if rule.custodians:
+        return f"{act} is asked for with a custodian key, and with no other"
+    if asking.custodian:
+        return f"{act} is asked for with an operator key; the custodian key of {asking.id} is for recovery and trust"
+    roles = ", ".join(sorted(rule.may_ask))
+    lacks = "a workload has none" if asking.is_workload else f"{asking.id} has none of them"
+    return f"{act} takes one of the roles {roles}; {lacks}"
+
+
+def check_may_approve(approver: Principal, requester: str, act: Act) -> None:
+    """Return when the person may approve `act`, which `requester` asked for, with the key that they signed with."""
+    if RULES[act].custodians and not approver.custodian:
+        raise Refused(Refusal.NOT_ALLOWED, f"approving {act} takes a custodian key", rule=_RECOVERY)
+    if not RULES[act].counts_approval_of(approver):
         roles = ", ".join(sorted(MAY_APPROVE))
-        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
-    if operator.person == requester:
+        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}, and an operator key")
+    if approver.id == requester:
         raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
 
 
@@ -84,10 +103,9 @@ def people_for(
 
     `profiles` are those that the lines of its batch name. A workload that asks counts as nobody.
     """
-    raised = authority.founding.quorums.acts.get(command.act, 0)
+    approvals = 0
     if command.act is Act.CREDENTIAL_ISSUE:
         single = command.args.get("profile")
         named = [*profiles, single] if isinstance(single, str) else profiles
-        raised = max(raised, *(authority.profiles[name].approvals for name in named if name in authority.profiles), 0)
-    founders = len(authority.founding.people)
-    return people_needed(command.act, founders=founders, raised=raised, by_workload=by_workload)
+        approvals = max((authority.profiles[name].approvals for name in named if name in authority.profiles), default=0)
+    return authority.founding.people_for(command.act, approvals, by_workload=by_workload)

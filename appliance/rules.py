@@ -45,6 +45,8 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_KEY: "keys that were ordered",
         Refusal.KEY_SUSPENDED: "a suspension",
         Refusal.NOT_SUSPENDED: "a suspension",
+        Refusal.BELOW_QUORUM: "R2 every act stays within reach",
+        Refusal.LAST_KEY: "R3 a person keeps a key",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -7,16 +7,18 @@ not the length of the log.
 """
 
 import heapq
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred.acts import RULES, Act, Principal
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
 from coldcred.log.blobs import Blobs
+from coldcred.log.operators import Operators
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile
 from coldcred.record import Record
@@ -27,14 +29,30 @@ TOLERANCE = 120
 EPOCH = 1
 
 
+class Step(Enum):
+    """Which step of carrying out a command an entry is; a command that takes one has the step `WHOLE`.
+
+    Who asked is held to at the first step. `CHUNK` is a step that is held to who is enrolled when it is taken.
+    """
+
+    WHOLE = auto()
+    FIRST = auto()
+    NEXT = auto()
+    CHUNK = auto()
+    LAST = auto()
+
+
 @dataclass(slots=True)
 class _Request:
-    """A command that waits for people; `approvers` maps approval id to person."""
+    """A command that waits for people, signed by `kid`; `approvers` maps approval id to person, `kids` to their key."""
 
+    act: Act
+    kid: str
     requester: str
     need: int
     expires_at: int
     approvers: dict[str, str] = field(default_factory=dict)
+    kids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +72,8 @@ class People:
         self.workloads = Workloads()
         self._founding = founding
         self._blobs = blobs
-        self._operators = {person.operator.thumbprint: person for person in founding.people}
+        self.operators = Operators(founding)
+        self._begun: dict[str, Principal] = {}
         self._requests: dict[str, _Request] = {}
         self._ended: set[str] = set()
         self._batch_profiles: dict[str, frozenset[str]] = {}
@@ -75,9 +94,11 @@ class People:
             raise _bad(f"waits for {need} people where {command.act} takes {needed}")
         if event.time("expires") != command.expires_at:
             raise _bad("gives another end than the command's own")
+        if event.text("kid") != command.signer:
+            raise _bad("names another key than the one that signed")
         for digest in event.texts("attachments"):
             self._blobs.read(digest)
-        self._requests[command.id] = _Request(asked.requester.id, need, command.expires_at)
+        self._requests[command.id] = _Request(command.act, command.signer, asked.requester.id, need, command.expires_at)
         heapq.heappush(self._ends, (command.expires_at, command.id))
 
     def refused(self, event: Record, time: int) -> None:
@@ -88,25 +109,47 @@ class People:
         event.text("detail")
         self._end(asked.command.id, asked.command.expires_at)
 
-    def carried(self, event: Record, time: int, act: Act, *, ends: bool) -> Command:
-        """Take what every event that carries out `act` says of its command; one that `ends` it has a result."""
+    def carried(self, event: Record, time: int, act: Act, step: Step = Step.WHOLE) -> Command:
+        """Take what every event that carries out `act` says of its command."""
         asked = self._asked(event, time)
         command = asked.command
+        if step is Step.CHUNK:
+            asked = replace(asked, requester=self._principal(command.signer))
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
         need = self._need(asked)
         if len(asked.people) < need:
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
-        if ends:
+        if step in {Step.WHOLE, Step.FIRST}:
+            self._check_approvers(command)
+        if step is Step.FIRST:
+            self._begun[command.id] = asked.requester
+            heapq.heappush(self._ends, (command.expires_at, command.id))
+        if step in {Step.WHOLE, Step.LAST}:
             self._end(command.id, command.expires_at)
         return command
+
+    def retire(self, kids: Collection[str]) -> None:
+        """Take keys out of use: what they signed and was not begun yet is carried out no more."""
+        self.operators.retire(kids)
+        for command, request in list(self._requests.items()):
+            if request.kid in kids and command not in self._begun:
+                self._end(command, request.expires_at)
+
+    def _check_approvers(self, command: Command) -> None:
+        """Refuse to count an approval by a key that was retired, or by somebody who may not approve any more."""
+        request = self._requests.get(command.id)
+        for kid in request.kids.values() if request else ():
+            approver = self.operators.principal(kid)
+            if approver is None or not RULES[command.act].counts_approval_of(approver):
+                raise _bad("counts an approval of somebody who may not approve any more")
 
     def approval(self, event: Record, time: int) -> None:
         """Take `approval.given`: by someone who may, about a command that waits, counted once; a deny ends it."""
         request_id, about = event.digest("request"), event.text("verdict")
         document = self._open_approval(event.digest("document"))
-        person = self._operators[document.signer]
+        person = self._principal(document.signer)
         told = (event.digest("approval"), request_id, about, event.text("by"))
         if told != (document.id, document.command, document.verdict.value, person.id):
             raise _bad("does not say what the approval says that it names")
@@ -116,8 +159,8 @@ class People:
         request = self._requests.get(request_id)
         if request is None:
             raise _bad("approves or denies what does not wait here")
-        if not person.roles & MAY_APPROVE or person.id == request.requester:
-            raise _bad(f"{person.id} may not approve this: it takes an officer or approver other than the requester")
+        if not RULES[request.act].counts_approval_of(person) or person.id == request.requester:
+            raise _bad(f"{person.id} may not approve this: by role, by key, or as its requester")
         if document.id in request.approvers:
             raise _bad("counts one approval twice")
         if event.integer("need") != request.need:
@@ -127,12 +170,13 @@ class People:
             self._end(request_id, request.expires_at)
         else:
             request.approvers[document.id] = person.id
+            request.kids[document.id] = document.signer
 
     def _asked(self, event: Record, time: int) -> _Asked:
         """Read a command again from its stored bytes and hold the entry to it and to the approvals before it."""
         self._forget(time)
         command = self._open_command(event.digest("document"))
-        requester = self._principal(command.signer)
+        requester = self._begun.get(command.id) or self._principal(command.signer)
         told = (event.digest("command"), event.text("act"), event.text("by"))
         if told != (command.id, command.act.value, requester.id):
             raise _bad("does not say what the command says that it names")
@@ -176,12 +220,11 @@ class People:
     def _need(self, asked: _Asked) -> int:
         """Count the people a command takes: the table, raised by the founding and by the profile it names."""
         act = asked.command.act
-        raised = self._founding.quorums.acts.get(act, 0)
+        approvals = 0
         if act is Act.CREDENTIAL_ISSUE:
             named = self._profiles_of(asked.command)
-            raised = max(raised, *(self.profiles[name].approvals for name in named if name in self.profiles), 0)
-        founders = len(self._founding.people)
-        return people_needed(act, founders=founders, raised=raised, by_workload=asked.requester.is_workload)
+            approvals = max((self.profiles[name].approvals for name in named if name in self.profiles), default=0)
+        return self._founding.people_for(act, approvals, by_workload=asked.requester.is_workload)
 
     def _profile(self, command: Command) -> Profile | None:
         """Give the profile that a request for one credential names, where it stands."""
@@ -189,11 +232,12 @@ class People:
         return self.profiles.get(name) if isinstance(name, str) else None
 
     def _principal(self, kid: str) -> Principal:
-        """Give whoever signs commands with this key, one that `_key_of` knows."""
+        """Give whoever signs with this key at present."""
         if (workload := self.workloads.holder(kid)) is not None:
             return Principal(workload)
-        person = self._operators[kid]
-        return Principal(person.id, person.roles)
+        if (person := self.operators.principal(kid)) is None:
+            raise _bad("it is signed by a key that was retired")
+        return person
 
     def _profiles_of(self, command: Command) -> frozenset[str]:
         """Name the profile that a command asks for, or those that the lines of its batch do."""
@@ -209,23 +253,24 @@ class People:
     def _open_command(self, digest: str) -> Command:
         token = _text(self._blobs.read(digest))
         try:
-            return parse_command(token, lambda kid: self.workloads.key(kid) or self._key_of(kid))
+            return parse_command(token, self._key_of)
         except ColdcredError as error:
             raise _bad(f"its command: {error}") from error
 
     def _open_approval(self, digest: str) -> Approval:
         token = _text(self._blobs.read(digest))
         try:
-            return parse_approval(token, self._key_of)
+            return parse_approval(token, self.operators.key)
         except ColdcredError as error:
             raise _bad(f"its approval: {error}") from error
 
     def _key_of(self, kid: str) -> PublicKey | None:
-        person = self._operators.get(kid)
-        return person.operator if person else None
+        """Give the key of a command's signer; a retired one too, since it may have signed what is under way."""
+        return self.workloads.key(kid) or self.operators.key(kid) or self.operators.retired_key(kid)
 
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
+        self._begun.pop(command, None)
         self._batch_profiles.pop(command, None)
         self._ended.add(command)
         heapq.heappush(self._ends, (expires_at, command))
@@ -235,6 +280,7 @@ class People:
         while self._ends and time >= self._ends[0][0] + TOLERANCE:
             _, command = heapq.heappop(self._ends)
             self._requests.pop(command, None)
+            self._begun.pop(command, None)
             self._ended.discard(command)
 
 
