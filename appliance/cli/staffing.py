@@ -16,7 +16,7 @@ from coldcred.errors import ColdcredError, Malformed
 
 _REASON = click.option("--reason", required=True, help="Why; it stands in the log.")
 _ROLES = click.option(
-    "--role", "roles", multiple=True, required=True, type=click.Choice([*Role]),
+    "--role", "roles", multiple=True, required=True, type=click.Choice([role.value for role in Role]),
     help="A role; may be repeated. An auditor holds no other.",
 )  # fmt: skip
 _PROOF = click.option(
