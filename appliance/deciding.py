@@ -12,7 +12,7 @@ from appliance.authority import Authority, Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, keys, profiles, revocation, sites, trust, workloads
+from appliance.nouns import bundles, credentials, keys, policies, profiles, revocation, sites, trust, workloads
 from appliance.rules import rule_of
 from appliance.standing import Standing
 from coldcred.acts import Act
@@ -110,6 +110,16 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     }
 
 
+def check_early(standing: Standing, ask: Ask) -> None:
+    """Refuse what could never be carried out before people are asked to approve it; raises `Refused`."""
+    if ask.command.act is not Act.POLICY_SET:
+        return
+    try:
+        policies.read(standing.authority, ask)
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
     authority, lookups = standing.authority, standing.lookups
@@ -123,6 +133,8 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
                 return workloads.decide_enrol(authority, ask, now)
             case Act.PROFILE_SET:
                 return profiles.decide_set(authority, ask)
+            case Act.POLICY_SET:
+                return policies.decide_set(authority, ask)
             case Act.SITE_ADD:
                 return sites.decide_add(authority, ask)
             case Act.TRUST_SUBMIT:

@@ -44,6 +44,8 @@ class Refusal(StrEnum):
     UNKNOWN_KEY = "unknown-key"
     KEY_SUSPENDED = "key-suspended"
     NOT_SUSPENDED = "not-suspended"
+    POLICY_INVALID = "policy-invalid"
+    POLICY_LOCKS_OUT = "policy-locks-out"
 
 
 class Refused(Exception):

@@ -4,8 +4,8 @@ from sys import intern
 
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
-from appliance.lookups import Lookups, Request
-from appliance.nouns import bundles, keys, profiles, sites, trust, workloads
+from appliance.lookups import Lookups, PolicySetting, Request
+from appliance.nouns import bundles, keys, policies, profiles, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
@@ -64,6 +64,8 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
             return workloads.evolve_enrolled(authority, event)
         case "profile.set":
             return profiles.evolve_set(authority, event)
+        case "policy.set":
+            return policies.evolve_set(authority, event)
         case "site.added":
             return sites.evolve_added(authority, event)
         case "trust.submitted":
@@ -101,6 +103,10 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
             _remember_refused(lookups, entry.time, event, Refused(refusal, record.text("detail"), record.text("rule")))
         case "approval.given":
             _fold_approval(lookups, entry)
+        case "policy.set":
+            record = Record(event, "policy.set")
+            people = record.texts("people")
+            lookups.policies.append(PolicySetting(record.digest("text"), entry.seq, entry.time, people))
         case _:
             _fold_system(lookups, entry)
 

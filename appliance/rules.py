@@ -45,6 +45,8 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_KEY: "keys that were ordered",
         Refusal.KEY_SUSPENDED: "a suspension",
         Refusal.NOT_SUSPENDED: "a suspension",
+        Refusal.POLICY_INVALID: "policies that Cedar reads and the schema knows",
+        Refusal.POLICY_LOCKS_OUT: "policies under which people can go on",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -22,6 +22,7 @@ R2 = {
     "read.open": ({OFFICER, ISSUER, APPROVER, AUDITOR}, 1),
     "workload.suspend": ({OFFICER, ISSUER, APPROVER}, 1),
     "workload.resume": ({OFFICER, ISSUER}, 2),
+    "policy.set": ({OFFICER}, 2),
 }
 
 

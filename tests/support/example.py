@@ -177,6 +177,7 @@ class Story:
         ]
         await self._ask(engine, "bob", Act.KEY_SUSPEND, key="access-1", reason="robot 7 may have seen it")
         await self._by_two(engine, Act.KEY_ACTIVATE, key="access-1", reason="it had not")
+        await self._set_policy(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
 
     async def _trust(self, engine: Engine) -> None:
@@ -250,6 +251,12 @@ class Story:
             pass
         assert stream.outcome().result == {"held": 0, "issued": 1, "refused": 1}
         await settled(engine)
+
+    async def _set_policy(self, engine: Engine) -> None:
+        body = (FOLDER / "policy.cedar").read_bytes()
+        args: dict[str, Json] = {"policy": sha256_hex(body)}
+        waiting = await self._ask(engine, "alice", Act.POLICY_SET, {sha256_hex(body): body}, **args)
+        await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
 
     async def _by_two(self, engine: Engine, act: Act, **args: Json) -> None:
         waiting = await self._ask(engine, "alice", act, **args)

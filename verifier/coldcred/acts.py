@@ -37,6 +37,7 @@ class Act(StrEnum):
     WORKLOAD_RESUME = "workload.resume"
     KEY_SUSPEND = "key.suspend"
     KEY_ACTIVATE = "key.activate"
+    POLICY_SET = "policy.set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.WORKLOAD_RESUME: ActRule(_OFFICER_ISSUER, 2),
         Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
+        Act.POLICY_SET: ActRule(_OFFICER, 2),
     },
 )
 
