@@ -129,8 +129,12 @@ def refused_after(event: Event, refused: Refused) -> Event:
     """Give the event that ends, as refused, the command that an earlier `event` took a step of."""
     about = {name: event[name] for name in ("command", "document", "act", "by", "people", "approvals", "policy")}
     about |= {name: event[name] for name in ("profiles", "permits") if name in event}
-    said: Event = {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
-    return {"type": "command.refused", **about, **said}
+    return {"type": "command.refused", **about, **refused_members(refused)}
+
+
+def refused_members(refused: Refused) -> Event:
+    """Say in an event why something was refused, by which rule, and what was found."""
+    return {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
 
 
 def signs(*inputs: tuple[str, bytes]) -> Json:

@@ -44,6 +44,9 @@ class Refusal(StrEnum):
     UNKNOWN_KEY = "unknown-key"
     KEY_SUSPENDED = "key-suspended"
     NOT_SUSPENDED = "not-suspended"
+    APPROVAL_VOID = "approval-void"
+    ALREADY_APPROVED = "already-approved"
+    WITHDRAWN = "withdrawn"
     POLICY_INVALID = "policy-invalid"
     POLICY_LOCKS_OUT = "policy-locks-out"
 

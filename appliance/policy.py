@@ -13,10 +13,11 @@ from appliance.cedar import PolicySet
 from appliance.decision import Ruled
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
+from coldcred import names
 from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, people_needed
 from coldcred.asked import Asked
-from coldcred.batch import is_batch, profiles_in
-from coldcred.command import Command
+from coldcred.batch import is_batch
+from coldcred.command import Command, profiles_named
 from coldcred.errors import Malformed
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
@@ -53,20 +54,12 @@ def resource(authority: Authority, command: Command) -> Resource:
 
 def under(authority: Authority, command: Command, items: Iterable[Asked | str] = ()) -> Ruled:
     """Give what a command is decided under, before anything is asked; `items` are the lines of its batch."""
-    stands = [authority.profiles[name] for name in named(command, items) if name in authority.profiles]
+    stands = [
+        authority.profiles[name]
+        for name in profiles_named(command.act, command.args, items)
+        if name in authority.profiles
+    ]
     return Ruled(authority.policy, digest_of(stands) if stands else None)
-
-
-def named(command: Command, items: Iterable[Asked | str] = ()) -> frozenset[str]:
-    """Name the profiles that a command is about; `items` are the lines of its batch, where it asks for one."""
-    if command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args):
-        return profiles_in(items)
-    found = command.args.get("profile")
-    if command.act is Act.PROFILE_SET and isinstance(found, dict):
-        found = found.get("name")
-    elif command.act is not Act.CREDENTIAL_ISSUE:
-        return frozenset()
-    return frozenset({found} if isinstance(found, str) else ())
 
 
 def ruled(
@@ -86,7 +79,9 @@ def ruled(
         return replace(found, permits=_permits(policies, asking, command.act, about))
     permits: set[str] = set()
     forbids: dict[str, Refused] = {}
-    for name in sorted(named(command, items) & authority.profiles.keys()):
+    for name in profiles_named(command.act, command.args, items):
+        if name not in authority.profiles:
+            continue
         profile = authority.profiles[name]
         try:
             check_asker(asking, profile)
@@ -147,9 +142,10 @@ def check_may_approve(operator: Operator, requester: str) -> None:
     """Return when the person may approve what `requester` asked for."""
     if not operator.roles & MAY_APPROVE:
         roles = ", ".join(sorted(MAY_APPROVE))
-        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
+        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}", "R2 who may approve")
     if operator.person == requester:
-        raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
+        detail = "a request is not approved by the person who made it"
+        raise Refused(Refusal.NOT_ALLOWED, detail, "R2 the requester never approves")
 
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:
@@ -159,17 +155,13 @@ def check_quota(lookups: Lookups, person: str, now: int) -> None:
         raise Refused(Refusal.QUOTA_EXCEEDED, f"{waiting} requests of {person} wait already")
 
 
-def people_for(
-    authority: Authority, command: Command, profiles: Collection[str] = (), *, by_workload: bool = False
-) -> int:
-    """How many people the command takes: the table, raised by the founding and by every profile that it names.
+def people_for(authority: Authority, act: Act, named: Collection[str], requester: str) -> int:
+    """How many people an act takes: the table, raised by the founding and, for an issue, by every profile it names.
 
-    `profiles` are those that the lines of its batch name. A workload that asks counts as nobody.
+    A workload that asks counts as nobody.
     """
-    raised = authority.founding.quorums.acts.get(command.act, 0)
-    if command.act is Act.CREDENTIAL_ISSUE:
-        single = command.args.get("profile")
-        named = [*profiles, single] if isinstance(single, str) else profiles
+    raised = authority.founding.quorums.acts.get(act, 0)
+    if act is Act.CREDENTIAL_ISSUE:
         raised = max(raised, *(authority.profiles[name].approvals for name in named if name in authority.profiles), 0)
     founders = len(authority.founding.people)
-    return people_needed(command.act, founders=founders, raised=raised, by_workload=by_workload)
+    return people_needed(act, founders=founders, raised=raised, by_workload=names.is_spiffe_id(requester))

@@ -45,6 +45,9 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_KEY: "keys that were ordered",
         Refusal.KEY_SUSPENDED: "a suspension",
         Refusal.NOT_SUSPENDED: "a suspension",
+        Refusal.APPROVAL_VOID: "R9 what an approval rests on",
+        Refusal.ALREADY_APPROVED: "R2 people are counted, not keys",
+        Refusal.WITHDRAWN: "R9 withdrawn by its requester",
         Refusal.POLICY_INVALID: "policies that Cedar reads and the schema knows",
         Refusal.POLICY_LOCKS_OUT: "policies under which people can go on",
     }

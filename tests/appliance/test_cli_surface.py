@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from appliance.card import CardFault
 from appliance.ceremony import CeremonyFault
 from appliance.cli import app, failures, output
 from appliance.cli.exits import Exit
@@ -24,14 +25,15 @@ from tests.support.commandline import CTL, ENVIRONMENT, run
 VERBS = {
     "init draft", "init sign", "init complete", "init all",
     "serve", "status",
-    "operator keygen", "operator list",
+    "operator keygen", "operator show", "operator list",
     "token init", "token list",
     "workload enrol", "workload suspend", "workload resume", "workload list",
     "profile set", "profile list",
     "site add", "site list",
     "key list", "key suspend", "key activate",
     "issue", "revoke",
-    "request list", "approve", "deny", "submit",
+    "request list", "request show", "request export", "request withdraw", "terms", "approve", "deny", "submit",
+    "command make", "command sign", "command submit",
     "trust prepare", "trust sign", "trust submit",
     "bundle create",
     "log show", "log verify", "log rebuild", "log export",
@@ -98,6 +100,7 @@ def test_no_option_takes_a_secret() -> None:
         *Refusal,
         *HomeFault,
         *IdentityFault,
+        *CardFault,
         *ClientFault,
         *CeremonyFault,
         *CustodyFault,

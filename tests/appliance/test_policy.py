@@ -31,6 +31,7 @@ MATRIX = {
     Act.WORKLOAD_RESUME: "o i",
     Act.KEY_SUSPEND: "o i a",
     Act.KEY_ACTIVATE: "o",
+    Act.REQUEST_WITHDRAW: "o i a",
     Act.POLICY_SET: "o",
 }
 """Who may ask: officer, issuer, approver, auditor, and w for a workload, for itself."""

@@ -37,6 +37,7 @@ class Act(StrEnum):
     WORKLOAD_RESUME = "workload.resume"
     KEY_SUSPEND = "key.suspend"
     KEY_ACTIVATE = "key.activate"
+    REQUEST_WITHDRAW = "request.withdraw"
     POLICY_SET = "policy.set"
 
 
@@ -94,11 +95,12 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.WORKLOAD_RESUME: ActRule(_OFFICER_ISSUER, 2),
         Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
+        Act.REQUEST_WITHDRAW: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.POLICY_SET: ActRule(_OFFICER, 2),
     },
 )
 
-BEYOND_POLICY = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND})
+BEYOND_POLICY = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND, Act.REQUEST_WITHDRAW})
 """Acts that no policy is asked about, so that none can slow them: stopping, first of all."""
 
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
