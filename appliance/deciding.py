@@ -17,6 +17,7 @@ from appliance.nouns import (
     credentials,
     keys,
     operators,
+    policies,
     profiles,
     requests,
     revocation,
@@ -167,6 +168,16 @@ def _about(approval: Approval, approver: Operator | Custodian) -> Event:
     }
 
 
+def check_early(standing: Standing, ask: Ask) -> None:
+    """Refuse what could never be carried out before people are asked to approve it; raises `Refused`."""
+    if ask.command.act is not Act.POLICY_SET:
+        return
+    try:
+        policies.read(standing.authority, ask)
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
     try:
@@ -220,6 +231,7 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
         Act.KEY_SUSPEND: _knowing(keys.decide_suspend),
         Act.KEY_ACTIVATE: _knowing(keys.decide_activate),
         Act.REQUEST_WITHDRAW: lambda standing, ask, now, _random: requests.decide_withdraw(standing.lookups, ask, now),
+        Act.POLICY_SET: _knowing(policies.decide_set),
         Act.OPERATOR_ADD: _timed(operators.decide_add),
         Act.OPERATOR_REMOVE: _timed(operators.decide_remove),
         Act.OPERATOR_ROLES: _timed(operators.decide_roles),

@@ -49,6 +49,8 @@ class Refusal(StrEnum):
     WITHDRAWN = "withdrawn"
     BELOW_QUORUM = "below-quorum"
     LAST_KEY = "last-key"
+    POLICY_INVALID = "policy-invalid"
+    POLICY_LOCKS_OUT = "policy-locks-out"
 
 
 class Refused(Exception):

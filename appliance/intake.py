@@ -79,6 +79,8 @@ class Intake:
             deciding.check_time(command, now)
             _check_manner(command, items)
             ask = self._ruled(ask, asking, items or ())
+            if command.id not in self.standing.lookups.requests:
+                deciding.check_early(self.standing, ask)
             if isinstance(signer, Workload):
                 workloads.check_active(signer, now)
         except Refused as refused:

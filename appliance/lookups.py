@@ -29,6 +29,16 @@ class Given:
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class PolicySetting:
+    """A policy that was set: the SHA-256 of its text, the entry and its time, and the people behind it."""
+
+    digest: str
+    seq: int
+    time: int
+    people: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Request:
     """A command that waits for people.
@@ -85,6 +95,7 @@ class Lookups:
     system_events_only: bool = False
     refused_pins: dict[str, RefusedPins] = field(default_factory=dict)
     clock_behind: bool = False
+    policies: list[PolicySetting] = field(default_factory=list)
     _remembered: deque[tuple[int, str]] = field(default_factory=deque)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
 

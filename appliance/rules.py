@@ -50,6 +50,8 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.WITHDRAWN: "R9 withdrawn by its requester",
         Refusal.BELOW_QUORUM: "R2 every act stays within reach",
         Refusal.LAST_KEY: "R3 a person keeps a key",
+        Refusal.POLICY_INVALID: "policies that Cedar reads and the schema knows",
+        Refusal.POLICY_LOCKS_OUT: "policies under which people can go on",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -78,7 +78,7 @@ def made() -> dict[str, bytes]:
 
 def test_the_files_of_the_example_do_not_drift(made: dict[str, bytes]) -> None:
     """The engine still makes these bytes; if it should not, `python -m tests.support.example` writes them anew."""
-    by_hand = {"README.md", "plan.toml", "orders-reader.toml"}
+    by_hand = {"README.md", "plan.toml", "orders-reader.toml", "policy.cedar"}
     stored = {path.name: path.read_bytes() for path in example.FOLDER.iterdir() if path.name not in by_hand}
     assert sorted(stored) == sorted(made)
     assert [file for file in made if stored[file] != made[file]] == []
@@ -200,7 +200,8 @@ def test_the_table_of_acts_is_that_of_the_code() -> None:
 
 def arguments() -> dict[Act, dict[str, tuple[Json, str]]]:
     """Give the documented arguments of each act: an example, and what is said of leaving it out."""
-    described: dict[str, Json] = {"profile": plant.profile(), "files": {}, "enrolment": "", "countersignature": ""}
+    described: dict[str, Json] = dict.fromkeys(("enrolment", "countersignature", "policy"), "")
+    described |= {"profile": plant.profile(), "files": {}}
     found: dict[Act, dict[str, tuple[Json, str]]] = {act: {} for act in Act}
     for act, argument, value, absent in FORMAT.table("Arguments"):
         (member,) = codes(argument)
@@ -268,6 +269,9 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
                 proof = running.countersignature(Signer.named(f"{person} {act}"), person).encode()
                 documented[act]["countersignature"] = sha256_hex(proof), documented[act]["countersignature"][1]
                 attachments[sha256_hex(proof)] = proof
+            text = (example.FOLDER / "policy.cedar").read_bytes()
+            documented[Act.POLICY_SET]["policy"] = sha256_hex(text), ""
+            attachments[sha256_hex(text)] = text
             for act, members in documented.items():
                 alternatives = [member for member, (_, absent) in members.items() if absent.startswith("one of")]
                 everything = {member: value for member, (value, _) in members.items()}

@@ -37,6 +37,7 @@ MATRIX = {
     Act.OPERATOR_ROLES: "o",
     Act.OPERATOR_REPLACE_KEY: "o",
     Act.OPERATOR_RECOVER: "c",
+    Act.POLICY_SET: "o",
 }
 """Who may ask: officer, issuer, approver, auditor, w for a workload, for itself, and c for a custodian's key."""
 

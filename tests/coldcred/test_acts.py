@@ -39,6 +39,7 @@ R2 = {
     "operator.roles": ({OFFICER}, 2),
     "operator.replace-key": ({OFFICER}, 2),
     "operator.recover": (set(), 2),
+    "policy.set": ({OFFICER}, 2),
 }
 
 

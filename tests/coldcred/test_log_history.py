@@ -401,7 +401,7 @@ def test_a_day_of_everything_is_believed(begun: LogWorld) -> None:
         "credential.issued", "credential.revoked", "workload.enrolled", "profile.set", "site.added",
         "trust.submitted", "bundle.begun", "bundle.signed", "bundle.created", "log.exported", "reading.opened",
         "workload.suspended", "workload.resumed",
-        "key.suspended", "key.activated",
+        "key.suspended", "key.activated", "policy.set",
     }  # fmt: skip
     assert (report.counts["key.done"], report.counts["credential.issued"]) == (4, 2)
     assert report.outcomes == {"signed": 8, "failed": 1}

@@ -182,6 +182,7 @@ class Story:
         void = await self._ask(engine, "alice", Act.WORKLOAD_RESUME, workload=WORKLOAD)
         await self._void(engine, void.command, self._last)
         await self._ask(engine, "alice", Act.REQUEST_WITHDRAW, request=void.command, reason="nothing to resume")
+        await self._set_policy(engine)
         await self._people(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
 
@@ -306,6 +307,12 @@ class Story:
             expires_at=self.clock.now() + 14 * DAY,
         )
         return signer.token(Typ.COUNTERSIGNATURE, claims)
+
+    async def _set_policy(self, engine: Engine) -> None:
+        body = (FOLDER / "policy.cedar").read_bytes()
+        args: dict[str, Json] = {"policy": sha256_hex(body)}
+        waiting = await self._ask(engine, "alice", Act.POLICY_SET, {sha256_hex(body): body}, **args)
+        await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
 
     async def _ask(
         self,

@@ -222,6 +222,8 @@ class LogWorld:
 
     def under(self, asking: Asking) -> Event:
         """Give what entries say a command is decided under; that of its first step, where it took one."""
+        if asking.id in self.begun:
+            return self.begun[asking.id]
         under: Event = {"policy": self.policy}
         if stands := [
             self.profiles[name]
@@ -231,7 +233,7 @@ class LogWorld:
             under["profiles"] = digest_of(stands)
         if asking.act not in BEYOND_POLICY:
             under["permits"] = ["officers-act"]
-        return self.begun.get(asking.id, under)
+        return under
 
     def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
         """Write that a command waits for people."""
@@ -391,6 +393,7 @@ class LogWorld:
         asking = self.wait(self.command("alice", Act.SITE_ADD, {"name": "line-3", "audiences": []}))
         self.approve("dora", asking, Verdict.DENY)
         self.asked("reading.opened", self.command("carol", Act.READ_OPEN, {}), {}, {})
+        self.set_policy()
         self.append({"type": "stopped"})
         return self.checkpoint().settle()
 
@@ -444,6 +447,14 @@ class LogWorld:
         profile: Json = {**plant.profile(), **changes}
         asking = self.agreed(self.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
         self.asked("profile.set", asking, {"profile": profile}, {"profile": "orders-reader"})
+
+    def set_policy(self, text: str = "// nothing is permitted\n", **changes: Json) -> int:
+        """Set another policy; auditors read no Cedar, so its text may be any."""
+        digest = self.keep(text.encode())
+        asking = self.agreed(self.command("bob", Act.POLICY_SET, {"policy": digest}), "alice")
+        seq = self.asked("policy.set", asking, {"text": digest}, {"policy": digest}, **changes)
+        self.policy = digest
+        return seq
 
     def request(self, signer: Signer | None = None, args: Event | None = None, **claims: Json) -> Asking:
         """Sign a workload's own command and keep it."""

@@ -199,6 +199,15 @@ class RunningPlant:
         command = self.command("alice", act, args)
         return await engine.submit_command(command, approvals=[self.approval("bob", command)])
 
+    async def set_policy(self, engine: Engine, text: str) -> Outcome:
+        """Set a policy that alice asks for and bob approves."""
+        digest = sha256_hex(text.encode())
+        command = self.command("alice", Act.POLICY_SET, {"policy": digest})
+        outcome = await engine.submit_command(command, {digest: text.encode()})
+        if outcome.state != "waiting":
+            return outcome
+        return await engine.submit_approval(self.approval("bob", command))
+
     def request(self, signer: Signer | None = None, /, *, args: dict[str, Json] | None = None, **changes: Any) -> str:
         """Give a command by which the worked example's workload asks for its own credential."""
         return self.command(

@@ -44,6 +44,7 @@ class Act(StrEnum):
     OPERATOR_ROLES = "operator.roles"
     OPERATOR_REPLACE_KEY = "operator.replace-key"
     OPERATOR_RECOVER = "operator.recover"
+    POLICY_SET = "policy.set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.OPERATOR_ROLES: ActRule(_OFFICER, 2),
         Act.OPERATOR_REPLACE_KEY: ActRule(_OFFICER, 2),
         Act.OPERATOR_RECOVER: ActRule(frozenset(), 2, custodians=True),
+        Act.POLICY_SET: ActRule(_OFFICER, 2),
     },
 )
 

@@ -159,6 +159,16 @@ def profile_set(event: Record, command: Command, domain: str) -> Profile:
     return profile
 
 
+def policy_set(event: Record, command: Command, blobs: Blobs) -> str:
+    """Take `policy.set` and give the SHA-256 of the text, which the export holds."""
+    digest = event.digest("text")
+    if digest != command.args.get("policy"):
+        raise _other("text")
+    blobs.read(digest)
+    _check_result(event, {"policy": digest})
+    return digest
+
+
 def site_added(event: Record, command: Command) -> None:
     """Take `site.added`."""
     site = event.value("site")

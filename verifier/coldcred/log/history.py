@@ -134,6 +134,7 @@ class History:
             "workload.suspended": lambda _entry, event, command: self._suspend(deeds.suspended(event, command)),
             "workload.resumed": lambda _entry, event, command: self._resume(deeds.resumed(event, command)),
             "profile.set": self._profile_set,
+            "policy.set": self._policy_set,
             "site.added": lambda _entry, event, command: deeds.site_added(event, command),
             "trust.submitted": lambda _entry, event, command: deeds.trust_submitted(event, command, blobs),
             "bundle.begun": lambda entry, event, command: bundles.begun(event, command, entry.seq),
@@ -162,6 +163,9 @@ class History:
     def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
         profile = deeds.profile_set(event, command, self._founding.trust_domain)
         self._people.profiles[profile.name] = profile
+
+    def _policy_set(self, _entry: Entry, event: Record, command: Command) -> None:
+        self._people.policy = deeds.policy_set(event, command, self._blobs)
 
     def _issued_batch(self, entry: Entry, event: Record, command: Command) -> None:
         made = self._batches.issued(event, command, entry.seq, entry.time)
@@ -232,6 +236,7 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "credential.revoked": Act.CREDENTIAL_REVOKE,
         "workload.enrolled": Act.WORKLOAD_ENROL,
         "profile.set": Act.PROFILE_SET,
+        "policy.set": Act.POLICY_SET,
         "site.added": Act.SITE_ADD,
         "trust.submitted": Act.TRUST_SUBMIT,
         "bundle.begun": Act.BUNDLE_CREATE,

@@ -33,7 +33,7 @@ from coldcred.keys import PublicKey
 from coldcred.log.approvals import TOLERANCE, Given, Request, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.operators import Operators
-from coldcred.log.under import Under, take_under
+from coldcred.log.under import Told, Under
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
@@ -162,15 +162,12 @@ class People:
         self._end(request_id, request.expires_at)
 
     def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> Under:
-        """Hold an entry to what it is decided under: what stands, or stood at the first step of its command."""
-        command = asked.command
-        under = self._begun.get(command.id)
+        """Hold what an entry says it was decided under to what stands, or stood when its command began (rule R8)."""
+        told, under = Told.take(event, asked.command.act, refused=refused), self._begun.get(asked.command.id)
         if under is None:
-            # A refusal may be about a batch without its file, so its profiles are looked up only where it names them.
-            profiles = None if refused and not event.has("profiles") else self._version(command)
-            need = 0 if refused else self._need(asked)
-            under = Under(asked.requester, self.policy, profiles, need, asked.approvals)
-        take_under(event, command, under, refused=refused)
+            profiles = None if told.leaves_out else self._version(asked.command)
+            under = Under(asked.requester, self.policy, profiles, 0 if refused else self._need(asked), asked.approvals)
+        told.check(under)
         return under
 
     def _version(self, command: Command) -> str | None:

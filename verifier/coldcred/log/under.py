@@ -1,20 +1,23 @@
-"""What a command in the log is decided under, from its first step to its last (rules R8 and R9).
+"""Under what an entry says that its command was decided: policy, profiles, and the policies that permitted it.
 
-Whether the policy permits it is not asked here: that the policy is the one in force is what makes it checkable.
+Whether a policy permits it is not asked here; that the policy is the one in force is what makes it checkable.
 """
 
 from dataclasses import dataclass
 
 from coldcred import names
-from coldcred.acts import BEYOND_POLICY, Principal
-from coldcred.command import Command
+from coldcred.acts import BEYOND_POLICY, Act, Principal
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Under:
-    """Who asked, the policy (SHA-256), the version of the profiles, people needed, and the approvals that count."""
+    """What a command is decided under, from its first step to its last, and who asked for it.
+
+    `policy` and the version of `profiles` are SHA-256 in hex; the command needs so many people and counts these
+    approvals.
+    """
 
     requester: Principal
     policy: str
@@ -23,24 +26,39 @@ class Under:
     approvals: tuple[str, ...]
 
 
-def take_under(event: Record, command: Command, under: Under, *, refused: bool = False) -> None:
-    """Hold what an entry says it was decided under to what stands, or stood when its command began.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an entry says of it; a refusal may leave out profiles, as it may be about a batch without its file."""
 
-    A refusal need not say which profiles, since it may be about a batch without its file, nor what permitted it.
-    """
-    told, version = event.digest("policy"), event.optional_text("profiles")
-    permits = event.optional_texts("permits")
-    if told != under.policy:
-        raise _bad("was decided under another policy than the one in force")
-    if version != under.profiles and not (refused and version is None):
-        raise _bad("was decided under other profiles than those that stand")
-    if permits is None:
-        if not refused and command.act not in BEYOND_POLICY:
-            raise Malformed("names no policies that permitted it")
-    elif list(permits) != sorted(names.label(name, "policy id") for name in permits):
-        raise Malformed("its permits are not sorted")
-    elif command.act in BEYOND_POLICY:
-        raise Malformed(f"names policies, which are not asked about {command.act}")
+    policy: str
+    profiles: str | None
+    refused: bool
+
+    @classmethod
+    def take(cls, event: Record, act: Act, *, refused: bool) -> "Told":
+        """Take the members that say it; a refusal need not say what permitted its command, since nothing may have."""
+        policy, profiles = event.digest("policy"), event.optional_text("profiles")
+        permits = event.optional_texts("permits")
+        if permits is None:
+            if not refused and act not in BEYOND_POLICY:
+                raise Malformed("names no policies that permitted it")
+        elif list(permits) != sorted(names.label(name, "policy id") for name in permits):
+            raise Malformed("its permits are not sorted")
+        elif act in BEYOND_POLICY:
+            raise Malformed(f"names policies, which are not asked about {act}")
+        return cls(policy, profiles, refused)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the version of its profiles is left out, as it may be."""
+        return self.refused and self.profiles is None
+
+    def check(self, under: Under) -> None:
+        """Hold it to what stands, or stood when the command began (rule R8)."""
+        if self.policy != under.policy:
+            raise _bad("was decided under another policy than the one in force")
+        if self.profiles != under.profiles and not self.leaves_out:
+            raise _bad("was decided under other profiles than those that stand")
 
 
 def _bad(detail: str) -> LogRejected:
