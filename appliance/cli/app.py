@@ -13,6 +13,7 @@ from appliance.cli import failures
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.session import Session
+from coldcred import memory
 
 DEFAULT_HOME = Path("/var/lib/coldcred")
 
@@ -69,12 +70,21 @@ Data goes to standard output, talk to standard error. Secrets come from the term
 @click.option("--as", "key_file", type=click.Path(path_type=Path), metavar="KEYFILE", help="Your own key, which signs.")
 @click.option("--passphrase-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has passphrases, one a line.")
 @click.option("--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line.")
+@click.option(
+    "--ceremony", multiple=True, metavar="LABEL", help="Open this ceremony token too: two people give its PIN in parts."
+)
 @click.pass_context
 def root(
-    context: click.Context, home: Path, key_file: Path | None, passphrase_fd: int | None, pin_fd: int | None
+    context: click.Context,
+    *,
+    home: Path,
+    key_file: Path | None,
+    passphrase_fd: int | None,
+    pin_fd: int | None,
+    ceremony: tuple[str, ...],
 ) -> None:
     """Run an offline credential appliance: signed commands in, logged events out."""
-    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd)
+    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd, frozenset(ceremony))
     context.obj = session
     context.call_on_close(session.close)
 
@@ -83,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and give its exit code; whatever goes wrong is said in words."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        memory.guard()
         code = root.main(given, prog_name="coldcredctl", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

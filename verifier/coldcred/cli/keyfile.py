@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from coldcred import memory
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
 from coldcred.files import write_file
@@ -101,6 +102,7 @@ def _make(path: Path, make: Callable[[], bytes]) -> bool:
 
 
 def _read(path: Path) -> object:
+    memory.guard()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
