@@ -1,6 +1,7 @@
 """Who opens which token (R5): credentials for daily ones, two people for a ceremony's, reading without any PIN."""
 
 import os
+import re
 import struct
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from coldcred.acts import Act
 from tests.support.commandline import coldcred
 from tests.support.custody import ALL_PINS, CEREMONY, DAILY_PIN, FIRST, SECOND, TwoTokens, credential, make_two
 from tests.support.running import LABEL
-from tests.support.serving import NotReady, bounded, secret
+from tests.support.serving import NotReady, bounded, secret, wait_until
 
 CLOSED = f"key svid-1 is on token {CEREMONY}, which is not open"
 
@@ -245,3 +246,38 @@ def test_only_a_ceremonys_token_is_opened_as_one(two: TwoTokens, manager: Path) 
     for label in (LABEL, "plant-b-ceremony"):
         said = refused(two, "--ceremony", label, credentials=manager)
         assert said.startswith("2 ")
+
+
+def copies(pid: int) -> dict[str, int]:
+    """Count PINs in the memory that a process can write, by what they are; only root may look."""
+    found = bytearray()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, permissions, *_ = line.split()
+            if permissions.startswith("rw"):
+                first, end = (int(part, 16) for part in span.split("-"))
+                memory.seek(first)
+                found += memory.read(end - first)
+    written = {pin: (pin.encode(), pin.encode().hex().encode(), pin.encode("utf-16-le")) for pin in ALL_PINS}
+    return {pin: sum(found.count(form) for form in forms) for pin, forms in written.items()}
+
+
+def test_pins_in_memory(two: TwoTokens) -> None:
+    """After login, and after the login of a new worker, the engine has each PIN once, and no worker has any."""
+    none, once = dict.fromkeys(ALL_PINS, 0), dict.fromkeys(ALL_PINS, 1)
+    with two.running("--ceremony", CEREMONY, pins=ALL_PINS) as served:
+        for _ in range(2):
+            assert served.send(two.issue()).files
+            assert served.send(two.svid()).files
+            workers = served.workers()
+            assert len(workers) == 2
+            assert copies(served.process.pid) == once
+            wait_until(lambda workers=workers: all(copies(worker) == none for worker in workers), 5)  # type: ignore[misc]
+            for pid in (served.process.pid, *workers):
+                assert re.search(r"^Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
+                told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+                assert not any(pin.encode() in told for pin in ALL_PINS)
+            for worker in workers:
+                os.kill(worker, 9)
+        assert served.stop() == 0
+        assert not any(pin in served.said() for pin in ALL_PINS)

@@ -92,6 +92,7 @@ def _pem(private: ec.EllipticCurvePrivateKey | X25519PrivateKey) -> bytes:
 
 def _make(path: Path, make: Callable[[], bytes]) -> bool:
     """Put a new key in place whole: a file that exists, or appears meanwhile, stays what it is."""
+    memory.guard()
     if path.exists():
         return False
     try:
