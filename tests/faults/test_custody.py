@@ -10,10 +10,11 @@ import pytest
 
 from appliance.outcome import State
 from coldcred.acts import Act
-from tests.support.commandline import coldcred
+from tests.support.commandline import CTL, coldcred, typed
 from tests.support.custody import ALL_PINS, CEREMONY, DAILY_PIN, FIRST, SECOND, TwoTokens, credential, make_two
 from tests.support.running import LABEL
 from tests.support.serving import NotReady, bounded, secret, wait_until
+from tests.support.softhsm import MODULE
 
 CLOSED = f"key svid-1 is on token {CEREMONY}, which is not open"
 
@@ -88,6 +89,24 @@ def test_a_verb_in_its_own_process_opens_the_same_way(two: TwoTokens, tmp_path: 
             ended = bounded(words, (descriptor,))
         assert ended.code == code, ended
         assert code == 0 or ended.json["error"] == "key-not-ready"
+
+
+def test_two_people_type_one_part_each(two: TwoTokens, tmp_path: Path) -> None:
+    """At a terminal each part is asked for by itself and not shown; where it is set each is typed twice."""
+    request = tmp_path / "request"
+    request.write_text(two.svid())
+    before = size(two)
+    words = ("--ceremony", CEREMONY, "submit", request, "--out", tmp_path / "out")
+    code, screen = typed(two.arguments(*words), *ALL_PINS)
+    assert (code, any(pin in screen for pin in ALL_PINS)) == (0, False), screen
+    assert f"first part of the PIN of token {CEREMONY}" in screen
+    assert two.logins(before) == {LABEL: "terminal", CEREMONY: "two-people"}
+    where = ("--module", MODULE, "--module-env", f"SOFTHSM2_CONF={two.softhsm.folder / 'softhsm2.conf'}")
+    init = [*CTL, "token", "init", "another", *where, "--ceremony"]
+    code, screen = typed(init, "officer-7351", "officer-7351", FIRST, FIRST, SECOND, SECOND + "x")
+    assert (code, "secret-differs" in screen) == (1, True)
+    code, screen = typed(init, "officer-7351", "officer-7351", FIRST, FIRST, SECOND, SECOND)
+    assert (code, FIRST in screen or SECOND in screen) == (0, False), screen
 
 
 def test_without_any_pin_reading_and_export_go_on(two: TwoTokens) -> None:

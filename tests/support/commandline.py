@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -70,6 +71,27 @@ def run(
             timeout=TIMEOUT,
         )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def typed(command: list[str], *lines: str) -> tuple[int, str]:
+    """Run a command at a terminal of its own, type `lines` when asked, and give its code and what was on the screen."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(command[0], command, ENVIRONMENT)  # noqa: S606 - the child of a terminal
+    screen = b""
+    waiting = list(lines)
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        screen += part
+        if waiting and part.endswith(b": "):
+            os.write(terminal, waiting.pop(0).encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), screen.decode()
 
 
 def coldcred(*arguments: str | Path, stdin: str = "") -> Ended:
