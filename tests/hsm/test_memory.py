@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from coldcred import memory
+from coldcred.cli import keyfile
 
 OPEN = """
 import resource
@@ -96,7 +98,7 @@ def test_secrets_are_held_where_the_system_lets_us() -> None:
     assert python(SOFTLY) == ["True", "0", "True", "True", "False", "True"]
 
 
-def test_where_the_system_refuses_no_secret_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_system_refuses_no_secret_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Either of the two guards that fails is an error with an id."""
 
     def refuse(*_: object) -> None:
@@ -110,6 +112,12 @@ def test_where_the_system_refuses_no_secret_comes(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(memory.Unguarded) as caught:
         memory.guard()
     assert caught.value.id == "memory-unguarded"
+    with pytest.raises(keyfile.KeyFileUnfit, match="prctl"):
+        keyfile.make_signing_key(tmp_path / "key")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(memory, "_library", object)
+    with pytest.raises(memory.Unguarded, match="no prctl"):
+        memory.guard()
 
 
 @pytest.mark.parametrize(

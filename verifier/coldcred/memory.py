@@ -11,10 +11,15 @@ from typing import ClassVar
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 
 
-class Unguarded(OSError):
+class Unguarded(Exception):
     """The system refuses to guard this process's memory, so no secret may come into it."""
 
     id: ClassVar[str] = "memory-unguarded"
+
+    def __init__(self, detail: str) -> None:
+        """Say what was refused."""
+        super().__init__(detail)
+        self.detail = detail
 
 
 def guard() -> None:
@@ -52,7 +57,10 @@ def wipe(*secrets: bytearray) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    if _library().prctl(option, value, 0, 0, 0) != 0:
+    call = getattr(_library(), "prctl", None)
+    if call is None:
+        raise Unguarded("this system has no prctl")
+    if call(option, value, 0, 0, 0) != 0:
         raise Unguarded(f"prctl {option}: {os.strerror(ctypes.get_errno())}")
 
 

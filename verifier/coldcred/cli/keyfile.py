@@ -92,7 +92,7 @@ def _pem(private: ec.EllipticCurvePrivateKey | X25519PrivateKey) -> bytes:
 
 def _make(path: Path, make: Callable[[], bytes]) -> bool:
     """Put a new key in place whole: a file that exists, or appears meanwhile, stays what it is."""
-    memory.guard()
+    _guard()
     if path.exists():
         return False
     try:
@@ -102,8 +102,16 @@ def _make(path: Path, make: Callable[[], bytes]) -> bool:
     return True
 
 
+def _guard() -> None:
+    """Guard this process's memory before a key comes into it."""
+    try:
+        memory.guard()
+    except memory.Unguarded as error:
+        raise KeyFileUnfit(f"no key is opened or made where memory cannot be guarded ({error})") from error
+
+
 def _read(path: Path) -> object:
-    memory.guard()
+    _guard()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
