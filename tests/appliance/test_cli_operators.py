@@ -35,7 +35,16 @@ def countersigned(plant: Plant, folder: Path, person: str, name: str = "") -> tu
     key = folder / f"{name or person}.operator"
     make_key(key)
     out = folder / f"{key.name}.countersignature"
-    words = ["operator", "countersign", "--appliance", appliance(plant), "--person", person, "--out", out]
+    words: list[str | Path] = [
+        "operator",
+        "countersign",
+        "--appliance",
+        appliance(plant),
+        "--person",
+        person,
+        "--out",
+        out,
+    ]
     nowhere = folder / "no home here"
     ended = run([*CTL, "--home", nowhere, "--as", key, *words], secrets={"--passphrase-fd": PASSPHRASE})
     assert ended.code == 0, ended
@@ -169,9 +178,9 @@ def test_countersigning_takes_the_appliance_from_the_home(mine: Plant, tmp_path:
     out = tmp_path / "proof"
     done = mine.ctl("operator", "countersign", "--person", "alice", "--out", out, "--json", who="alice")
     assert (done.code, done.json["appliance"]) == (0, appliance(mine)), done
-    words = ["operator", "countersign", "--person", "alice", "--out", out]
+    words: list[str | Path] = ["operator", "countersign", "--person", "alice", "--out", out]
     key = mine.people / "alice.operator"
-    nowhere = [*CTL, "--home", tmp_path / "nowhere", "--as", key, *words]
+    nowhere: list[str | Path] = [*CTL, "--home", tmp_path / "nowhere", "--as", key, *words]
     assert run(nowhere, secrets={"--passphrase-fd": PASSPHRASE}).code == 2
     for wrong in (["--appliance", "0" * 63], ["--person", "Alice\u202e"]):
         ended = run([*nowhere, "--appliance", "0" * 64, *wrong], secrets={"--passphrase-fd": PASSPHRASE})

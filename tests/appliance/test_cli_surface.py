@@ -24,7 +24,9 @@ from tests.support.commandline import CTL, ENVIRONMENT, run
 VERBS = {
     "init draft", "init sign", "init complete", "init all",
     "serve", "status",
-    "operator keygen", "operator list",
+    "operator keygen", "operator list", "operator countersign",
+    "operator add", "operator remove", "operator roles", "operator recover",
+    "operator add-key", "operator replace-key", "operator retire-key",
     "token init", "token list",
     "workload enrol", "workload suspend", "workload resume", "workload list",
     "profile set", "profile list",
