@@ -12,6 +12,7 @@ from appliance.reading import Reader
 from appliance.wiring import open_engine
 from coldcred.canonical import Json
 from coldcred.log.system import PinMode
+from coldcred.record import Record
 
 
 class EngineTransport:
@@ -64,6 +65,12 @@ class EngineTransport:
         if self._reader is None:
             raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
         return self._runner.run(self._reader.read(name, arguments))
+
+    def preview(self, act: str, args: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Say what a command would change."""
+        if self._reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
+        return self._runner.run(self._reader.preview(act, Record(args, act), attachments))
 
     def close(self) -> None:
         """Stop the engine; what it still owed is written."""

@@ -29,6 +29,7 @@ VERBS = {
     "token init", "token list",
     "workload enrol", "workload suspend", "workload resume", "workload list",
     "profile set", "profile list",
+    "policy set", "policy show", "policy check", "policy list",
     "site add", "site list",
     "key list", "key suspend", "key activate",
     "issue", "revoke",
