@@ -17,10 +17,19 @@ from coldcred.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person with one enrolled key."""
+    """A person with one enrolled key; who has several is there several times. `since` is when they joined."""
 
     person: str
     roles: frozenset[Role]
+    key: PublicKey
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Custodian:
+    """A founder's second key, which signs recoveries and the root of trust, and nothing else."""
+
+    person: str
     key: PublicKey
 
 
@@ -90,6 +99,7 @@ class Authority:
     bundles: Mapping[str, int] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     policy: str = sha256_hex(policy.DEFAULT.encode())
+    custodians: Mapping[str, Custodian] = field(default_factory=dict)
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":
@@ -100,18 +110,34 @@ class Authority:
             founding=founding,
             epoch=1,
             operators={
-                person.operator.thumbprint: Operator(person.id, person.roles, person.operator)
+                person.operator.thumbprint: Operator(person.id, person.roles, person.operator, founding.time)
                 for person in founding.people
             },
             registers=registers,
             profiles={profile.name: profile for profile in founding.profiles},
             sites={site.name: site for site in founding.sites},
+            custodians={
+                person.custodian.thumbprint: Custodian(person.id, person.custodian) for person in founding.people
+            },
         )
 
-    def operator_key(self, kid: str) -> PublicKey | None:
-        """Give the operator key with this thumbprint, from its register and no other."""
-        operator = self.operators.get(kid)
-        return operator.key if operator else None
+    @property
+    def people(self) -> dict[str, frozenset[Role]]:
+        """Everyone who is enrolled, with their roles."""
+        return {operator.person: operator.roles for operator in self.operators.values()}
+
+    def keys_of(self, person: str) -> tuple[Operator, ...]:
+        """Give a person once for each of their keys; nothing for somebody who is not enrolled."""
+        return tuple(operator for operator in self.operators.values() if operator.person == person)
+
+    def approver(self, kid: str) -> Operator | Custodian | None:
+        """Give whoever signs approvals with this key at present."""
+        return self.operators.get(kid) or self.custodians.get(kid)
+
+    def approver_key(self, kid: str) -> PublicKey | None:
+        """Give the key that may sign an approval: an operator's, or a custodian's."""
+        approver = self.approver(kid)
+        return approver.key if approver else None
 
     def workload_of(self, kid: str) -> Workload | None:
         """Give the workload whose signing key has this thumbprint now; a retired key is nobody's."""
@@ -119,9 +145,13 @@ class Authority:
         return workload if workload and workload.key and workload.key.thumbprint == kid else None
 
     def signer_key(self, kid: str) -> PublicKey | None:
-        """Give the key that may sign a command: an operator's, or a workload's signing key."""
-        workload = self.workload_of(kid)
-        return workload.key if workload else self.operator_key(kid)
+        """Give the key that may sign a command: an operator's, a custodian's, or a workload's signing key."""
+        signer = self.signer(kid)
+        return signer.key if signer else None
+
+    def signer(self, kid: str) -> Operator | Custodian | Workload | None:
+        """Give whoever signs commands with this key at present."""
+        return self.workload_of(kid) or self.approver(kid)
 
     def site_of(self, audience: str) -> Site | None:
         """Give the one site that answers for an audience."""
@@ -155,5 +185,6 @@ class Authority:
             "trust_domain": self.founding.trust_domain,
             "issuer": self.founding.issuer,
             "epoch": self.epoch,
+            "policy": self.policy,
             "single_operator": self.founding.single_operator,
         }

@@ -47,6 +47,8 @@ class Refusal(StrEnum):
     APPROVAL_VOID = "approval-void"
     ALREADY_APPROVED = "already-approved"
     WITHDRAWN = "withdrawn"
+    BELOW_QUORUM = "below-quorum"
+    LAST_KEY = "last-key"
     POLICY_INVALID = "policy-invalid"
     POLICY_LOCKS_OUT = "policy-locks-out"
 

@@ -1,11 +1,13 @@
 """Fold entries into authority and lookups: the only way either of them ever changes."""
 
+from collections.abc import Callable, Mapping
 from sys import intern
+from types import MappingProxyType
 
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Given, Lookups, PolicySetting, Request
-from appliance.nouns import bundles, keys, policies, profiles, sites, trust, workloads
+from appliance.nouns import bundles, keys, operators, policies, profiles, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
@@ -31,7 +33,8 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
         lookups.worth_checkpoint += 1
     if event.get("signs"):
         lookups.open_intents[entry.seq] = event
-    _fold_lookups(lookups, entry)
+    if (take := _LOOKUPS.get(entry.type)) is not None:
+        take(lookups, entry)
     if entry.type in _FIRST_STEPS:
         lookups.under_way[str(event["command"])] = str(event["act"])
     if isinstance(result := event.get("result"), dict):
@@ -76,55 +79,58 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
         case "workload.suspended" | "workload.resumed":
             return workloads.evolve_suspended(authority, event, suspended=entry.type == "workload.suspended")
         case _:
+            return _fold_people(authority, entry)
+
+
+def _fold_people(authority: Authority, entry: Entry) -> Authority:
+    event = entry.event
+    match entry.type:
+        case "operator.added":
+            return operators.evolve_added(authority, event, entry.time)
+        case "operator.removed":
+            return operators.evolve_removed(authority, event)
+        case "operator.roles-set":
+            return operators.evolve_roles(authority, event)
+        case "operator.key-replaced":
+            return operators.evolve_key_replaced(authority, event)
+        case "operator.recovered":
+            return operators.evolve_recovered(authority, event, entry.time)
+        case _:
             return authority
 
 
-def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
-    event = entry.event
-    match entry.type:
-        case "credential.issued":
-            _fold_issued(lookups, entry)
-        case "batch.issued":
-            _fold_chunk(lookups, entry)
-        case "started":
-            _fold_started(lookups, entry)
-        case "credential.revoked":
-            record = Record(event, "credential.revoked")
-            lookups.revoke_all(Selector.read(record.record("selector")), record.integer("as_of"))
-        case "outcomes":
-            _fold_outcomes(lookups, entry)
-        case "checkpoint":
-            lookups.checkpoint_size = Record(event, "checkpoint").integer("size")
-            lookups.worth_checkpoint = 0
-        case "command.waiting":
-            _fold_waiting(lookups, entry)
-        case "command.refused":
-            record = Record(event, "command.refused")
-            refusal = Refusal(record.text("reason"))
-            _remember_refused(lookups, entry.time, event, Refused(refusal, record.text("detail"), record.text("rule")))
-        case "approval.given":
-            _fold_approval(lookups, entry)
-        case "request.withdrawn":
-            _fold_withdrawn(lookups, entry)
-        case "policy.set":
-            record = Record(event, "policy.set")
-            people = record.texts("people")
-            lookups.policies.append(PolicySetting(record.digest("text"), entry.seq, entry.time, people))
-        case _:
-            _fold_system(lookups, entry)
+def _fold_refused(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "command.refused")
+    refused = Refused(Refusal(record.text("reason")), record.text("detail"), record.text("rule"))
+    _remember_refused(lookups, entry.time, entry.event, refused)
 
 
-def _fold_system(lookups: Lookups, entry: Entry) -> None:
-    token = str(entry.event.get("token", ""))
-    match entry.type:
-        case "pin.accepted":
-            lookups.refused_pins.pop(token, None)
-        case "pin.refused":
-            lookups.refused_pins[token] = lookups.refused_pins.get(token, RefusedPins()).again(entry.time)
-        case "clock.behind" | "clock.right":
-            lookups.clock_behind = entry.type == "clock.behind"
-        case _:
-            pass
+def _fold_revoked(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "credential.revoked")
+    lookups.revoke_all(Selector.read(record.record("selector")), record.integer("as_of"))
+
+
+def _fold_checkpoint(lookups: Lookups, entry: Entry) -> None:
+    lookups.checkpoint_size = Record(entry.event, "checkpoint").integer("size")
+    lookups.worth_checkpoint = 0
+
+
+def _fold_policy(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "policy.set")
+    setting = PolicySetting(record.digest("text"), entry.seq, entry.time, record.texts("people"))
+    lookups.policies.append(setting)
+
+
+def _fold_pin(lookups: Lookups, entry: Entry) -> None:
+    token = str(entry.event["token"])
+    if entry.type == "pin.accepted":
+        lookups.refused_pins.pop(token, None)
+    else:
+        lookups.refused_pins[token] = lookups.refused_pins.get(token, RefusedPins()).again(entry.time)
+
+
+def _fold_clock(lookups: Lookups, entry: Entry) -> None:
+    lookups.clock_behind = entry.type == "clock.behind"
 
 
 def _fold_started(lookups: Lookups, entry: Entry) -> None:
@@ -133,6 +139,16 @@ def _fold_started(lookups: Lookups, entry: Entry) -> None:
         event: dict[str, Json] = {"command": command, "act": act}
         detail = "the appliance stopped before it was done; ask anew"
         _remember_refused(lookups, entry.time, event, Refused(Refusal.STOPPING, detail))
+
+
+def _fold_retired(lookups: Lookups, entry: Entry) -> None:
+    """End the requests that retired keys signed, except those that are being carried out already."""
+    retired = Record(entry.event, entry.type).texts("retires")
+    for request in list(lookups.requests.values()):
+        if request.kid in retired and request.command not in lookups.under_way:
+            event: dict[str, Json] = {"command": request.command, "act": request.act}
+            refused = Refused(Refusal.UNKNOWN_SIGNER, "the key that signed it was retired", rule="R3 enrolled people")
+            _remember_refused(lookups, entry.time, event, refused)
 
 
 def _fold_issued(lookups: Lookups, entry: Entry) -> None:
@@ -217,6 +233,7 @@ def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
         person=record.text("by"),
         need=record.integer("need"),
         expires_at=record.integer("expires"),
+        kid=record.text("kid"),
         named=record.optional_texts("named") or (),
         shown=record.digest("shown"),
     )
@@ -274,3 +291,28 @@ def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], refus
     act = str(event["act"])
     outcome = Outcome(command, act, State.REFUSED, refused.reason.value, refused.detail, rule_of(refused))
     lookups.remember(outcome, time)
+
+
+_LOOKUPS: Mapping[str, Callable[[Lookups, Entry], None]] = MappingProxyType(
+    {
+        "approval.given": _fold_approval,
+        "batch.issued": _fold_chunk,
+        "checkpoint": _fold_checkpoint,
+        "clock.behind": _fold_clock,
+        "clock.right": _fold_clock,
+        "command.refused": _fold_refused,
+        "command.waiting": _fold_waiting,
+        "credential.issued": _fold_issued,
+        "credential.revoked": _fold_revoked,
+        "operator.key-replaced": _fold_retired,
+        "operator.recovered": _fold_retired,
+        "operator.removed": _fold_retired,
+        "outcomes": _fold_outcomes,
+        "pin.accepted": _fold_pin,
+        "pin.refused": _fold_pin,
+        "policy.set": _fold_policy,
+        "request.withdrawn": _fold_withdrawn,
+        "started": _fold_started,
+    }
+)
+"""What brings lookups up to date, by type of entry; other types change nothing there."""

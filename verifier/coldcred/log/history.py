@@ -22,8 +22,9 @@ from coldcred.log.bundles import Bundles
 from coldcred.log.credentials import Credentials
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
-from coldcred.log.people import People
+from coldcred.log.people import People, Step
 from coldcred.log.signing import Signing
+from coldcred.log.staffing import Staffing
 from coldcred.log.tree import Frontier
 from coldcred.record import MAX_TIME, Record
 
@@ -39,6 +40,7 @@ class History:
         self._blobs = blobs
         self._people = People(founding, blobs)
         self.signing = Signing(founding)
+        self._staffing = Staffing(self._people, self.signing, blobs)
         self._bundles = Bundles(self.signing)
         self._batches = Batches(self.signing, blobs, founding.issuer)
         self._credentials = Credentials()
@@ -113,7 +115,7 @@ class History:
         act = _ACTS.get(entry.type)
         if act is None:
             raise Malformed(f"an event of type {entry.type}, which this reader does not know")
-        command = self._people.carried(event, entry.time, act, ends=entry.type not in _STEPS)
+        command = self._people.carried(event, entry.time, act, _STEPS.get(entry.type, Step.WHOLE))
         self._takers[entry.type](entry, event, command)
 
     def _takers_by_type(self) -> Mapping[str, _Taker]:
@@ -143,13 +145,14 @@ class History:
             "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
             "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
+            **self._staffing.takers(),
         }
 
     def _enrolled(self, entry: Entry, event: Record, command: Command) -> None:
         found = deeds.enrolled(event, command, self._blobs, entry.time)
         self.signing.workload_key(found.workload, found.key)
         self.signing.workload_key(found.workload, found.seal)
-        self._people.workloads.enrolled(found.workload, found.review_by, found.key)
+        self._people.workloads.enrolled(found.workload, found.review_by, found.key, found.owner)
 
     def _suspend(self, workload: str) -> None:
         self._people.workloads.suspended(workload, suspended=True)
@@ -205,7 +208,16 @@ class History:
         self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
 
 
-_STEPS = frozenset({"batch.begun", "batch.issued", "bundle.begun", "bundle.signed"})
+_STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        "batch.begun": Step.FIRST,
+        "batch.issued": Step.CHUNK,
+        "batch.done": Step.LAST,
+        "bundle.begun": Step.FIRST,
+        "bundle.signed": Step.NEXT,
+        "bundle.created": Step.LAST,
+    }
+)
 
 
 def _check_place(entry: Entry) -> None:
@@ -237,5 +249,10 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "key.suspended": Act.KEY_SUSPEND,
         "key.activated": Act.KEY_ACTIVATE,
         "request.withdrawn": Act.REQUEST_WITHDRAW,
+        "operator.added": Act.OPERATOR_ADD,
+        "operator.removed": Act.OPERATOR_REMOVE,
+        "operator.roles-set": Act.OPERATOR_ROLES,
+        "operator.key-replaced": Act.OPERATOR_REPLACE_KEY,
+        "operator.recovered": Act.OPERATOR_RECOVER,
     }
 )

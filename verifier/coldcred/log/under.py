@@ -6,19 +6,20 @@ Whether a policy permits it is not asked here; that the policy is the one in for
 from dataclasses import dataclass
 
 from coldcred import names
-from coldcred.acts import BEYOND_POLICY, Act
+from coldcred.acts import BEYOND_POLICY, Act, Principal
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.record import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Under:
-    """What a command is decided under, from its first step to its last.
+    """What a command is decided under, from its first step to its last, and who asked for it.
 
     `policy` and the version of `profiles` are SHA-256 in hex; the command needs so many people and counts these
     approvals.
     """
 
+    requester: Principal
     policy: str
     profiles: str | None
     need: int

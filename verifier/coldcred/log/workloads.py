@@ -15,6 +15,7 @@ class _Workload:
 
     review_by: int
     key: PublicKey | None
+    owner: str
     suspended: bool = False
 
 
@@ -26,9 +27,9 @@ class Workloads:
         self._workloads: dict[str, _Workload] = {}
         self._holders: dict[str, str] = {}
 
-    def enrolled(self, workload: str, review_by: int, key: PublicKey | None) -> None:
+    def enrolled(self, workload: str, review_by: int, key: PublicKey | None, owner: str) -> None:
         """Take an enrolment: it is active from now on, and an earlier key of its signs nothing more."""
-        self._workloads[workload] = _Workload(review_by, key)
+        self._workloads[workload] = _Workload(review_by, key, owner)
         if key is not None:
             self._holders[key.thumbprint] = workload
 
@@ -37,6 +38,10 @@ class Workloads:
         if workload not in self._workloads:
             raise _bad(f"{workload[:80]} is not enrolled")
         self._workloads[workload].suspended = suspended
+
+    def owned_by(self, person: str) -> int:
+        """Count the workloads that a person answers for."""
+        return sum(found.owner == person for found in self._workloads.values())
 
     def holder(self, kid: str) -> str | None:
         """Give the workload that signs with this key at present."""
