@@ -21,6 +21,9 @@ from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
 from coldcred.profile import Profile
 
+REMEMBERED = 4096
+"""Rulings that one set of policies remembers. A ruling follows from whole values, so none of them grows old."""
+
 _NUMBERED = re.compile(r"policy([0-9]+)")
 _ACTION = "Action"
 
@@ -50,6 +53,7 @@ class PolicySet:
         self.ids = ids
         self._policies = policies
         self._schema = schema
+        self._rulings: dict[tuple[Principal, Act, Profile | None], Ruling] = {}
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
@@ -78,6 +82,17 @@ class PolicySet:
         """
         if act in BEYOND_POLICY or (profile is None) is (act in policyschema.ABOUT_PROFILES):
             raise ValueError(f"policies are not asked about {act} in this way")
+        question = (principal, act, profile)
+        found = self._rulings.get(question)
+        if found is None:
+            found = self._ask(principal, act, profile)
+            if len(self._rulings) >= REMEMBERED:
+                self._rulings.clear()
+            self._rulings[question] = found
+        return found
+
+    def _ask(self, principal: Principal, act: Act, profile: Profile | None) -> Ruling:
+        """Ask Cedar, which takes as long as a signature is verified in."""
         who, about = _principal(principal), _resource(profile)
         asked = {"principal": who["uid"], "action": _uid(_ACTION, act.value), "resource": about["uid"], "context": {}}
         answer = cedarpy.is_authorized(asked, self._policies, json.dumps([who, about]), self._schema)

@@ -82,6 +82,9 @@ class Transport(Protocol):
     def read(self, name: str, arguments: Mapping[str, str]) -> Json:
         """Read a named view, once reading is open."""
 
+    def preview(self, act: str, args: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Hear what a command for `act` would change, once reading is open."""
+
     def close(self) -> None:
         """End the connection and the reading with it."""
 
@@ -153,6 +156,11 @@ class SocketTransport:
         """Read on this connection."""
         query = f"?{urlencode(arguments)}" if arguments else ""
         return self._ask("GET", f"/v1/read/{quote(name, safe='')}{query}")
+
+    def preview(self, act: str, args: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Hear what a command would change, on this connection."""
+        beside: dict[str, Json] = {name: b64u_encode(data) for name, data in attachments.items()}
+        return self._ask("POST", "/v1/read/preview", {"act": act, "args": args, "attachments": beside})
 
     def close(self) -> None:
         """Close the connection."""
@@ -291,10 +299,18 @@ class Client:
 
     def read(self, name: str, **arguments: str) -> Json:
         """Read a named view, opening the reading first."""
+        self._open_reading()
+        return self.transport.read(name, arguments)
+
+    def preview(self, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes] | None = None) -> Json:
+        """Hear what setting a policy or a profile would change, opening the reading first."""
+        self._open_reading()
+        return self.transport.preview(act.value, args, attachments or {})
+
+    def _open_reading(self) -> None:
         if not self._reading:
             self.transport.open_reading(self.command(Act.READ_OPEN, {}, READING_LIFE))
             self._reading = True
-        return self.transport.read(name, arguments)
 
     def close(self) -> None:
         """End the connection."""

@@ -173,7 +173,7 @@ def check_early(standing: Standing, ask: Ask) -> None:
     if ask.command.act is not Act.POLICY_SET:
         return
     try:
-        policies.read(standing.authority, ask)
+        policies.read(standing.authority, Record(ask.command.args, Act.POLICY_SET), ask.attachments)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 

@@ -4,8 +4,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 
-from appliance import counting, terms
+from appliance import counting, preview, terms
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
@@ -15,9 +16,12 @@ from appliance.nouns.workloads import Condition
 from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred import layout
-from coldcred.canonical import Json, b64u_encode, loads_canonical
+from coldcred.acts import Act
+from coldcred.canonical import Json, b64u_encode, loads_canonical, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.log.entry import MAX_BODY
+from coldcred.policy import DEFAULT
+from coldcred.record import Record
 
 LONGEST_PAGE = 1000
 
@@ -56,10 +60,32 @@ class Reader:
         if name == "request":
             request = terms.find_request(self._standing.lookups, arguments.get("command", ""))
             return await self._from_disk(lambda: self._request(request))
+        if name == "policy":
+            digest = arguments.get("hash", self._standing.authority.policy)
+            return await self._from_disk(lambda: self._policy(digest))
         view = _VIEWS.get(name)
         if view is None:
             raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
         return view(self._standing)
+
+    async def preview(self, act: str, args: Record, attachments: Mapping[str, bytes]) -> Json:
+        """Say what setting a policy or a profile would change; raises `Refused` as its decision would.
+
+        Policies are asked in a thread, since everybody who is enrolled times every profile may take a while.
+        """
+        standing, now = self._standing, self._now()
+        authority, old = standing.authority, standing.policies
+        if act == Act.POLICY_SET:
+            work = partial(preview.preview, authority, standing.lookups, old, act, args, attachments, now)
+            return await asyncio.get_running_loop().run_in_executor(None, work)
+        return preview.preview(authority, standing.lookups, old, act, args, attachments, now)
+
+    def _policy(self, digest: str) -> Json:
+        """Give the text of a policy that was in force once, or of the one that an appliance begins with."""
+        if digest not in {row.digest for row in self._standing.lookups.policies} | {_BEGINNING}:
+            raise Refused(Refusal.MALFORMED, f"no policy {digest[:64]!a} was ever in force here")
+        text = self._standing.policy_text(digest).decode("ascii")
+        return {"policy": digest, "text": text, "in_force": digest == self._standing.authority.policy}
 
     async def _from_disk(self, read: Callable[[], Json]) -> Json:
         return await asyncio.get_running_loop().run_in_executor(self._disk, read)
@@ -208,6 +234,20 @@ def _people(standing: Standing) -> Json:
     return operators.as_json(standing.authority)
 
 
+def _policies(standing: Standing) -> Json:
+    """List the policies that were in force, in order, with who set them; the first is that of the beginning."""
+    present = standing.authority.policy
+    beginning: list[tuple[str, int | None, tuple[str, ...]]] = [(_BEGINNING, None, ())]
+    settings = [*beginning, *((row.digest, row.time, row.people) for row in standing.lookups.policies)]
+    newest = len(settings) - 1
+    return [
+        {"policy": digest, "time": time, "people": [*people], "in_force": place == newest and digest == present}
+        for place, (digest, time, people) in enumerate(settings)
+    ]
+
+
+_BEGINNING = sha256_hex(DEFAULT.encode())
+
 _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
     "status": status,
     "keys": _keys,
@@ -215,4 +255,5 @@ _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
     "profiles": _profiles,
     "sites": _sites,
     "people": _people,
+    "policies": _policies,
 }

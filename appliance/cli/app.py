@@ -27,6 +27,7 @@ _VERBS = MappingProxyType(
         "token": "tokens",
         "workload": "workloads",
         "profile": "registers",
+        "policy": "policies",
         "site": "registers",
         "key": "registers",
         "issue": "credentials",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from appliance.cli import failures, output
+from appliance.cli import failures, output, previews
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
@@ -89,16 +89,24 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
         output.check_writable(path)
     approvals = [read_document(path) for path in manner.approvals]
     again = manner.request is not None and manner.request.exists()
+    preview: Mapping[str, Json] = {}
     client = session.client(signs=not again)
     if again and manner.request is not None:
         command = read_request(manner.request).token
         _same_act(command, asking, manner.request)
     else:
+        preview = previews.shown(client, asking.act, asking.args, asking.attachments)
         command = client.command(asking.act, asking.args, manner.valid_for)
     outcome = client.send(command, asking.attachments, approvals)
     if outcome.state in {State.WAITING, State.READY}:
-        return waits(outcome, command, manner.request)
-    return conclude(outcome, asking.paths, asking.also, asking.lines)
+        return waits(outcome, command, manner.request, preview)
+    lines = asking.lines or (_plain if preview else None)
+    return conclude(outcome, asking.paths, {**asking.also, **preview}, lines)
+
+
+def _plain(outcome: Outcome) -> list[str]:
+    """Give the text of an outcome whose preview was shown already."""
+    return output.facts(outcome.result)
 
 
 def conclude(
@@ -159,7 +167,7 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
         raise click.UsageError(f"{path} holds another request than this line asks for; name another --request")
 
 
-def waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
+def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
     """Keep the request for those who approve it, and say what they and the requester do next."""
     path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
     if not path.exists():
@@ -170,7 +178,7 @@ def waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
     output.talk(f"next: another person runs `coldcredctl --as {key} approve {path}`")
     if outcome.act == Act.CREDENTIAL_ISSUE:
         output.talk(f"then run the same line again with --request {path}")
-    output.data({**summary(outcome), "request": str(path)}, [str(path)])
+    output.data({**summary(outcome), **(also or {}), "request": str(path)}, [str(path)])
     return Exit.WAITING
 
 

@@ -11,6 +11,7 @@ from appliance.outcome import Outcome
 from appliance.reading import Reader
 from appliance.wiring import Openings, open_engine
 from coldcred.canonical import Json
+from coldcred.record import Record
 
 
 class EngineTransport:
@@ -63,6 +64,12 @@ class EngineTransport:
         if self._reader is None:
             raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
         return self._runner.run(self._reader.read(name, arguments))
+
+    def preview(self, act: str, args: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Say what a command would change."""
+        if self._reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
+        return self._runner.run(self._reader.preview(act, Record(args, act), attachments))
 
     def close(self) -> None:
         """Stop the engine; what it still owed is written."""

@@ -41,6 +41,14 @@ _BY_STATE = {
             "no such request waits here",
             "list what waits with `coldcredctl request list`; it may be done already",
         ),
+        "policy-invalid": (
+            "this is no policy that can be in force",
+            "mend the line that is named above; `coldcredctl policy check FILE` reads it again",
+        ),
+        "policy-locks-out": (
+            "under this policy people could not go on",
+            "permit the act that is named above, then set it anew",
+        ),
         "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
         "stopping": ("the appliance is stopping", "start it again and run the same command"),
         "quota-exceeded": (
@@ -148,14 +156,6 @@ _BY_STATE = {
         "last-key": (
             "it is the person's last key",
             "enrol another one first, or let them go with `coldcredctl operator remove`",
-        ),
-        "policy-invalid": (
-            "this is no policy that can be in force",
-            "mend the line that is named above; `coldcredctl policy check FILE` reads it again",
-        ),
-        "policy-locks-out": (
-            "under this policy people could not go on",
-            "permit the act that is named above, then set it anew",
         ),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),

@@ -1,6 +1,6 @@
 """The policy in force: a text set whole by two people, under which the appliance can still be run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from appliance.authority import Authority
@@ -21,17 +21,16 @@ _LEAST = 60
 
 def decide_set(authority: Authority, ask: Ask) -> Decision:
     """Set the policy: args `policy`, the SHA-256 of its text, which is attached."""
-    found = read(authority, ask)
+    found = read(authority, Record(ask.command.args, Act.POLICY_SET), ask.attachments)
     event = ask.event("policy.set", {"text": found.digest}, {"policy": found.digest})
     return Decision((event,))
 
 
-def read(authority: Authority, ask: Ask) -> PolicySet:
+def read(authority: Authority, args: Record, attachments: Mapping[str, bytes]) -> PolicySet:
     """Read the text that a command is to set, and refuse one that is none or would lock people out."""
-    args = Record(ask.command.args, Act.POLICY_SET)
     digest = args.digest("policy")
     args.done()
-    body = ask.attachments.get(digest)
+    body = attachments.get(digest)
     if body is None:
         raise Refused(Refusal.MALFORMED, "the text of the policy does not travel beside the command")
     try:

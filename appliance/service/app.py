@@ -80,6 +80,16 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         answer: Json = await reader.read(request.path_params["name"], dict(request.query_params))
         return answer
 
+    async def preview(request: Request) -> Json:
+        reader = _connection(request).reader
+        if reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading")
+        body = Record.of(await _body(request), "request")
+        act, args = body.text("act"), body.record("args")
+        attachments = _attachments(body.optional_record("attachments"))
+        body.done()
+        return await reader.preview(act, args, attachments)
+
     def route(path: str, method: str, answer: Answer) -> Route:
         return Route(path, _answering(answer, complain), methods=[method])
 
@@ -90,6 +100,7 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
             Route("/v1/batches", _guarded(batches, complain), methods=["POST"]),
             route("/v1/approvals", "POST", approvals),
             route("/v1/read", "POST", open_reading),
+            route("/v1/read/preview", "POST", preview),
             route("/v1/read/{name}", "GET", read),
         ],
         exception_handlers={404: _not_found, 405: _not_found},

@@ -3,13 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cedarpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance import policyschema, policytext
+from appliance import cedar, policyschema, policytext
 from appliance.cedar import PolicySet, Ruling
 from appliance.policytext import PolicyInvalid
 from coldcred.acts import BEYOND_POLICY, RULES, Act, Principal, Role
@@ -104,6 +107,30 @@ def test_a_ruling_names_what_decided_in_the_order_of_the_text() -> None:
     assert policies.ruling(OFFICER, Act.SITE_ADD).rule(policies.digest) == "policy no-sites"
     empty = parsed("")
     assert empty.ruling(OFFICER, Act.READ_OPEN).rule(empty.digest) == "policy e3b0c44298fc: no permit"
+
+
+def test_a_ruling_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same values, the same ruling; other roles, another profile of the same name or other policies ask anew."""
+    asked: list[object] = []
+    answer = cedarpy.is_authorized
+
+    def noticed(*given: Any) -> cedarpy.AuthzResult:
+        asked.append(given)
+        return answer(*given)
+
+    monkeypatch.setattr("cedarpy.is_authorized", noticed)
+    policies = parsed(DEFAULT)
+    longer = replace(PROFILES[0], lifetime=601)
+    for _ in range(3):
+        assert policies.ruling(ISSUER, Act.CREDENTIAL_ISSUE, PROFILES[0]).allowed
+        assert policies.ruling(ISSUER, Act.CREDENTIAL_ISSUE, longer).allowed
+        assert not policies.ruling(OFFICER, Act.CREDENTIAL_ISSUE, PROFILES[0]).allowed
+    assert len(asked) == 3
+    parsed(DEFAULT).ruling(ISSUER, Act.CREDENTIAL_ISSUE, longer)
+    assert len(asked) == 4
+    monkeypatch.setattr(cedar, "REMEMBERED", 2)
+    policies.ruling(ISSUER, Act.READ_OPEN)
+    assert len(policies._rulings) == 1
 
 
 def test_a_policy_that_cannot_be_evaluated_forbids() -> None:

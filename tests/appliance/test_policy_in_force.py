@@ -12,6 +12,7 @@ from appliance.cedar import Ruling
 from appliance.engine import Engine
 from appliance.engine.recovery import Recovery
 from appliance.errors import HomeError, HomeFault, Refusal
+from appliance.nouns import policies
 from appliance.outcome import Outcome
 from appliance.wiring import open_log
 from coldcred.acts import Act, Principal
@@ -104,7 +105,7 @@ def test_no_policy_slows_stopping(running: RunningPlant, act: Act) -> None:
     """Under a policy that forbids all that it can, one person still stops what is to be stopped."""
     forbids = "".join(
         f'@id("essential-{place}") permit (principal, action == Action::"{essential}", resource);\n'
-        for place, essential in enumerate((Act.POLICY_SET, Act.PROFILE_SET, Act.READ_OPEN, Act.LOG_EXPORT))
+        for place, essential in enumerate(policies.essential())
     )
 
     async def story() -> None:
