@@ -11,17 +11,19 @@ from coldcred.charter import KeyCharter, TokenCharter
 from coldcred.credential import Kind
 from coldcred.founding import Founding, Site
 from coldcred.keys import PublicKey, SealingKey
+from coldcred.log.review import Review
 from coldcred.plan import Window
 from coldcred.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person with one enrolled key."""
+    """A person with one enrolled key, enrolled `since` (Unix seconds); who has several keys is there several times."""
 
     person: str
     roles: frozenset[Role]
     key: PublicKey
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Authority:
     """Everything a decision rests on, except what `Lookups` holds.
 
     `holders` has, by thumbprint, whose each workload's signing key is or was; `policy` is the SHA-256 (hex) of the
-    policy text in force.
+    policy text in force; `review` is the access review that is open, `reviewed` has the names of all that ever were.
     """
 
     founding: Founding
@@ -90,6 +92,8 @@ class Authority:
     bundles: Mapping[str, int] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     policy: str = sha256_hex(policy.DEFAULT.encode())
+    review: Review | None = None
+    reviewed: frozenset[str] = frozenset()
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":
@@ -100,13 +104,22 @@ class Authority:
             founding=founding,
             epoch=1,
             operators={
-                person.operator.thumbprint: Operator(person.id, person.roles, person.operator)
+                person.operator.thumbprint: Operator(person.id, person.roles, person.operator, founding.time)
                 for person in founding.people
             },
             registers=registers,
             profiles={profile.name: profile for profile in founding.profiles},
             sites={site.name: site for site in founding.sites},
         )
+
+    @property
+    def people(self) -> dict[str, frozenset[Role]]:
+        """Everyone who is enrolled, with their roles."""
+        return {operator.person: operator.roles for operator in self.operators.values()}
+
+    def is_enrolled(self, person: str) -> bool:
+        """Whether somebody is enrolled here at present."""
+        return any(operator.person == person for operator in self.operators.values())
 
     def operator_key(self, kid: str) -> PublicKey | None:
         """Give the operator key with this thumbprint, from its register and no other."""

@@ -12,11 +12,11 @@ from appliance.authority import Authority, Operator, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, keys, profiles, revocation, sites, trust, workloads
+from appliance.nouns import bundles, credentials, keys, profiles, reviews, revocation, sites, trust, workloads
 from appliance.rules import rule_of
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.command import Approval, Command, parse_approval, parse_command
+from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.record import Record
 
@@ -97,6 +97,8 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
     operator = standing.authority.operators[approval.signer]
     policy.check_may_approve(operator, request.person)
+    if approval.verdict is Verdict.APPROVE:
+        policy.check_confirmed(standing.authority, {operator.person}, Act(request.act), now)
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     return {
@@ -108,6 +110,11 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         "people": [*sorted(request.people | {operator.person})],
         "need": request.need,
     }
+
+
+def check_signers(standing: Standing, ask: Ask, now: int) -> None:
+    """Return while everyone who stands behind a command is confirmed; what takes many steps is held to it at each."""
+    policy.check_confirmed(standing.authority, ask.people | {ask.person}, ask.command.act, now)
 
 
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
@@ -138,6 +145,8 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
                 return Decision((ask.event("reading.opened", {}, {}),))
             case Act.WORKLOAD_SUSPEND | Act.WORKLOAD_RESUME | Act.KEY_SUSPEND | Act.KEY_ACTIVATE:
                 return _SUSPENSIONS[ask.command.act](authority, ask)
+            case Act.WORKLOAD_ADOPT | Act.REVIEW_START | Act.REVIEW_CONFIRM | Act.REVIEW_CLOSE:
+                return _ANSWERED_FOR[ask.command.act](authority, ask, now)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 
@@ -148,5 +157,14 @@ _SUSPENSIONS: Mapping[Act, Callable[[Authority, Ask], Decision]] = MappingProxyT
         Act.WORKLOAD_RESUME: workloads.decide_resume,
         Act.KEY_SUSPEND: keys.decide_suspend,
         Act.KEY_ACTIVATE: keys.decide_activate,
+    }
+)
+
+_ANSWERED_FOR: Mapping[Act, Callable[[Authority, Ask, int], Decision]] = MappingProxyType(
+    {
+        Act.WORKLOAD_ADOPT: workloads.decide_adopt,
+        Act.REVIEW_START: reviews.decide_start,
+        Act.REVIEW_CONFIRM: reviews.decide_confirm,
+        Act.REVIEW_CLOSE: reviews.decide_close,
     }
 )

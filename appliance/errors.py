@@ -44,6 +44,11 @@ class Refusal(StrEnum):
     UNKNOWN_KEY = "unknown-key"
     KEY_SUSPENDED = "key-suspended"
     NOT_SUSPENDED = "not-suspended"
+    OWNER_LEFT = "owner-left"
+    REVIEW_MISSED = "review-missed"
+    REVIEW_OPEN = "review-open"
+    UNKNOWN_REVIEW = "unknown-review"
+    TOXIC_COMBINATION = "toxic-combination"
 
 
 class Refused(Exception):

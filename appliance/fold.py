@@ -5,7 +5,7 @@ from sys import intern
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups, Request
-from appliance.nouns import bundles, keys, profiles, sites, trust, workloads
+from appliance.nouns import bundles, keys, profiles, reviews, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
@@ -72,6 +72,21 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
             return bundles.evolve(authority, event)
         case "workload.suspended" | "workload.resumed":
             return workloads.evolve_suspended(authority, event, suspended=entry.type == "workload.suspended")
+        case _:
+            return _fold_answered_for(authority, entry)
+
+
+def _fold_answered_for(authority: Authority, entry: Entry) -> Authority:
+    event = entry.event
+    match entry.type:
+        case "workload.adopted":
+            return workloads.evolve_adopted(authority, event)
+        case "review.started":
+            return reviews.evolve_started(authority, event)
+        case "review.confirmed":
+            return reviews.evolve_confirmed(authority, event)
+        case "review.closed":
+            return reviews.evolve_closed(authority)
         case _:
             return authority
 

@@ -77,9 +77,10 @@ class Intake:
         try:
             deciding.check_time(command, now)
             policy.permit(asking, command.act, policy.resource(self.standing.authority, command))
+            policy.check_confirmed(self.standing.authority, {asking.id}, command.act, now)
             _check_manner(command, items)
             if isinstance(signer, Workload):
-                workloads.check_active(signer, now)
+                workloads.check_active(self.standing.authority, signer, now)
         except Refused as refused:
             return self._refuse(ask, refused)
         named = profiles_in(items or ())

@@ -13,6 +13,7 @@ from appliance.lookups import Lookups
 from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
 from coldcred.batch import is_batch
 from coldcred.command import Command
+from coldcred.log.review import UNHELD
 from coldcred.profile import Asker, Profile
 
 OPEN_REQUESTS = 64
@@ -68,6 +69,17 @@ def check_may_approve(operator: Operator, requester: str) -> None:
         raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
     if operator.person == requester:
         raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
+
+
+def check_confirmed(authority: Authority, people: Collection[str], act: Act, now: int) -> None:
+    """Return when the open access review keeps none of these from asking for the act, or from approving it."""
+    review = authority.review
+    if review is None or act in UNHELD:
+        return
+    for person in sorted(people):
+        if review.lacks_person(person, now):
+            detail = f"nobody confirmed {person} in review {review.name} by its date"
+            raise Refused(Refusal.REVIEW_MISSED, detail)
 
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:

@@ -9,7 +9,7 @@ from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.log import Log
 from appliance.lookups import Request
-from appliance.nouns import trust, workloads
+from appliance.nouns import reviews, trust, workloads
 from appliance.nouns.workloads import Condition
 from appliance.standing import Standing
 from coldcred import layout
@@ -40,6 +40,9 @@ class Reader:
             return await self._from_disk(lambda: self._log.table("credential", limit))
         if name == "trust":
             return await self._from_disk(self._trust)
+        if name in _PAGED:
+            offset, limit = _number(arguments, "offset", 0), min(_number(arguments, "limit", 100), LONGEST_PAGE)
+            return _PAGED[name](self._standing, self._now(), arguments, range(offset, offset + limit))
         view = _VIEWS.get(name)
         if view is None:
             raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
@@ -88,13 +91,27 @@ def status(standing: Standing) -> Json:
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": _conditions(standing),
+        "review": _open_review(standing),
+    }
+
+
+def _open_review(standing: Standing) -> Json:
+    review = reviews.standing(standing.authority)
+    if review is None:
+        return None
+    return {
+        "name": review.name,
+        "until": review.until,
+        "unconfirmed_operators": len(review.people),
+        "unconfirmed_workloads": len(review.workloads),
     }
 
 
 def _conditions(standing: Standing) -> Json:
     """Count workloads by how they stand: what is due or overdue is somebody's to do."""
     now = standing.lookups.last_time
-    found = Counter(workloads.condition(workload, now) for workload in standing.authority.workloads.values())
+    authority = standing.authority
+    found = Counter(workloads.condition(authority, workload, now) for workload in authority.workloads.values())
     return {one.value: found[one] for one in Condition if found[one]}
 
 
@@ -142,7 +159,7 @@ def _workloads(standing: Standing) -> Json:
             "id": workload.id,
             "owner": workload.owner,
             "review_by": workload.review_by,
-            "state": workloads.condition(workload, standing.lookups.last_time).value,
+            "state": workloads.condition(standing.authority, workload, standing.lookups.last_time).value,
             "groups": [*workload.groups],
             "kid": workload.key.thumbprint if workload.key else None,
             "key": workload.key.jwk() if workload.key else None,
@@ -184,3 +201,30 @@ _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
     "sites": _sites,
     "people": _people,
 }
+
+
+def _review(standing: Standing, now: int, arguments: Mapping[str, str], page: range) -> Json:
+    """Give the open review: its date, who is not confirmed, and a page of the workloads, of one `owner` if named."""
+    authority, owner = standing.authority, arguments.get("owner")
+    review = reviews.standing(authority)
+    if review is None:
+        return None
+    found: list[Json] = [
+        {"id": workload.id, "owner": workload.owner}
+        for workload in authority.workloads.values()
+        if workload.id in review.workloads and owner in {None, workload.owner}
+    ]
+    return {
+        "review": review.name,
+        "until": review.until,
+        "passed": now >= review.until,
+        "operators": [*sorted(review.people)],
+        "count": len(found),
+        "workloads": found[page.start : page.stop],
+    }
+
+
+_PAGED: Mapping[str, Callable[[Standing, int, Mapping[str, str], range], Json]] = {
+    "review": _review,
+}
+"""Views that are read page by page: `offset` and `limit`."""

@@ -45,6 +45,11 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_KEY: "keys that were ordered",
         Refusal.KEY_SUSPENDED: "a suspension",
         Refusal.NOT_SUSPENDED: "a suspension",
+        Refusal.OWNER_LEFT: "an owner who answers for it",
+        Refusal.REVIEW_MISSED: "the access review",
+        Refusal.REVIEW_OPEN: "the access review",
+        Refusal.UNKNOWN_REVIEW: "the access review",
+        Refusal.TOXIC_COMBINATION: "profiles that exclude each other",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

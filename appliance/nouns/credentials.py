@@ -51,7 +51,7 @@ def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, ran
     index = free_index(lookups, granted.list_uri, random)
     credential = draw(granted, index, lookups.size, now, random)
     data = jwt.write(credential, granted.public)
-    warnings = workloads.warnings(authority.workloads[asked.workload], now)
+    warnings = workloads.warnings(authority, authority.workloads[asked.workload], now)
     event = ask.event(
         "credential.issued",
         {
@@ -148,7 +148,7 @@ def _subject(
     workload = authority.workloads.get(request.workload)
     if workload is None:
         raise Refused(Refusal.UNKNOWN_WORKLOAD, f"{request.workload} is not enrolled")
-    workloads.check_active(workload, now)
+    workloads.check_active(authority, workload, now)
     return profile, workload
 
 

@@ -26,7 +26,8 @@ VERBS = {
     "serve", "status",
     "operator keygen", "operator list",
     "token init", "token list",
-    "workload enrol", "workload suspend", "workload resume", "workload list",
+    "workload enrol", "workload suspend", "workload resume", "workload list", "workload adopt",
+    "review start", "review confirm", "review close", "review show",
     "profile set", "profile list",
     "site add", "site list",
     "key list", "key suspend", "key activate",
@@ -71,7 +72,7 @@ def test_every_verb_has_help_and_json(name: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "name", ["", "init", "operator", "token", "workload", "profile", "site", "key", "trust", "log"]
+    "name", ["", "init", "operator", "token", "workload", "profile", "site", "key", "trust", "log", "review"]
 )
 def test_every_noun_lists_its_verbs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Help of a noun names each of its verbs, and the program's own names the exit codes."""

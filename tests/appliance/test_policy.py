@@ -29,6 +29,10 @@ MATRIX = {
     Act.WORKLOAD_RESUME: "o i",
     Act.KEY_SUSPEND: "o i a",
     Act.KEY_ACTIVATE: "o",
+    Act.WORKLOAD_ADOPT: "o i",
+    Act.REVIEW_START: "o",
+    Act.REVIEW_CONFIRM: "o i a",
+    Act.REVIEW_CLOSE: "o",
 }
 """Who may ask: officer, issuer, approver, auditor, and w for a workload, for itself."""
 

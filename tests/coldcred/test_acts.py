@@ -22,6 +22,10 @@ R2 = {
     "read.open": ({OFFICER, ISSUER, APPROVER, AUDITOR}, 1),
     "workload.suspend": ({OFFICER, ISSUER, APPROVER}, 1),
     "workload.resume": ({OFFICER, ISSUER}, 2),
+    "workload.adopt": ({OFFICER, ISSUER}, 2),
+    "review.start": ({OFFICER}, 2),
+    "review.confirm": ({OFFICER, ISSUER, APPROVER}, 1),
+    "review.close": ({OFFICER}, 2),
 }
 
 

@@ -177,7 +177,17 @@ class Story:
         ]
         await self._ask(engine, "bob", Act.KEY_SUSPEND, key="access-1", reason="robot 7 may have seen it")
         await self._by_two(engine, Act.KEY_ACTIVATE, key="access-1", reason="it had not")
+        await self._by_two(engine, Act.WORKLOAD_ADOPT, workload=WORKLOAD, owner="alice", reason="line 1 is hers now")
+        await self._review(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
+
+    async def _review(self, engine: Engine) -> None:
+        name: dict[str, Json] = {"review": "autumn-2026"}
+        start: dict[str, Json] = {"name": name["review"], "until": TIME + 30 * DAY, "reason": "each autumn"}
+        await self._by_two(engine, Act.REVIEW_START, **start)
+        await self._ask(engine, "alice", Act.REVIEW_CONFIRM, **name, workloads=[WORKLOAD], operators=["bob", "carol"])
+        await self._ask(engine, "bob", Act.REVIEW_CONFIRM, **name, operators=["alice"])
+        await self._by_two(engine, Act.REVIEW_CLOSE, **name)
 
     async def _trust(self, engine: Engine) -> None:
         reader = await engine.open_reading(self._command("alice", Act.READ_OPEN, {}))

@@ -37,6 +37,10 @@ class Act(StrEnum):
     WORKLOAD_RESUME = "workload.resume"
     KEY_SUSPEND = "key.suspend"
     KEY_ACTIVATE = "key.activate"
+    WORKLOAD_ADOPT = "workload.adopt"
+    REVIEW_START = "review.start"
+    REVIEW_CONFIRM = "review.confirm"
+    REVIEW_CLOSE = "review.close"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.WORKLOAD_RESUME: ActRule(_OFFICER_ISSUER, 2),
         Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
+        Act.WORKLOAD_ADOPT: ActRule(_OFFICER_ISSUER, 2),
+        Act.REVIEW_START: ActRule(_OFFICER, 2),
+        Act.REVIEW_CONFIRM: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.REVIEW_CLOSE: ActRule(_OFFICER, 2),
     },
 )
 

@@ -92,6 +92,7 @@ class Enrolled:
     """A workload as an entry enrols it, with the keys that it proved to hold."""
 
     workload: str
+    owner: str
     review_by: int
     key: PublicKey | None = None
     seal: SealingKey | None = None
@@ -108,11 +109,11 @@ def enrolled(event: Record, command: Command, blobs: Blobs, time: int) -> Enroll
         if asked.has(name) or workload.has(name):
             _check_same(workload, asked, (name,))
     asked.done()
-    name = str(command.args["id"])
-    found = Enrolled(name, review_by)
+    name, owner = str(command.args["id"]), str(command.args["owner"])
+    found = Enrolled(name, owner, review_by)
     if "enrolment" in command.args:
         proof = _proved(Record(command.args, "workload.enrol").digest("enrolment"), command, blobs, time)
-        found = Enrolled(name, review_by, proof.key, proof.seal)
+        found = Enrolled(name, owner, review_by, proof.key, proof.seal)
     for member, key in (("key", found.key), ("seal", found.seal)):
         told = workload.value(member) if workload.has(member) else None
         if told != (key.jwk() if key is not None else None):
@@ -147,6 +148,14 @@ def resumed(event: Record, command: Command) -> str:
     _check_same(event, Record(command.args, "workload.resume"), ("workload",))
     _check_result(event, {"workload": command.args["workload"]})
     return str(command.args["workload"])
+
+
+def adopted(event: Record, command: Command) -> tuple[str, str]:
+    """Take `workload.adopted` and give the workload and its new owner, who signed for it."""
+    _check_same(event, Record(command.args, command.act), ("workload", "owner", "reason"))
+    workload, owner = str(command.args["workload"]), str(command.args["owner"])
+    _check_result(event, {"owner": owner, "workload": workload})
+    return workload, owner
 
 
 def profile_set(event: Record, command: Command, domain: str) -> Profile:

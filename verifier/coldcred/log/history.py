@@ -139,19 +139,45 @@ class History:
             "key.suspended": lambda _entry, event, command: self.signing.suspended(deeds.key_named(event, command)),
             "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
+            "workload.adopted": self._adopt,
+            "review.started": self._review_started,
+            "review.confirmed": self._review_confirmed,
+            "review.closed": self._review_closed,
         }
 
     def _enrolled(self, entry: Entry, event: Record, command: Command) -> None:
         found = deeds.enrolled(event, command, self._blobs, entry.time)
         self.signing.workload_key(found.workload, found.key)
         self.signing.workload_key(found.workload, found.seal)
-        self._people.workloads.enrolled(found.workload, found.review_by, found.key)
+        if found.owner not in self._people.enrolled:
+            raise LogRejected(LogReason.BAD_COMMAND, f"its owner {found.owner[:48]!a} is nobody enrolled")
+        self._people.workloads.enrolled(found.workload, found.owner, found.review_by, found.key)
 
     def _suspend(self, workload: str) -> None:
-        self._people.workloads.suspended(workload, suspended=True)
+        self._people.workloads.suspended((workload,), suspended=True)
 
     def _resume(self, workload: str) -> None:
-        self._people.workloads.suspended(workload, suspended=False)
+        self._people.workloads.suspended((workload,), suspended=False)
+
+    def _adopt(self, entry: Entry, event: Record, command: Command) -> None:
+        workload, owner = deeds.adopted(event, command)
+        if owner not in self._people.enrolled or owner not in Record(entry.event, entry.type).texts("people"):
+            raise LogRejected(LogReason.BAD_COMMAND, f"its new owner {owner[:48]!a} is not enrolled, or did not sign")
+        self._people.workloads.adopted(workload, owner)
+
+    def _review_started(self, entry: Entry, event: Record, command: Command) -> None:
+        people = self._people
+        people.reviews.started(event, command, entry.time, people.workloads.owners, people.enrolled)
+
+    def _review_confirmed(self, entry: Entry, event: Record, command: Command) -> None:
+        people = self._people
+        by = str(entry.event["by"])
+        people.reviews.confirmed(event, command, by, people.workloads.owners, people.enrolled)
+
+    def _review_closed(self, entry: Entry, event: Record, command: Command) -> None:
+        people = self._people
+        stopped = people.reviews.closed(event, command, entry.time, people.workloads.owners, people.enrolled)
+        people.workloads.suspended(stopped, suspended=True)
 
     def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
         profile = deeds.profile_set(event, command, self._founding.trust_domain)
@@ -162,7 +188,7 @@ class History:
         told = Record(entry.event, entry.type)
         self._credentials.replaced(told.texts("revokes"))
         for (credential, key), item in zip(made, told.records("items"), strict=True):
-            self._people.workloads.check_issuing(credential.subject)
+            self._people.check_issuing(credential.subject, entry.time)
             kid, site = key.public.thumbprint, item.text("site")
             self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
 
@@ -191,7 +217,7 @@ class History:
         if profile is None:
             raise LogRejected(LogReason.BAD_COMMAND, "issues under a profile that no entry before it set")
         credential = deeds.read_issued(event, command, profile, issuer=self._founding.issuer)
-        self._people.workloads.check_issuing(credential.subject)
+        self._people.check_issuing(credential.subject, entry.time)
         (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
         kid, site = sign.key.public.thumbprint, str(entry.event["site"])
@@ -228,5 +254,9 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "workload.resumed": Act.WORKLOAD_RESUME,
         "key.suspended": Act.KEY_SUSPEND,
         "key.activated": Act.KEY_ACTIVATE,
+        "workload.adopted": Act.WORKLOAD_ADOPT,
+        "review.started": Act.REVIEW_START,
+        "review.confirmed": Act.REVIEW_CONFIRM,
+        "review.closed": Act.REVIEW_CLOSE,
     }
 )

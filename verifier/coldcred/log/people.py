@@ -7,16 +7,17 @@ not the length of the log.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, Role, people_needed
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
 from coldcred.log.blobs import Blobs
+from coldcred.log.reviews import Reviews
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile
 from coldcred.record import Record
@@ -32,6 +33,7 @@ class _Request:
     """A command that waits for people; `approvers` maps approval id to person."""
 
     requester: str
+    act: Act
     need: int
     expires_at: int
     approvers: dict[str, str] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class People:
     def __init__(self, founding: Founding, blobs: Blobs) -> None:
         """Begin with the people and profiles of `founding`; signed documents are read from `blobs`."""
         self.workloads = Workloads()
+        self.reviews = Reviews(alone=founding.single_operator)
         self._founding = founding
         self._blobs = blobs
         self._operators = {person.operator.thumbprint: person for person in founding.people}
@@ -60,6 +63,16 @@ class People:
         self._batch_profiles: dict[str, frozenset[str]] = {}
         self._ends: list[tuple[int, str]] = []
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
+
+    @property
+    def enrolled(self) -> Mapping[str, frozenset[Role]]:
+        """Everyone who is enrolled at this entry, with their roles."""
+        return {person.id: person.roles for person in self._operators.values()}
+
+    def check_issuing(self, workload: str, time: int) -> None:
+        """Return when something may be issued to a workload at `time`, whoever asks."""
+        self.workloads.check_issuing(workload, self.enrolled)
+        self.reviews.check_workload(workload, time)
 
     def waiting(self, event: Record, time: int) -> None:
         """Take `command.waiting`: a command that is new here and takes more people than its requester."""
@@ -77,7 +90,7 @@ class People:
             raise _bad("gives another end than the command's own")
         for digest in event.texts("attachments"):
             self._blobs.read(digest)
-        self._requests[command.id] = _Request(asked.requester.id, need, command.expires_at)
+        self._requests[command.id] = _Request(asked.requester.id, command.act, need, command.expires_at)
         heapq.heappush(self._ends, (command.expires_at, command.id))
 
     def refused(self, event: Record, time: int) -> None:
@@ -95,6 +108,7 @@ class People:
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
+        self.reviews.check_people(asked.people, act, time)
         need = self._need(asked)
         if len(asked.people) < need:
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
@@ -118,6 +132,8 @@ class People:
             raise _bad("approves or denies what does not wait here")
         if not person.roles & MAY_APPROVE or person.id == request.requester:
             raise _bad(f"{person.id} may not approve this: it takes an officer or approver other than the requester")
+        if document.verdict is Verdict.APPROVE:
+            self.reviews.check_people((person.id,), request.act, time)
         if document.id in request.approvers:
             raise _bad("counts one approval twice")
         if event.integer("need") != request.need:
@@ -159,15 +175,17 @@ class People:
         profile = self._profile(command)
         if profile is not None and asker not in profile.asked_by:
             raise _bad(f"{asked.requester.id} may not ask under profile {profile.name}")
+        self.reviews.check_people((asked.requester.id,), command.act, time)
         if command.id in self._ended:
             raise _bad("carries out a command that was carried out, refused or denied before")
         _check_time(command.issued_at, command.expires_at, time)
 
     def _check_own(self, workload: str, command: Command, time: int) -> None:
-        """Hold a workload to asking for itself, and only while it is neither suspended nor overdue."""
+        """Hold a workload to asking for itself, and only while something may be issued to it."""
         if command.args.get("workload") != workload:
             raise _bad(f"{workload} asks for somebody else")
-        self.workloads.check_active(workload, time - TOLERANCE)
+        self.check_issuing(workload, time)
+        self.workloads.check_reviewed(workload, time - TOLERANCE)
 
     def _check_addressee(self, document: Command | Approval) -> None:
         if (document.appliance, document.epoch) != (self._founding.appliance_id, EPOCH):
