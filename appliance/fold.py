@@ -116,6 +116,10 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
             _remember_refused(lookups, entry.time, event, Refused(refusal, record.text("detail"), record.text("rule")))
         case "approval.given":
             _fold_approval(lookups, entry)
+        case "workload.enrolled":
+            lookups.uses.workload_since.setdefault(Record(event, entry.type).record("workload").text("id"), entry.time)
+        case "profile.set":
+            lookups.uses.profile_since[Record(event, entry.type).record("profile").text("name")] = entry.time
         case _:
             _fold_system(lookups, entry)
 
@@ -155,8 +159,10 @@ def _fold_issued(lookups: Lookups, entry: Entry) -> None:
         profile=intern(record.text("profile")),
         kid=intern(sign.text("kid")),
         site=intern(record.text("site")),
+        issued_at=result.integer("iat"),
     )
     lookups.add_issued(result.text("jti"), issued)
+    lookups.uses.issued(issued.workload, issued.profile, issued.kid, entry.time)
 
 
 def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
@@ -176,8 +182,10 @@ def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
             profile=intern(item.text("profile")),
             kid=intern(sign.text("kid")),
             site=intern(item.text("site")),
+            issued_at=as_of,
         )
         lookups.add_issued(jti, issued)
+        lookups.uses.issued(issued.workload, issued.profile, issued.kid, entry.time)
         lines[item.integer("line", least=1)] = jti
 
 

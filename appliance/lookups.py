@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
+from appliance.uses import Uses
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
 from coldcred.log.live import Issued, Live, Selector
@@ -65,6 +66,7 @@ class Lookups:
     system_events_only: bool = False
     refused_pins: dict[str, RefusedPins] = field(default_factory=dict)
     clock_behind: bool = False
+    uses: Uses = field(default_factory=Uses)
     _remembered: deque[tuple[int, str]] = field(default_factory=deque)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
 

@@ -4,9 +4,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
+from appliance.inventory import Kind, Listing
 from appliance.log import Log
 from appliance.lookups import Request
 from appliance.nouns import reviews, trust, workloads
@@ -20,6 +22,17 @@ from coldcred.log.entry import MAX_BODY
 LONGEST_PAGE = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a view that is read page by page is asked for, at `now`; `listing` is the reader's own."""
+
+    standing: Standing
+    now: int
+    arguments: Mapping[str, str]
+    range: range
+    listing: Listing
+
+
 class Reader:
     """A reading that is open; dies with the connection that holds it."""
 
@@ -29,6 +42,7 @@ class Reader:
         self._standing = standing
         self._log = log
         self._disk = disk
+        self._listing = Listing()
 
     async def read(self, name: str, arguments: Mapping[str, str]) -> Json:
         """Give a view by name; `Refused` (malformed) when there is no such view or an argument is wrong."""
@@ -42,7 +56,9 @@ class Reader:
             return await self._from_disk(self._trust)
         if name in _PAGED:
             offset, limit = _number(arguments, "offset", 0), min(_number(arguments, "limit", 100), LONGEST_PAGE)
-            return _PAGED[name](self._standing, self._now(), arguments, range(offset, offset + limit))
+            return _PAGED[name](
+                Page(self._standing, self._now(), arguments, range(offset, offset + limit), self._listing)
+            )
         view = _VIEWS.get(name)
         if view is None:
             raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
@@ -203,9 +219,9 @@ _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
 }
 
 
-def _review(standing: Standing, now: int, arguments: Mapping[str, str], page: range) -> Json:
+def _review(page: Page) -> Json:
     """Give the open review: its date, who is not confirmed, and a page of the workloads, of one `owner` if named."""
-    authority, owner = standing.authority, arguments.get("owner")
+    authority, owner = page.standing.authority, page.arguments.get("owner")
     review = reviews.standing(authority)
     if review is None:
         return None
@@ -217,14 +233,24 @@ def _review(standing: Standing, now: int, arguments: Mapping[str, str], page: ra
     return {
         "review": review.name,
         "until": review.until,
-        "passed": now >= review.until,
+        "passed": page.now >= review.until,
         "operators": [*sorted(review.people)],
         "count": len(found),
-        "workloads": found[page.start : page.stop],
+        "workloads": found[page.range.start : page.range.stop],
     }
 
 
-_PAGED: Mapping[str, Callable[[Standing, int, Mapping[str, str], range], Json]] = {
+def _inventory(page: Page) -> Json:
+    """Give a page of what lives of one `kind`; `overdue` leaves out what nobody has to see to."""
+    kind = page.arguments.get("kind", "")
+    if kind not in set(Kind):
+        raise Refused(Refusal.MALFORMED, f"the inventory has the kinds {', '.join(Kind)}, not {kind[:32]!a}")
+    overdue = page.arguments.get("overdue") == "yes"
+    return page.listing.page(page.standing, Kind(kind), page.range, page.now, overdue=overdue)
+
+
+_PAGED: Mapping[str, Callable[[Page], Json]] = {
     "review": _review,
+    "inventory": _inventory,
 }
 """Views that are read page by page: `offset` and `limit`."""

@@ -37,6 +37,7 @@ _VERBS = MappingProxyType(
         "bundle": "bundles",
         "log": "logs",
         "review": "reviews",
+        "inventory": "inventory",
     }
 )
 """Each verb and the module it stands in; a module is loaded when its verb is used, which keeps `--help` quick."""

@@ -66,7 +66,22 @@ def table(rows: Sequence[Mapping[str, Json]], columns: Sequence[str]) -> list[st
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-_TIMES = frozenset({"time", "iat", "nbf", "exp", "review_by", "not_before", "not_after", "issued_at", "end", "expires"})
+_TIMES = frozenset(
+    {
+        "time",
+        "iat",
+        "nbf",
+        "exp",
+        "review_by",
+        "not_before",
+        "not_after",
+        "issued_at",
+        "end",
+        "expires",
+        "since",
+        "last_issue",
+    }
+)
 
 
 def cell(value: Json, name: str = "") -> str:

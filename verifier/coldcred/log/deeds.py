@@ -71,6 +71,7 @@ def remembered(credential: Credential, *, kid: str, site: str) -> Issued:
         profile=intern(credential.profile),
         kid=intern(kid),
         site=intern(site),
+        issued_at=credential.issued_at,
     )
 
 

@@ -76,7 +76,7 @@ def _checked(by: By, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What is remembered of a credential until it ends; `expires_at` is Unix seconds, `seq` the entry that issued it.
+    """What is remembered of a credential until it ends; times are Unix seconds, `seq` is the entry that issued it.
 
     Whoever makes one interns its texts (`sys.intern`): a million credentials share few of them.
     """
@@ -89,6 +89,7 @@ class Issued:
     profile: str
     kid: str
     site: str
+    issued_at: int = 0
 
 
 class Live:
