@@ -117,6 +117,11 @@ class Authority:
         """Everyone who is enrolled, with their roles."""
         return {operator.person: operator.roles for operator in self.operators.values()}
 
+    def owner_of(self, workload: str) -> str | None:
+        """Give who answers for a workload, if it is enrolled."""
+        found = self.workloads.get(workload)
+        return found.owner if found is not None else None
+
     def is_enrolled(self, person: str) -> bool:
         """Whether somebody is enrolled here at present."""
         return any(operator.person == person for operator in self.operators.values())

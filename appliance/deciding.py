@@ -129,7 +129,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.WORKLOAD_ENROL:
                 return workloads.decide_enrol(authority, ask, now)
             case Act.PROFILE_SET:
-                return profiles.decide_set(authority, ask)
+                return profiles.decide_set(authority, lookups, ask, now)
             case Act.SITE_ADD:
                 return sites.decide_add(authority, ask)
             case Act.TRUST_SUBMIT:

@@ -56,6 +56,7 @@ class Listing:
 
     _kind: Kind | None = None
     _names: tuple[str, ...] = field(default=())
+    _kept: tuple[Json, ...] = field(default=())
 
     def page(self, standing: Standing, kind: Kind, page: range, now: int, *, overdue: bool) -> Json:
         """Give the rows of a page that still stand, all or what is `overdue`, and where the `next` page begins."""
@@ -65,6 +66,15 @@ class Listing:
         found = (row_of(standing, name, now) for name in self._names[page.start : page.stop])
         rows: list[Json] = [row for row in found if row is not None and (row["overdue"] or not overdue)]
         return {"rows": rows, "next": page.stop if page.stop < len(self._names) else None}
+
+    def keep(self, rows: Iterable[Json]) -> None:
+        """Keep the rows of a report, to give them page by page."""
+        self._kept = tuple(rows)
+
+    def kept(self, page: range) -> Json:
+        """Give a page of the report that was kept."""
+        rows: list[Json] = [*self._kept[page.start : page.stop]]
+        return {"rows": rows, "next": page.stop if page.stop < len(self._kept) else None}
 
 
 def _row(kind: Kind, name: str, now: int, since: int, **members: Json) -> Row:

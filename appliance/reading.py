@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from appliance import combinations
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.inventory import Kind, Listing
@@ -56,7 +57,7 @@ class Reader:
             return await self._from_disk(self._trust)
         if name in _PAGED:
             offset, limit = _number(arguments, "offset", 0), min(_number(arguments, "limit", 100), LONGEST_PAGE)
-            return _PAGED[name](
+            return await _PAGED[name](
                 Page(self._standing, self._now(), arguments, range(offset, offset + limit), self._listing)
             )
         view = _VIEWS.get(name)
@@ -219,7 +220,7 @@ _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
 }
 
 
-def _review(page: Page) -> Json:
+async def _review(page: Page) -> Json:
     """Give the open review: its date, who is not confirmed, and a page of the workloads, of one `owner` if named."""
     authority, owner = page.standing.authority, page.arguments.get("owner")
     review = reviews.standing(authority)
@@ -240,7 +241,7 @@ def _review(page: Page) -> Json:
     }
 
 
-def _inventory(page: Page) -> Json:
+async def _inventory(page: Page) -> Json:
     """Give a page of what lives of one `kind`; `overdue` leaves out what nobody has to see to."""
     kind = page.arguments.get("kind", "")
     if kind not in set(Kind):
@@ -249,8 +250,22 @@ def _inventory(page: Page) -> Json:
     return page.listing.page(page.standing, Kind(kind), page.range, page.now, overdue=overdue)
 
 
-_PAGED: Mapping[str, Callable[[Page], Json]] = {
+async def _toxic(page: Page) -> Json:
+    """Give a page of the report on profiles that exclude each other; it is made when its first page is read."""
+    if page.range.start == 0:
+        rows: list[Json] = []
+        for row in combinations.report(page.standing.authority, page.standing.lookups, page.now):
+            if row is None:
+                await asyncio.sleep(0)
+            else:
+                rows.append(row)
+        page.listing.keep(rows)
+    return page.listing.kept(page.range)
+
+
+_PAGED: Mapping[str, Callable[[Page], Awaitable[Json]]] = {
     "review": _review,
     "inventory": _inventory,
+    "toxic": _toxic,
 }
 """Views that are read page by page: `offset` and `limit`."""

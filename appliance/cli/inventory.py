@@ -21,6 +21,7 @@ KINDS = ("key", "operator", "profile", "workload", "credential")
 _COLUMNS = (
     "kind", "name", "owner", "workload", "profile", "since", "age_days", "end", "last_issue", "state", "overdue",
 )  # fmt: skip
+_TOXIC = ("owner", "workload", "profile", "excludes", "state")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -33,16 +34,24 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
     help="Only this kind; may be repeated; all unless given.",
 )
 @click.option("--overdue", is_flag=True, help="Only what somebody has to see to.")
+@click.option("--toxic", is_flag=True, help="Who holds, or may get, what profiles exclude; instead of the inventory.")
 @click.option(
     "--format", "form", type=click.Choice(("text", "json", "csv")), default="text", show_default=True, help="How."
 )
 @click.pass_obj
 @click.pass_context
-def inventory(context: click.Context, session: Session, *, kinds: tuple[str, ...], overdue: bool, form: str) -> None:
+def inventory(
+    context: click.Context, session: Session, *, kinds: tuple[str, ...], overdue: bool, toxic: bool, form: str
+) -> None:
     """List everything that lives here: credentials, keys, workloads, operators, profiles."""
+    if toxic and (kinds or overdue):
+        raise click.UsageError("--toxic is a report of its own; leave out --kind and --overdue")
     if form == "json":
         note_json(context, context.command.params[0], value=True)
     client = session.client(hsm=False)
+    if toxic:
+        lay_out([*pages(client, "toxic")], _TOXIC, form)
+        return
     wanted = [kind for kind in KINDS if not kinds or kind in kinds]
     arguments = {"overdue": "yes"} if overdue else {}
     lay_out([row for kind in wanted for row in pages(client, "inventory", kind=kind, **arguments)], _COLUMNS, form)

@@ -19,12 +19,14 @@ from coldcred.log import deeds, system
 from coldcred.log.batches import Batches
 from coldcred.log.blobs import Blobs
 from coldcred.log.bundles import Bundles
+from coldcred.log.combinations import Holdings
 from coldcred.log.credentials import Credentials
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
 from coldcred.log.people import People
 from coldcred.log.signing import Signing
 from coldcred.log.tree import Frontier
+from coldcred.profile import Profile
 from coldcred.record import MAX_TIME, Record
 
 _Taker: TypeAlias = Callable[[Entry, Record, Command], None]
@@ -187,10 +189,15 @@ class History:
         made = self._batches.issued(event, command, entry.seq, entry.time)
         told = Record(entry.event, entry.type)
         self._credentials.replaced(told.texts("revokes"))
+        held = self._holdings(self._batches.profiles_of(command), told.integer("iat"))
         for (credential, key), item in zip(made, told.records("items"), strict=True):
+            self._credentials.check_combination(held, credential)
             self._people.check_issuing(credential.subject, entry.time)
             kid, site = key.public.thumbprint, item.text("site")
             self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
+
+    def _holdings(self, profiles: Mapping[str, Profile], as_of: int) -> Holdings:
+        return self._credentials.holdings(profiles, self._people.workloads.owner, as_of)
 
     def _founded(self, event: Record) -> None:
         if event.digest("founding") != self._founding.appliance_id:
@@ -218,6 +225,7 @@ class History:
             raise LogRejected(LogReason.BAD_COMMAND, "issues under a profile that no entry before it set")
         credential = deeds.read_issued(event, command, profile, issuer=self._founding.issuer)
         self._people.check_issuing(credential.subject, entry.time)
+        self._credentials.check_combination(self._holdings(self._people.profiles, credential.issued_at), credential)
         (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
         kid, site = sign.key.public.thumbprint, str(entry.event["site"])
