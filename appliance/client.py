@@ -17,16 +17,16 @@ from appliance import sockets
 from appliance.errors import Refusal, Refused
 from appliance.identity import Identity
 from appliance.outcome import MAX_FILE_TEXT, Outcome
+from appliance.signing import COMMAND_LIFE, Clock, Random, Signing
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, dumps, loads
-from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.command import Verdict, document_id
 from coldcred.errors import Malformed
-from coldcred.jose import Typ, assemble, parse_unverified, signing_input
+from coldcred.jose import parse_unverified
 from coldcred.record import Record
+from coldcred.requests import DraftFile, RequestFile
 
-COMMAND_LIFE = 24 * 3600
 READING_LIFE = 300
-JTI_BYTES = 16
 ANSWER_SECONDS = 120
 
 _READ_AT_ONCE = 1024 * 1024
@@ -35,8 +35,6 @@ _OK = 200
 
 TakeLines: TypeAlias = Callable[[bytes], None]
 """Takes whole lines of JSONL, each the outcome of one line of a batch."""
-Clock: TypeAlias = Callable[[], int]
-Random: TypeAlias = Callable[[int], bytes]
 
 
 class ClientFault(StrEnum):
@@ -256,31 +254,11 @@ class Client:
 
     def command(self, act: Act, args: dict[str, Json], life: int = COMMAND_LIFE) -> str:
         """Sign a command that may be carried out for `life` seconds from now."""
-        now = self.clock()
-        claims = command_claims(
-            appliance=self.appliance,
-            epoch=self.epoch,
-            act=act,
-            args=args,
-            jti=b64u_encode(self.random(JTI_BYTES)),
-            issued_at=now,
-            expires_at=now + life,
-        )
-        return self._sign(Typ.COMMAND, claims)
+        return self.signing().command(DraftFile(self.appliance, self.epoch, act, args, life))
 
-    def approval(self, command: str, verdict: Verdict, life: int = COMMAND_LIFE) -> str:
-        """Sign an approval, or a denial, of the command (a compact JWS); `Malformed` where it is none."""
-        now = self.clock()
-        claims = approval_claims(
-            appliance=self.appliance,
-            epoch=self.epoch,
-            command=document_id(parse_unverified(command)),
-            verdict=verdict,
-            jti=b64u_encode(self.random(JTI_BYTES)),
-            issued_at=now,
-            expires_at=now + life,
-        )
-        return self._sign(Typ.APPROVAL, claims)
+    def request(self, command: str) -> RequestFile:
+        """Read what the command with this id asks for, as its approvers see it; reading is opened first."""
+        return RequestFile.read(Record.of(self.read("request", command=command), "request"))
 
     def send(
         self, command: str, attachments: Mapping[str, bytes] | None = None, approvals: Sequence[str] = ()
@@ -299,8 +277,17 @@ class Client:
         return self.send(self.command(act, args), attachments)
 
     def approve(self, command: str, verdict: Verdict = Verdict.APPROVE) -> Outcome:
-        """Sign an approval of the command (a compact JWS) and send it."""
-        return self.transport.approval(self.approval(command, verdict))
+        """Read the request that the command (a compact JWS) made, sign an approval of it and send that."""
+        found = self.request(document_id(parse_unverified(command)))
+        if found.terms is None:
+            raise ClientError(ClientFault.PROTOCOL, "a request without its terms")
+        return self.transport.approval(self.signing().approval(found.seen(found.terms), verdict))
+
+    def signing(self) -> Signing:
+        """Give what signs in this person's name; without an identity that is the caller's mistake (`ValueError`)."""
+        if self.identity is None:
+            raise ValueError("signing without an identity")
+        return Signing(self.identity, self.clock, self.random)
 
     def read(self, name: str, **arguments: str) -> Json:
         """Read a named view, opening the reading first."""
@@ -312,9 +299,3 @@ class Client:
     def close(self) -> None:
         """End the connection."""
         self.transport.close()
-
-    def _sign(self, typ: Typ, claims: dict[str, Json]) -> str:
-        if self.identity is None:
-            raise ValueError("signing without an identity")
-        data = signing_input(typ, self.identity.public.algorithm, self.identity.kid, claims)
-        return assemble(data, self.identity.sign(data))

@@ -3,20 +3,20 @@
 Everything here is pure: it reads the standing state and gives events or a refusal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-from appliance import policy
+from appliance import counting, policy
 from appliance.authority import Authority, Operator, Workload
-from appliance.decision import Ask, Decision, Event
+from appliance.decision import Ask, Decision, Event, refused_members
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, keys, profiles, reviews, revocation, sites, trust, workloads
-from appliance.rules import rule_of
+from appliance.nouns import bundles, credentials, keys, profiles, requests, reviews, revocation, sites, trust, workloads
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command
+from coldcred.canonical import sha256_hex
+from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.record import Record
 
@@ -75,40 +75,69 @@ def signer(standing: Standing, command: Command) -> Operator | Workload:
     return standing.authority.workload_of(command.signer) or standing.authority.operators[command.signer]
 
 
-def waiting_event(ask: Ask, need: int) -> Event:
-    """Give the event of a command that waits for more people."""
-    return ask.event(
-        "command.waiting",
-        {"need": need, "expires": ask.command.expires_at, "attachments": [*sorted(ask.attachments)]},
-    )
+def waiting_event(ask: Ask, need: int, named: Collection[str]) -> Event:
+    """Give the event of a command that waits for more people; `named` are the profiles that it is about."""
+    members: Event = {
+        "need": need,
+        "expires": ask.command.expires_at,
+        "attachments": [*sorted(ask.attachments)],
+        "shown": shown(ask.command, ask.person),
+    }
+    if named:
+        members["named"] = [*sorted(named)]
+    return ask.event("command.waiting", members)
 
 
 def refused_event(ask: Ask, refused: Refused) -> Event:
     """Give the event of an authenticated command that is not carried out."""
-    said: Event = {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
-    return ask.event("command.refused", said)
+    return ask.event("command.refused", refused_members(refused))
 
 
 def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
-    """Give the event of an approval that counts; raises `Refused`."""
+    """Give the event of an approval that counts, or of a denial; raises `Refused`."""
     check_time(approval, now)
-    request = standing.lookups.requests.get(approval.command)
+    authority, request = standing.authority, standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    operator = standing.authority.operators[approval.signer]
+    operator = authority.operators[approval.signer]
     policy.check_may_approve(operator, request.person)
     if approval.verdict is Verdict.APPROVE:
         policy.check_confirmed(standing.authority, {operator.person}, Act(request.act), now)
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
+    have = {*counting.counted(authority, request, now).values()}
+    if approval.verdict is Verdict.APPROVE:
+        if operator.person in have:
+            detail = f"{operator.person} approved this already; another key of the same person adds nobody"
+            raise Refused(Refusal.ALREADY_APPROVED, detail)
+        if differs := approval.basis.differs(counting.basis(authority, request)):
+            raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
+    event: Event = {
+        **_about(approval, operator),
+        "kid": approval.signer,
+        "expires": approval.expires_at,
+        "basis": approval.basis.as_json(),
+        "people": [*sorted(request.people_with({*have, operator.person}))],
+        "need": request.need,
+    }
+    if approval.reason is not None:
+        event["reason"] = approval.reason
+    return {"type": "approval.given", **event}
+
+
+def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
+    """Give the event of an authenticated approval that does not count."""
+    about = _about(approval, standing.authority.operators[approval.signer])
+    return {"type": "approval.refused", **about, **refused_members(refused)}
+
+
+def _about(approval: Approval, operator: Operator) -> Event:
     return {
-        "type": "approval.given",
         "approval": approval.id,
-        "request": request.command,
+        "request": approval.command,
         "verdict": approval.verdict.value,
         "by": operator.person,
-        "people": [*sorted(request.people | {operator.person})],
-        "need": request.need,
+        "document": sha256_hex(approval.token.encode()),
     }
 
 
@@ -126,8 +155,6 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
                 return credentials.decide_issue(authority, lookups, ask, now, random)
             case Act.CREDENTIAL_REVOKE:
                 return revocation.decide_revoke(authority, lookups, ask, now)
-            case Act.WORKLOAD_ENROL:
-                return workloads.decide_enrol(authority, ask, now)
             case Act.PROFILE_SET:
                 return profiles.decide_set(authority, lookups, ask, now)
             case Act.SITE_ADD:
@@ -143,9 +170,11 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
             case Act.READ_OPEN:
                 Record(ask.command.args, Act.READ_OPEN).done()
                 return Decision((ask.event("reading.opened", {}, {}),))
+            case Act.REQUEST_WITHDRAW:
+                return requests.decide_withdraw(lookups, ask, now)
             case Act.WORKLOAD_SUSPEND | Act.WORKLOAD_RESUME | Act.KEY_SUSPEND | Act.KEY_ACTIVATE:
                 return _SUSPENSIONS[ask.command.act](authority, ask)
-            case Act.WORKLOAD_ADOPT | Act.REVIEW_START | Act.REVIEW_CONFIRM | Act.REVIEW_CLOSE:
+            case Act.WORKLOAD_ENROL | Act.WORKLOAD_ADOPT | Act.REVIEW_START | Act.REVIEW_CONFIRM | Act.REVIEW_CLOSE:
                 return _ANSWERED_FOR[ask.command.act](authority, ask, now)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
@@ -162,6 +191,7 @@ _SUSPENSIONS: Mapping[Act, Callable[[Authority, Ask], Decision]] = MappingProxyT
 
 _ANSWERED_FOR: Mapping[Act, Callable[[Authority, Ask, int], Decision]] = MappingProxyType(
     {
+        Act.WORKLOAD_ENROL: workloads.decide_enrol,
         Act.WORKLOAD_ADOPT: workloads.decide_adopt,
         Act.REVIEW_START: reviews.decide_start,
         Act.REVIEW_CONFIRM: reviews.decide_confirm,

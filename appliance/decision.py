@@ -26,11 +26,35 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruled:
+    """What a command is decided under: the policy in force (SHA-256 hex), and what that says.
+
+    `profiles` is the version of the profiles that the command names, where it names any that stand; `permits` has the
+    ids of the policies that permitted it, sorted, where policies were asked. `forbids` has by name the profiles of a
+    batch that its requester may not ask under; entries do not carry it.
+    """
+
+    policy: str
+    profiles: str | None = None
+    permits: tuple[str, ...] | None = None
+    forbids: Mapping[str, Refused] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Json]:
+        """Give it as entries write it."""
+        written: dict[str, Json] = {"policy": self.policy}
+        if self.profiles is not None:
+            written["profiles"] = self.profiles
+        if self.permits is not None:
+            written["permits"] = [*self.permits]
+        return written
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A command whose signature, time and role were found good, with the people who signed for it so far.
 
-    `person` is who asked; where that is a workload it is not among `people`. `peer` is there when the command came by
-    the workloads' socket.
+    `person` is who asked; where that is a workload it is not among `people`. `ruled` is what it is decided under, from
+    its first step to its last. `peer` is there when the command came by the workloads' socket.
     """
 
     command: Command
@@ -38,6 +62,7 @@ class Ask:
     people: frozenset[str]
     approvals: tuple[str, ...]
     attachments: Mapping[str, bytes]
+    ruled: Ruled
     peer: Peer | None = None
 
     def event(self, kind: str, members: dict[str, Json], result: dict[str, Json] | None = None) -> Event:
@@ -53,6 +78,7 @@ class Ask:
             "by": self.person,
             "people": [*sorted(self.people)],
             "approvals": [*sorted(self.approvals)],
+            **self.ruled.as_json(),
             **members,
         }
         if self.peer is not None:
@@ -101,9 +127,14 @@ class Decision:
 
 def refused_after(event: Event, refused: Refused) -> Event:
     """Give the event that ends, as refused, the command that an earlier `event` took a step of."""
-    about = {name: event[name] for name in ("command", "document", "act", "by", "people", "approvals")}
-    said: Event = {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
-    return {"type": "command.refused", **about, **said}
+    about = {name: event[name] for name in ("command", "document", "act", "by", "people", "approvals", "policy")}
+    about |= {name: event[name] for name in ("profiles", "permits") if name in event}
+    return {"type": "command.refused", **about, **refused_members(refused)}
+
+
+def refused_members(refused: Refused) -> Event:
+    """Say in an event why something was refused, by which rule, and what was found."""
+    return {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
 
 
 def signs(*inputs: tuple[str, bytes]) -> Json:

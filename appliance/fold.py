@@ -4,12 +4,13 @@ from sys import intern
 
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
-from appliance.lookups import Lookups, Request
+from appliance.lookups import Given, Lookups, Request
 from appliance.nouns import bundles, keys, profiles, reviews, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
 from coldcred.canonical import Json
+from coldcred.command import Basis
 from coldcred.log import system
 from coldcred.log.entry import Entry
 from coldcred.log.live import By, Issued, Selector
@@ -31,6 +32,7 @@ def fold(authority: Authority, lookups: Lookups, entry: Entry) -> Authority:
     if event.get("signs"):
         lookups.open_intents[entry.seq] = event
     _fold_lookups(lookups, entry)
+    _fold_since(lookups, entry)
     if entry.type in _FIRST_STEPS:
         lookups.under_way[str(event["command"])] = str(event["act"])
     if isinstance(result := event.get("result"), dict):
@@ -116,12 +118,21 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
             _remember_refused(lookups, entry.time, event, Refused(refusal, record.text("detail"), record.text("rule")))
         case "approval.given":
             _fold_approval(lookups, entry)
-        case "workload.enrolled":
-            lookups.uses.workload_since.setdefault(Record(event, entry.type).record("workload").text("id"), entry.time)
-        case "profile.set":
-            lookups.uses.profile_since[Record(event, entry.type).record("profile").text("name")] = entry.time
+        case "request.withdrawn":
+            _fold_withdrawn(lookups, entry)
         case _:
             _fold_system(lookups, entry)
+
+
+def _fold_since(lookups: Lookups, entry: Entry) -> None:
+    match entry.type:
+        case "workload.enrolled":
+            workload = Record(entry.event, entry.type).record("workload").text("id")
+            lookups.uses.workload_since.setdefault(workload, entry.time)
+        case "profile.set":
+            lookups.uses.profile_since[Record(entry.event, entry.type).record("profile").text("name")] = entry.time
+        case _:
+            pass
 
 
 def _fold_system(lookups: Lookups, entry: Entry) -> None:
@@ -231,6 +242,8 @@ def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
         person=record.text("by"),
         need=record.integer("need"),
         expires_at=record.integer("expires"),
+        named=record.optional_texts("named") or (),
+        shown=record.digest("shown"),
     )
     lookups.requests[request.command] = request
     _remember_request(lookups, entry.time, request)
@@ -242,12 +255,24 @@ def _fold_approval(lookups: Lookups, entry: Entry) -> None:
     approval, person = record.digest("approval"), record.text("by")
     lookups.count_approval(approval, request.command)
     if record.text("verdict") == "deny":
-        request.denied_by = person
-        event: dict[str, Json] = {"command": request.command, "act": request.act}
-        _remember_refused(lookups, entry.time, event, Refused(Refusal.DENIED, f"denied by {person}"))
+        reason = record.optional_text("reason")
+        detail = f"denied by {person}" if reason is None else f"denied by {person}: {reason}"
+        _end_request(lookups, entry.time, request, Refused(Refusal.DENIED, detail))
         return
-    request.approvals[approval] = person
+    basis = Basis.read(record.record("basis"))
+    request.approvals[approval] = Given(person, record.text("kid"), basis, record.integer("expires"))
     _remember_request(lookups, entry.time, request)
+
+
+def _fold_withdrawn(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "request.withdrawn")
+    request = lookups.requests[record.digest("request")]
+    _end_request(lookups, entry.time, request, Refused(Refusal.WITHDRAWN, f"withdrawn by {request.person}"))
+
+
+def _end_request(lookups: Lookups, time: int, request: Request, refused: Refused) -> None:
+    event: dict[str, Json] = {"command": request.command, "act": request.act}
+    _remember_refused(lookups, time, event, refused)
 
 
 def _remember_request(lookups: Lookups, time: int, request: Request) -> None:

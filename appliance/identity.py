@@ -1,8 +1,9 @@
-"""A person's own key: Ed25519 in a file that only its owner reads, encrypted under a passphrase.
+"""A person's own key: what can sign as that person, and the key file, encrypted under a passphrase.
 
-The file is OpenSSH's private key format (openssh-key-v1: bcrypt-pbkdf and AES-256), so `ssh-keygen -y` and
-`ssh-keygen -p` work on it. The public half lies beside it as a JWK, to be handed to whoever writes a founding. An
-operator's key and a custodian's key are made alike; the founding says which is which.
+A key on a card (`appliance.card`) is an `Identity` too. The file is OpenSSH's private key format (openssh-key-v1:
+bcrypt-pbkdf and AES-256), so `ssh-keygen -y` and `ssh-keygen -p` work on it. The public half lies beside it as a JWK,
+to be handed to whoever writes a founding. An operator's key and a custodian's key are made alike; the founding says
+which is which.
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,12 +61,19 @@ class IdentityError(Exception):
         return self.fault.value
 
 
+class Hand(Protocol):
+    """The private half, wherever it is: in this process, or on a card that it never leaves."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Give the signature over exactly these bytes, in the form that JOSE wants."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """An opened key that can sign; `public` is all that is ever shown of it."""
 
     public: PublicKey
-    _private: Ed25519PrivateKey = field(repr=False, compare=False)
+    _private: Hand = field(repr=False, compare=False)
 
     @classmethod
     def load(cls, path: Path, passphrase: AskPassphrase) -> Self:
@@ -100,7 +108,7 @@ class Identity:
         return self.public.thumbprint
 
     def sign(self, signing_input: bytes) -> bytes:
-        """Give the Ed25519 signature (64 bytes) over exactly these bytes."""
+        """Give the signature (64 bytes) over exactly these bytes; a card may refuse (`CardError`)."""
         return self._private.sign(signing_input)
 
 
@@ -125,7 +133,7 @@ def keygen(path: Path, passphrase: AskPassphrase) -> Identity:
     public = PublicKey.from_cryptography(private.public_key())
     _create(path, data, 0o600)
     try:
-        _create(public_path(path), public_jwk(public), 0o644)
+        write_public(public_path(path), public)
     except IdentityError:
         path.unlink(missing_ok=True)
         raise
@@ -135,6 +143,11 @@ def keygen(path: Path, passphrase: AskPassphrase) -> Identity:
 def public_jwk(public: PublicKey) -> bytes:
     """Give the public half as the JWK that stands in `NAME.pub.json`."""
     return dumps({**public.jwk(), "alg": public.algorithm.value, "kid": public.thumbprint, "use": "sig"}) + b"\n"
+
+
+def write_public(path: Path, public: PublicKey) -> None:
+    """Write a public half to a new file; `IdentityError` where one is there already or cannot be written."""
+    _create(path, public_jwk(public), 0o644)
 
 
 def check_passphrase(secret: bytearray) -> None:

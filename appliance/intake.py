@@ -7,19 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from appliance import deciding, policy
+from appliance import counting, deciding, policy
 from appliance.authority import Workload
 from appliance.decision import Ask, Event, Peer
 from appliance.errors import Refusal, Refused
-from appliance.lookups import Request
 from appliance.nouns import workloads
 from appliance.outcome import State
 from appliance.standing import Standing
-from coldcred.acts import Act
+from coldcred.acts import Act, Principal
 from coldcred.asked import Asked
-from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
-from coldcred.canonical import loads, sha256_hex
-from coldcred.command import Command, people
+from coldcred.batch import BatchArguments, is_batch, read_items
+from coldcred.canonical import loads
+from coldcred.command import Command, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
@@ -30,10 +29,11 @@ Items: TypeAlias = tuple[Asked | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a submission leads to: the outcome recorded for `command`, or first a decision over `ask`."""
+    """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal."""
 
     command: str
     ask: Ask | None = None
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True)
@@ -73,65 +73,83 @@ class Intake:
         self.admit(command.act)
         signer = deciding.signer(self.standing, command)
         asking = policy.principal(signer)
-        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, peer)
+        stands = policy.under(self.standing.authority, command, items or ())
+        ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
         try:
             deciding.check_time(command, now)
-            policy.permit(asking, command.act, policy.resource(self.standing.authority, command))
             policy.check_confirmed(self.standing.authority, {asking.id}, command.act, now)
             _check_manner(command, items)
+            ask = self._ruled(ask, asking, items or ())
             if isinstance(signer, Workload):
                 workloads.check_active(self.standing.authority, signer, now)
         except Refused as refused:
             return self._refuse(ask, refused)
-        named = profiles_in(items or ())
-        need = policy.people_for(self.standing.authority, command, named, by_workload=asking.is_workload)
-        request = self.standing.lookups.requests.get(command.id)
-        if request is None and need > 1:
+        named = profiles_named(command.act, command.args, items or ())
+        need = policy.people_for(self.standing.authority, command.act, named, asking.id)
+        if need > 1 and command.id not in self.standing.lookups.requests:
             policy.check_quota(self.standing.lookups, asking.id, now)
             self._keep(ask)
-            self.stage(deciding.waiting_event(ask, need))
-        for approval in approvals:
-            self._approve(approval, now, about=command)
-        return self._go_on(ask, need)
+            self.stage(deciding.waiting_event(ask, need, named))
+        void = [self._approve(approval, now, about=command)[1] for approval in approvals]
+        answer = self._go_on(ask, need, now)
+        return answer if answer.ask else replace(answer, refused=next(filter(None, void), None))
 
     def approval(self, token: str, now: int) -> Answer:
         """Take an approval; the one that fills the quorum leads to the decision, except for an issue.
 
         A credential is issued when its requester sends the command again, so that it reaches the one who asked.
         """
-        request_id = self._approve(token, now, about=None)
+        request_id, refused = self._approve(token, now, about=None)
         request = self.standing.lookups.requests.get(request_id)
-        if request is None or request.act == Act.CREDENTIAL_ISSUE or len(request.people) < request.need:
-            return Answer(request_id)
+        if refused is not None or request is None or request.act == Act.CREDENTIAL_ISSUE:
+            return Answer(request_id, refused=refused)
         command = deciding.read_command(self.standing, self.standing.archive.blob(request.document).decode("ascii"))
-        attachments = {digest: self.standing.archive.blob(digest) for digest in request.attachments}
-        ask = Ask(command, request.person, people(request.person, ()), (), attachments)
-        return self._go_on(ask, request.need)
+        ask = Ask(
+            command, request.person, people(request.person, ()), (), {}, policy.under(self.standing.authority, command)
+        )
+        try:
+            # Policy, profiles and roles may have changed while the request waited.
+            ask = self._ruled(ask, policy.principal(deciding.signer(self.standing, command)), ())
+        except Refused as later:
+            return self._refuse(ask, later)
+        return self._go_on(ask, request.need, now)
 
-    def _approve(self, token: str, now: int, about: Command | None) -> str:
-        """Count one approval, unless it was counted before; gives the id of the request it is about."""
+    def _ruled(self, ask: Ask, asking: Principal, items: Items) -> Ask:
+        """Ask whether the command may be asked for now; what is decided next is decided under that."""
+        standing = self.standing
+        return replace(ask, ruled=policy.ruled(standing.authority, standing.policies, asking, ask.command, items))
+
+    def _approve(self, token: str, now: int, about: Command | None) -> tuple[str, Refused | None]:
+        """Count one approval, unless it was counted before; gives the id of its request, and why it does not count.
+
+        One that an enrolled person signed and that does not count is in the log, with the rule that it breaks.
+        """
         approval = deciding.read_approval(self.standing, token)
         if about is not None and approval.command != about.id:
             raise Refused(Refusal.UNKNOWN_REQUEST, "an approval that came with the command is about another one")
-        if approval.id in self.standing.lookups.seen_approvals:
-            return self.standing.lookups.seen_approvals[approval.id]
-        if (
-            approval.command in self.standing.lookups.outcomes
-            and approval.command not in self.standing.lookups.requests
-        ):
-            return approval.command
-        if (request := self.standing.lookups.requests.get(approval.command)) is not None:
-            self.admit(request.act)
-        event = deciding.approval_event(self.standing, approval, now)
+        lookups = self.standing.lookups
+        if approval.id in lookups.seen_approvals:
+            return lookups.seen_approvals[approval.id], None
+        request = lookups.requests.get(approval.command)
+        if request is None and approval.command in lookups.outcomes:
+            return approval.command, None
+        self.admit(request.act if request is not None else "approval")
         self.keep(token.encode())
-        self.stage(event | {"document": sha256_hex(token.encode())})
-        return approval.command
+        try:
+            self.stage(deciding.approval_event(self.standing, approval, now))
+        except Refused as refused:
+            self.stage(deciding.approval_refused_event(self.standing, approval, refused))
+            return approval.command, refused
+        return approval.command, None
 
-    def _go_on(self, ask: Ask, need: int) -> Answer:
+    def _go_on(self, ask: Ask, need: int, now: int) -> Answer:
         """Lead to the decision once enough distinct people have signed, and not before."""
-        request = self.standing.lookups.requests.get(ask.command.id)
+        authority, request = self.standing.authority, self.standing.lookups.requests.get(ask.command.id)
         if request is not None:
-            ask = _with_people(ask, request)
+            need, given = counting.need(authority, request), counting.counted(authority, request, now)
+            attachments = {digest: self.standing.archive.blob(digest) for digest in request.attachments}
+            signed = request.people_with(given.values())
+            ask = replace(ask, people=signed, approvals=tuple(sorted(given)), attachments=attachments)
         elif ask.command.id in self.standing.lookups.outcomes:
             return Answer(ask.command.id)
         if len(ask.people) < need:
@@ -178,7 +196,3 @@ def _check_manner(command: Command, items: Items | None) -> None:
     """Refuse a batch that came as a single command, and the other way round."""
     if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != (items is not None):
         raise Refused(Refusal.MALFORMED, "a batch is sent as a batch, with its file beside it, and nothing else is")
-
-
-def _with_people(ask: Ask, request: Request) -> Ask:
-    return replace(ask, people=request.people, approvals=tuple(sorted(request.approvals)))

@@ -5,14 +5,14 @@ decides a replay or a revocation.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
 from appliance.uses import Uses
 from coldcred.canonical import Json
-from coldcred.command import LONGEST_LIFE, people
+from coldcred.command import LONGEST_LIFE, Basis, people
 from coldcred.log.live import Issued, Live, Selector
 from coldcred.status import SIZE, IndexSet, bits_with
 
@@ -20,9 +20,23 @@ REMEMBERED = LONGEST_LIFE + 24 * 3600
 """Seconds that the outcome of a command is remembered: longer than any command can live."""
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An approval that was given: by whom, with which key, on what basis, and when it ends (Unix seconds)."""
+
+    person: str
+    kid: str
+    basis: Basis
+    expires_at: int
+
+
 @dataclass(slots=True)
 class Request:
-    """A command that waits for people; `approvals` maps approval id to person, `document` names its stored bytes."""
+    """A command that waits for people.
+
+    `document` names its stored bytes, `named` the profiles that it is about, `shown` the SHA-256 of what approvers are
+    shown; `approvals` has by id what was given, whether or not it still counts.
+    """
 
     command: str
     document: str
@@ -31,13 +45,18 @@ class Request:
     person: str
     need: int
     expires_at: int
-    approvals: dict[str, str] = field(default_factory=dict)
-    denied_by: str | None = None
+    named: tuple[str, ...]
+    shown: str
+    approvals: dict[str, Given] = field(default_factory=dict)
 
     @property
     def people(self) -> frozenset[str]:
-        """The distinct people who have signed for it so far."""
-        return people(self.person, self.approvals.values())
+        """The distinct people who have signed for it, those whose approval counts no more included."""
+        return self.people_with(given.person for given in self.approvals.values())
+
+    def people_with(self, approvers: Iterable[str]) -> frozenset[str]:
+        """Give the distinct people who are behind it when these approve: the requester once, unless a workload."""
+        return people(self.person, approvers)
 
 
 @dataclass(slots=True)

@@ -160,7 +160,8 @@ def _key(key: Record, issuer: str, time: int) -> Json:
         case Purpose.BUNDLE:
             charter |= {"roles": list(BUNDLE_ROLES), "until": time + valid_for}
         case _:
-            raise Malformed(f"plan: key {name[:32]!a} has a purpose among {', '.join(Purpose)}")
+            ours = ", ".join(one for one in Purpose if one is not Purpose.OPERATOR)
+            raise Malformed(f"plan: key {name[:32]!a} has a purpose among {ours}")
     key.done()
     return {"name": name, "token": token, "charter": charter, "valid_for": valid_for}
 

@@ -1,20 +1,27 @@
-"""May this principal do this to that, and how many people does it take (rule R2): a closed table, no settings.
+"""May this principal do this to that, and how many people does it take (rule R2): a closed table, and policies.
 
-`permit` is the one place where that is asked. The table is `coldcred.acts.RULES`, so auditors hold the log to the same
-one. How many people must sign is code and stays code.
+`ruled` is the one place where that is asked. The table is `coldcred.acts.RULES`, so auditors hold the log to the same
+one. Policies can only tighten it: they are asked about what it permits, and never about what stops something. How many
+people must sign is code and stays code.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 from appliance.authority import Authority, Operator, Workload
+from appliance.cedar import PolicySet
+from appliance.decision import Ruled
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred import names
+from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred.asked import Asked
 from coldcred.batch import is_batch
-from coldcred.command import Command
+from coldcred.command import Command, profiles_named
+from coldcred.errors import Malformed
 from coldcred.log.review import UNHELD
-from coldcred.profile import Asker, Profile
+from coldcred.profile import Asker, Profile, digest_of
+from coldcred.record import Record
 
 OPEN_REQUESTS = 64
 """Requests of one person that may wait for others at once."""
@@ -30,7 +37,9 @@ class Resource:
 
 def principal(signer: Operator | Workload) -> Principal:
     """Give whoever signed a command, as policy sees them."""
-    return Principal(signer.id) if isinstance(signer, Workload) else Principal(signer.person, signer.roles)
+    if isinstance(signer, Workload):
+        return Principal(signer.id, groups=signer.groups, owner=signer.owner)
+    return Principal(signer.person, signer.roles)
 
 
 def resource(authority: Authority, command: Command) -> Resource:
@@ -44,8 +53,69 @@ def resource(authority: Authority, command: Command) -> Resource:
     )
 
 
+def under(authority: Authority, command: Command, items: Iterable[Asked | str] = ()) -> Ruled:
+    """Give what a command is decided under, before anything is asked; `items` are the lines of its batch."""
+    stands = [
+        authority.profiles[name]
+        for name in profiles_named(command.act, command.args, items)
+        if name in authority.profiles
+    ]
+    return Ruled(authority.policy, digest_of(stands) if stands else None)
+
+
+def ruled(
+    authority: Authority, policies: PolicySet, asking: Principal, command: Command, items: Iterable[Asked | str] = ()
+) -> Ruled:
+    """Return under what `asking` may ask for this now: by the table, and by the `policies` in force; else refuse.
+
+    Of a batch, lines under some of its profiles may be forbidden: those profiles are in `forbids`.
+    """
+    items = tuple(items)
+    permit(asking, command.act, resource(authority, command))
+    found = under(authority, command, items)
+    if command.act in BEYOND_POLICY:
+        return found
+    if command.act is not Act.CREDENTIAL_ISSUE:
+        about = _profile_to_set(authority, command) if command.act is Act.PROFILE_SET else None
+        return replace(found, permits=_permits(policies, asking, command.act, about))
+    permits: set[str] = set()
+    forbids: dict[str, Refused] = {}
+    for name in profiles_named(command.act, command.args, items):
+        if name not in authority.profiles:
+            continue
+        profile = authority.profiles[name]
+        try:
+            check_asker(asking, profile)
+            permits.update(_permits(policies, asking, command.act, profile))
+        except Refused as refused:
+            if not is_batch(command.args):
+                raise
+            forbids[name] = refused
+    return replace(found, permits=tuple(sorted(permits)), forbids=forbids)
+
+
+def _profile_to_set(authority: Authority, command: Command) -> Profile:
+    """Give the profile that a command is to set, since policies are asked about that one."""
+    try:
+        members = Record(command.args, command.act).record("profile")
+        return Profile.read(members, authority.founding.trust_domain)
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+def _permits(policies: PolicySet, asking: Principal, act: Act, profile: Profile | None) -> tuple[str, ...]:
+    """Give the policies that permit it; raises `Refused`, naming the one that forbids it."""
+    ruling = policies.ruling(asking, act, profile)
+    if ruling.allowed:
+        return tuple(sorted(ruling.policies))
+    about = f"{act}" if profile is None else f"{act} under profile {profile.name}"
+    said = f"policy {ruling.policies[0]} forbids" if ruling.policies else "no policy permits"
+    fault = "" if ruling.fault is None else f" ({ruling.fault})"
+    raise Refused(Refusal.NOT_ALLOWED, f"{said} {about} to {asking.id}{fault}", ruling.rule(policies.digest))
+
+
 def permit(asking: Principal, act: Act, about: Resource) -> None:
-    """Return when `asking` may ask for `act` about that, else refuse and say who may.
+    """Return when the table lets `asking` ask for `act` about that, else refuse and say who may.
 
     A person may by a role, a workload for itself alone, and both only where the profile lets them ask.
     """
@@ -56,19 +126,27 @@ def permit(asking: Principal, act: Act, about: Resource) -> None:
         raise Refused(Refusal.NOT_ALLOWED, f"{act} takes one of the roles {roles}; {lacks}")
     if asking.is_workload and about.workload != asking.id:
         raise Refused(Refusal.NOT_ALLOWED, f"{asking.id} may ask for itself only, one credential at a time")
+    if act is Act.CREDENTIAL_ISSUE and about.profile is not None:
+        check_asker(asking, about.profile)
+
+
+def check_asker(asking: Principal, profile: Profile) -> None:
+    """Return when the profile lets a principal of this kind ask."""
     asker = Asker.WORKLOAD if asking.is_workload else Asker.ISSUER
-    if about.profile is not None and asker not in about.profile.asked_by:
-        who = " and ".join(about.profile.asked_by)
-        raise Refused(Refusal.NOT_ALLOWED, f"profile {about.profile.name} is asked for by: {who}; not by {asking.id}")
+    if asker not in profile.asked_by:
+        who = " and ".join(profile.asked_by)
+        detail = f"profile {profile.name} is asked for by: {who}; not by {asking.id}"
+        raise Refused(Refusal.NOT_ALLOWED, detail, "profile asked_by")
 
 
 def check_may_approve(operator: Operator, requester: str) -> None:
     """Return when the person may approve what `requester` asked for."""
     if not operator.roles & MAY_APPROVE:
         roles = ", ".join(sorted(MAY_APPROVE))
-        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}")
+        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}", "R2 who may approve")
     if operator.person == requester:
-        raise Refused(Refusal.NOT_ALLOWED, "a request is not approved by the person who made it")
+        detail = "a request is not approved by the person who made it"
+        raise Refused(Refusal.NOT_ALLOWED, detail, "R2 the requester never approves")
 
 
 def check_confirmed(authority: Authority, people: Collection[str], act: Act, now: int) -> None:
@@ -89,17 +167,13 @@ def check_quota(lookups: Lookups, person: str, now: int) -> None:
         raise Refused(Refusal.QUOTA_EXCEEDED, f"{waiting} requests of {person} wait already")
 
 
-def people_for(
-    authority: Authority, command: Command, profiles: Collection[str] = (), *, by_workload: bool = False
-) -> int:
-    """How many people the command takes: the table, raised by the founding and by every profile that it names.
+def people_for(authority: Authority, act: Act, named: Collection[str], requester: str) -> int:
+    """How many people an act takes: the table, raised by the founding and, for an issue, by every profile it names.
 
-    `profiles` are those that the lines of its batch name. A workload that asks counts as nobody.
+    A workload that asks counts as nobody.
     """
-    raised = authority.founding.quorums.acts.get(command.act, 0)
-    if command.act is Act.CREDENTIAL_ISSUE:
-        single = command.args.get("profile")
-        named = [*profiles, single] if isinstance(single, str) else profiles
+    raised = authority.founding.quorums.acts.get(act, 0)
+    if act is Act.CREDENTIAL_ISSUE:
         raised = max(raised, *(authority.profiles[name].approvals for name in named if name in authority.profiles), 0)
     founders = len(authority.founding.people)
-    return people_needed(command.act, founders=founders, raised=raised, by_workload=by_workload)
+    return people_needed(act, founders=founders, raised=raised, by_workload=names.is_spiffe_id(requester))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from appliance import combinations
+from appliance import combinations, counting, terms
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.inventory import Kind, Listing
@@ -14,6 +14,7 @@ from appliance.log import Log
 from appliance.lookups import Request
 from appliance.nouns import reviews, trust, workloads
 from appliance.nouns.workloads import Condition
+from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred import layout
 from coldcred.canonical import Json, b64u_encode, loads_canonical
@@ -55,6 +56,14 @@ class Reader:
             return await self._from_disk(lambda: self._log.table("credential", limit))
         if name == "trust":
             return await self._from_disk(self._trust)
+        if name == "terms":
+            requester = arguments.get("requester")
+            return terms.terms(self._standing.authority, self._now(), requester=requester).as_json()
+        if name == "requests":
+            return _requests(self._standing, self._now())
+        if name == "request":
+            request = terms.find_request(self._standing.lookups, arguments.get("command", ""))
+            return await self._from_disk(lambda: self._request(request))
         if name in _PAGED:
             offset, limit = _number(arguments, "offset", 0), min(_number(arguments, "limit", 100), LONGEST_PAGE)
             return await _PAGED[name](
@@ -79,6 +88,9 @@ class Reader:
             "targets_version": held.targets_version + 1 if held else 1,
             "bundle_key": {**trust.bundle_key(authority).jwk()},
         }
+
+    def _request(self, request: Request) -> Json:
+        return terms.request_file(self._standing.authority, self._log, request, self._now()).as_json()
 
     def _entries(self, first: int, limit: int) -> Json:
         return [loads_canonical(body, max_bytes=MAX_BODY) for body in self._log.bodies(first, limit)]
@@ -132,18 +144,29 @@ def _conditions(standing: Standing) -> Json:
     return {one.value: found[one] for one in Condition if found[one]}
 
 
-def _requests(standing: Standing) -> Json:
-    return [
-        {
-            "command": request.command,
-            "act": request.act,
-            "by": request.person,
-            "need": request.need,
-            "have": [*sorted(request.people)],
-            "expires": request.expires_at,
-        }
-        for request in _open_requests(standing)
-    ]
+def _requests(standing: Standing, now: int) -> Json:
+    """List what waits: who stands behind it now, and whose approval counts no more, and why."""
+    authority = standing.authority
+    found: list[Json] = []
+    for request in _open_requests(standing):
+        have = sorted(request.people_with(counting.counted(authority, request, now).values()))
+        need = counting.need(authority, request)
+        reasons = [
+            (given.person, counting.why_not(authority, request, given, now)) for given in request.approvals.values()
+        ]
+        found.append(
+            {
+                "command": request.command,
+                "act": request.act,
+                "by": request.person,
+                "state": (State.READY if len(have) >= need else State.WAITING).value,
+                "need": need,
+                "have": [*have],
+                "void": {person: reason for person, reason in reasons if reason is not None},
+                "expires": request.expires_at,
+            }
+        )
+    return found
 
 
 def _open_requests(standing: Standing) -> list[Request]:
@@ -211,7 +234,6 @@ def _people(standing: Standing) -> Json:
 
 _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
     "status": status,
-    "requests": _requests,
     "keys": _keys,
     "workloads": _workloads,
     "profiles": _profiles,

@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from appliance.authority import Authority
+from appliance.cedar import PolicySet
 from appliance.decision import Event
+from appliance.errors import HomeError, HomeFault
 from appliance.fold import fold
 from appliance.lookups import Lookups
+from appliance.policytext import PolicyInvalid
+from coldcred import policy
+from coldcred.canonical import sha256_hex
 from coldcred.log import entry as entries
 from coldcred.log.chain import Head
 from coldcred.log.entry import Entry
@@ -39,6 +44,26 @@ class Standing:
     lookups: Lookups = field(default_factory=Lookups)
     head: Head = field(default_factory=Head)
     frontier: Frontier = field(default_factory=Frontier)
+    _policies: PolicySet | None = field(default=None, repr=False)
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policies in force, read again when authority names another text.
+
+        Raises `HomeError` (log-damaged) where the text is not kept, or is none: nothing can be decided then.
+        """
+        digest = self.authority.policy
+        if self._policies is None or self._policies.digest != digest:
+            try:
+                self._policies = PolicySet.parse(self.policy_text(digest))
+            except PolicyInvalid as invalid:
+                raise HomeError(HomeFault.LOG_DAMAGED, f"policy {digest}: {invalid.detail}") from invalid
+        return self._policies
+
+    def policy_text(self, digest: str) -> bytes:
+        """Give a policy's text by its SHA-256 (hex): one that was set, or the one that an appliance begins with."""
+        default = policy.DEFAULT.encode()
+        return default if digest == sha256_hex(default) else self.archive.blob(digest)
 
     def take(self, entry: Entry) -> None:
         """Fold an entry that follows the head."""

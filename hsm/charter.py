@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from coldcred import status
-from coldcred.canonical import loads_canonical
-from coldcred.charter import BundleCharter, KeyCharter, LogCharter, StatusCharter, TokenCharter
+from coldcred import command, founding, status
+from coldcred.canonical import loads, loads_canonical
+from coldcred.charter import BundleCharter, KeyCharter, LogCharter, OperatorCharter, StatusCharter, TokenCharter
 from coldcred.credential import parse_claims
 from coldcred.errors import CharterExceeded, Malformed
-from coldcred.jose import Header, Typ, known_header, split_signing_input
+from coldcred.jose import MAX_TOKEN, Header, Typ, UnverifiedJws, known_header, split_signing_input
 from coldcred.keys import Algorithm
 from coldcred.log.note import Checkpoint
 from coldcred.record import Record
@@ -32,6 +32,22 @@ _PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*){1,3}", re.ASC
 _EXPIRES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 _SPECIFICATION = re.compile(r"1\.[0-9]{1,3}(?:\.[0-9]{1,3})?", re.ASCII)
 _MAX_PATH = 128
+
+
+def _check_founding_signature(jws: UnverifiedJws) -> None:
+    _, _, register = founding.read_signature(loads(jws.payload, max_bytes=MAX_TOKEN))
+    if register != founding.OPERATOR:
+        raise _exceeded(f"signs a founding as {founding.OPERATOR}, not as {register[:16]!a}")
+
+
+# How the claims of each type that people sign are read before they are signed; one row for each of `OPERATOR_SIGNS`.
+_CLAIMS: Mapping[Typ, Callable[[UnverifiedJws], None]] = MappingProxyType(
+    {
+        Typ.FOUNDING: _check_founding_signature,
+        Typ.COMMAND: command.check_unsigned,
+        Typ.APPROVAL: command.check_unsigned,
+    }
+)
 
 
 def headers(charter: KeyCharter, kid: str) -> Mapping[bytes, Header]:
@@ -64,6 +80,8 @@ def check(
                 return _check_checkpoint(charter, signing_input, memory)
             case BundleCharter():
                 return _check_metadata(charter, signing_input, memory)
+            case OperatorCharter():
+                _check_operator(charter, signing_input, kid)
     except (CharterExceeded, Malformed) as error:
         raise CharterRefused(str(error)) from error
     return memory
@@ -88,6 +106,13 @@ def _check_status(charter: StatusCharter, data: bytes, kid: str) -> None:
     header, payload = split_signing_input(data, max_bytes=status.MAX_TOKEN)
     _check_header(header, Typ.STATUS_LIST, charter.algorithm, kid)
     charter.check(status.parse(payload).uri)
+
+
+def _check_operator(charter: OperatorCharter, data: bytes, kid: str) -> None:
+    header, payload = split_signing_input(data)
+    typ = charter.check(header.typ)
+    _check_header(header, typ, charter.algorithm, kid)
+    _CLAIMS[typ](UnverifiedJws(header, payload, b"", data))
 
 
 def _check_header(header: Header, typ: Typ, algorithm: Algorithm, kid: str) -> None:

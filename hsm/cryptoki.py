@@ -214,7 +214,7 @@ def _one(module: Module, uri: TokenUri) -> tuple[types.Token, TokenInfo]:
         if uri.matches(token=info.label, serial=info.serial, manufacturer=info.manufacturer, model=info.model)
     ]
     if not found:
-        raise TokenMissing(f"no token is {uri.format()}; is it attached, and do the settings name it rightly?")
+        raise TokenMissing(f"no token is {uri.format()}; is it attached, and named rightly?")
     if len(found) > 1:
         serials = ", ".join(info.serial for _, info in found)
         raise TokenAmbiguous(f"{len(found)} tokens are {uri.format()} (serials {serials}); add serial= to the URI")

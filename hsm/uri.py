@@ -1,8 +1,8 @@
-"""PKCS#11 URIs (RFC 7512), the strict subset that names one token.
+"""PKCS#11 URIs (RFC 7512), the strict subset that names one token, or one key in it.
 
-Path attributes: `token`, `serial`, `manufacturer`, `model`. Query attribute: `module-path`. Everything else is
-refused, `pin-value` and `pin-source` with their reason: a URI stands in settings, logs and process lists, and the
-place of a secret is in none of them.
+Path attributes: `token`, `serial`, `manufacturer`, `model`, and `id` where a key is named. Query attribute:
+`module-path`. Everything else is refused, `pin-value` and `pin-source` with their reason: a URI stands in settings,
+logs and process lists, and the place of a secret is in none of them.
 """
 
 import re
@@ -19,6 +19,8 @@ MAX_URI = 2048
 _WIDTHS = {"token": 32, "serial": 16, "manufacturer": 32, "model": 16}
 _SECRETS = frozenset({"pin-value", "pin-source"})
 _MODULE_PATH = "module-path"
+_KEY_ID = "id="
+_LONGEST_ID = 32
 
 # RFC 7512 section 2.3: what stands unescaped in the path; the query also takes "/", "?" and "|", but not "&".
 _PATH_SAFE = ":[]@!$'()*+,=&"
@@ -84,6 +86,42 @@ class TokenUri:
         return all(getattr(self, name) in {None, value} for name, value in found.items())
 
 
+@dataclass(frozen=True, slots=True)
+class KeyUri:
+    """Which key is meant: a token, and the key's CKA_ID where the token may hold several."""
+
+    token: TokenUri
+    key_id: bytes | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `pkcs11:token=...;id=%01%02?module-path=...`; `Malformed` as for a token's URI."""
+        path, mark, query = text.partition("?")
+        items = path.removeprefix(SCHEME).split(";")
+        ids = [item.removeprefix(_KEY_ID) for item in items if item.startswith(_KEY_ID)]
+        if not ids or not text.startswith(SCHEME) or len(text) > MAX_URI:
+            return cls(TokenUri.parse(text))
+        if len(ids) > 1:
+            raise Malformed("PKCS#11 URI: attribute id stands twice")
+        rest = ";".join(item for item in items if not item.startswith(_KEY_ID))
+        return cls(TokenUri.parse(f"{SCHEME}{rest}{mark}{query}"), _key_id(ids[0]))
+
+    def format(self) -> str:
+        """Write the URI in the one form we write: the id last among the attributes, each byte escaped."""
+        path, mark, query = self.token.format().partition("?")
+        escaped = "".join(f"%{octet:02X}" for octet in self.key_id or b"")
+        return f"{path};{_KEY_ID}{escaped}{mark}{query}" if escaped else f"{path}{mark}{query}"
+
+
+def _key_id(value: str) -> bytes:
+    if not value.isascii() or not _PATH_VALUE.fullmatch(value):
+        raise Malformed("PKCS#11 URI: id is bytes, escaped as %01")
+    octets = _octets(value)
+    if len(octets) > _LONGEST_ID:
+        raise Malformed(f"PKCS#11 URI: id is 1 to {_LONGEST_ID} bytes")
+    return octets
+
+
 def _attributes(part: str, separator: str, value_form: re.Pattern[str], known: frozenset[str]) -> dict[str, str]:
     attributes: dict[str, str] = {}
     for item in part.split(separator):
@@ -103,11 +141,14 @@ def _attributes(part: str, separator: str, value_form: re.Pattern[str], known: f
 
 
 def _unescape(value: str) -> str:
-    octets = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), value).encode("latin-1")
     try:
-        return octets.decode()
+        return _octets(value).decode()
     except UnicodeDecodeError as error:
         raise Malformed("PKCS#11 URI: an escaped value that is not UTF-8") from error
+
+
+def _octets(value: str) -> bytes:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), value).encode("latin-1")
 
 
 def _escape(value: str, safe: str) -> str:

@@ -15,6 +15,7 @@ from appliance.cli.grammar import Noun
 from appliance.cli.session import Session
 
 DEFAULT_HOME = Path("/var/lib/coldcred")
+_CARD = "pkcs11:"
 
 _VERBS = MappingProxyType(
     {
@@ -29,10 +30,12 @@ _VERBS = MappingProxyType(
         "key": "registers",
         "issue": "credentials",
         "revoke": "revoking",
-        "request": "approvals",
+        "request": "requests",
+        "terms": "requests",
         "approve": "approvals",
         "deny": "approvals",
         "submit": "submitting",
+        "command": "commands",
         "trust": "trust",
         "bundle": "bundles",
         "log": "logs",
@@ -59,7 +62,10 @@ class _Verbs(Noun):
 
 _EPILOG = """Exit codes: 0 done, 1 refused, 2 misuse, 3 waiting for approval, 4 HSM, 5 storage, 130 interrupted.
 Data goes to standard output, talk to standard error. Secrets come from the terminal or from a descriptor, as in
-`coldcredctl --home HOME --as alice.operator --passphrase-fd 3 status 3<passphrase`."""
+`coldcredctl --home HOME --as alice.operator --passphrase-fd 3 status 3<passphrase`. A key on a card is named as in
+`--as "pkcs11:token=alice?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-fd 3`; its module is given the variables
+by which modules find their cards, such as SOFTHSM2_CONF, and no others. Where nothing serves the home and the
+appliance's token is opened too, its PIN stands on the line after the card's."""
 
 
 @click.command(
@@ -68,15 +74,17 @@ Data goes to standard output, talk to standard error. Secrets come from the term
 @click.option(
     "--home", type=click.Path(path_type=Path), default=DEFAULT_HOME, show_default=True, help="The appliance's folder."
 )
-@click.option("--as", "key_file", type=click.Path(path_type=Path), metavar="KEYFILE", help="Your own key, which signs.")
+@click.option("--as", "who", metavar="KEYFILE|pkcs11:URI", help="Your own key, in a file or on a card, which signs.")
 @click.option("--passphrase-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has passphrases, one a line.")
-@click.option("--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line.")
+@click.option(
+    "--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line, your card's first."
+)
 @click.pass_context
-def root(
-    context: click.Context, home: Path, key_file: Path | None, passphrase_fd: int | None, pin_fd: int | None
-) -> None:
+def root(context: click.Context, *, home: Path, who: str | None, passphrase_fd: int | None, pin_fd: int | None) -> None:
     """Run an offline credential appliance: signed commands in, logged events out."""
-    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd)
+    card = who if who is not None and who.startswith(_CARD) else None
+    key_file = Path(who) if who is not None and card is None else None
+    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd, card)
     context.obj = session
     context.call_on_close(session.close)
 

@@ -1,47 +1,43 @@
-"""`request`, `approve` and `deny`: what waits for people, and their second signatures."""
+"""`approve` and `deny`: second signatures over what a request asks for, here or on a machine without an appliance."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TypeAlias
 
 import click
 
 from appliance.cli import output
-from appliance.cli.asking import conclude, read_document, summary
+from appliance.cli.asking import conclude, summary
+from appliance.cli.carried import read_document, read_request, read_terms
 from appliance.cli.exits import Exit
-from appliance.cli.grammar import Duration, Noun, Verb
-from appliance.cli.registers import show
-from appliance.cli.session import Session
-from appliance.client import COMMAND_LIFE, Client
-from appliance.errors import HomeError, HomeFault, Refusal
+from appliance.cli.grammar import Duration, Verb
+from appliance.cli.session import Session, signing
+from appliance.client import Client
+from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome, State
-from coldcred.canonical import Json
-from coldcred.command import Command, Verdict, parse_command
-from coldcred.errors import UnknownSigner
+from appliance.signing import COMMAND_LIFE
+from coldcred import names
+from coldcred.canonical import Json, loads
+from coldcred.command import Verdict, document_id
 from coldcred.files import write_file
-from coldcred.founding import Founding
-from coldcred.keys import PublicKey
-
-Signer: TypeAlias = tuple[str, PublicKey]
-"""Who signs requests, and with which key."""
-
-
-@click.group(cls=Noun)
-def request() -> None:
-    """List the requests that wait for more people."""
-
-
-@request.command("list")
-@click.pass_obj
-def list_requests(session: Session) -> None:
-    """List the requests that wait, with who signed so far."""
-    show(session, "requests", ("command", "act", "by", "need", "have", "expires"))
-
+from coldcred.jose import parse_unverified
+from coldcred.record import Record
+from coldcred.requests import RequestFile, Seen
+from coldcred.terms import Terms
 
 _OUT = click.option(
     "--out", type=click.Path(path_type=Path), help="Write the signed approval here, to be carried, and send nothing."
 )
+_REASON = click.option("--reason", help="Why; it is signed and stands in the log.")
+_TERMS = click.option(
+    "--terms", "terms", type=click.Path(path_type=Path),
+    help="What `coldcredctl terms` wrote, where the request file has none and no appliance is reached.",
+)  # fmt: skip
+_BESIDE = click.option(
+    "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
+    help="A file that travels beside the command; may be repeated.",
+)  # fmt: skip
+_YES = click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
 _VALID_FOR = click.option(
     "--valid-for", type=Duration(), default=f"{COMMAND_LIFE // 3600}h", show_default=True,
     help="How long your signature counts.",
@@ -49,96 +45,156 @@ _VALID_FOR = click.option(
 
 
 @click.command(cls=Verb)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("request", metavar="REQUEST")
 @click.option(
     "--approval", "carried", type=click.Path(path_type=Path), multiple=True,
     help="Bring in an approval that somebody signed elsewhere, instead of signing; may be repeated.",
 )  # fmt: skip
 @_OUT
+@_REASON
+@_TERMS
+@_BESIDE
+@_YES
 @_VALID_FOR
 @click.pass_obj
-def approve(session: Session, file: Path, carried: tuple[Path, ...], out: Path | None, valid_for: int) -> Exit:
-    """Approve the request in FILE: read what it asks for, then sign."""
+def approve(  # noqa: PLR0913 - each is one option of the verb
+    session: Session,
+    *,
+    request: str,
+    carried: tuple[Path, ...],
+    out: Path | None,
+    reason: str | None,
+    terms: Path | None,
+    beside: tuple[Path, ...],
+    yes: bool,
+    valid_for: int,
+) -> Exit:
+    """Approve a REQUEST, a file or the id of one that waits: read what it asks for, then sign."""
     if not carried:
-        return _sign(session, file, Verdict.APPROVE, out, valid_for)
+        return _sign(session, Verdict.APPROVE, _find(session, request, terms, beside, out), out, reason, valid_for, yes)
     if out is not None:
         raise click.UsageError("--approval brings in what is signed already; --out is for signing")
-    try:
-        token = _read(session, file).token
-    except UnknownSigner:
-        token = read_document(file)  # a workload's own: the appliance knows its key
+    found = read_request(Path(request), beside)
     client = session.client(signs=False)
-    return _tell(client.send(token, approvals=[read_document(path) for path in carried]))
+    return tell(client.send(found.token, found.attachments, [read_document(path) for path in carried]))
 
 
 @click.command(cls=Verb)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("request", metavar="REQUEST")
 @_OUT
+@_REASON
+@_TERMS
+@_BESIDE
+@_YES
 @_VALID_FOR
 @click.pass_obj
-def deny(session: Session, file: Path, out: Path | None, valid_for: int) -> Exit:
-    """Deny the request in FILE; one denial ends it."""
-    return _sign(session, file, Verdict.DENY, out, valid_for)
+def deny(
+    session: Session,
+    *,
+    request: str,
+    out: Path | None,
+    reason: str | None,
+    terms: Path | None,
+    beside: tuple[Path, ...],
+    yes: bool,
+    valid_for: int,
+) -> Exit:
+    """Deny a REQUEST, a file or the id of one that waits; one denial ends it."""
+    return _sign(session, Verdict.DENY, _find(session, request, terms, beside, out), out, reason, valid_for, yes)
 
 
-def _sign(session: Session, file: Path, verdict: Verdict, out: Path | None, valid_for: int) -> Exit:
+def _find(
+    session: Session, request: str, terms: Path | None, beside: tuple[Path, ...], out: Path | None
+) -> tuple[RequestFile, Terms]:
+    """Give a request and the terms to approve it under.
+
+    They come from a file where one is named, or where the signature is to be carried and the request brings them; else
+    the appliance says how things stand.
+    """
+    path = Path(request)
+    if not path.exists():
+        return _with_terms(session.client().request(request))
+    found = read_request(path, beside)
+    if terms is not None:
+        return found, read_terms(terms)
+    if out is not None and found.terms is not None:
+        return found, found.terms
+    client = session.client()
     try:
-        client, command = None, _read(session, file)
-    except UnknownSigner:
-        client = session.client()
-        command = _read(session, file, _workloads(client))
-    client = client or session.client()
-    token = client.approval(command.token, verdict, valid_for)
+        return _with_terms(client.request(document_id(parse_unverified(found.token))))
+    except Refused as refused:
+        if refused.reason is not Refusal.UNKNOWN_REQUEST:
+            raise
+    return found, _terms_now(client, found)
+
+
+def _with_terms(found: RequestFile) -> tuple[RequestFile, Terms]:
+    if found.terms is None:
+        raise Refused(Refusal.MALFORMED, "the appliance gave a request without its terms")
+    return found, found.terms
+
+
+def _terms_now(client: Client, found: RequestFile) -> Terms:
+    """Ask for the terms of a command that the appliance has not seen; a workload's own names itself in it."""
+    claims = Record.of(loads(parse_unverified(found.token).payload), "command")
+    workload = claims.record("args").members().get("workload")
+    asks = {"requester": workload} if isinstance(workload, str) and names.is_spiffe_id(workload) else {}
+    return Terms.read(Record.of(client.read("terms", **asks), "terms"))
+
+
+def _sign(
+    session: Session,
+    verdict: Verdict,
+    about: tuple[RequestFile, Terms],
+    out: Path | None,
+    reason: str | None,
+    valid_for: int,
+    yes: bool,  # noqa: FBT001 - an option of the verb
+) -> Exit:
+    """Show a request, then sign for or against it; the passphrase is asked for last where nothing needed it before."""
+    found, terms = about
+    seen = found.seen(terms)
+    if reason is not None:
+        names.plain_text(reason, "reason")
+    output.talk(f"this request asks for {seen.command.act}:")
+    output.show(rendering(found, terms, seen))
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"{verdict.value} this request?", default=False, abort=True, err=True)
+    token = signing(session.identity()).approval(seen, verdict, valid_for, reason)
     if out is None:
-        return _tell(client.transport.approval(token))
+        return tell(session.client(signs=False).transport.approval(token))
     write_file(out, f"{token}\n".encode(), replace=False)
     output.talk(f"wrote {out}; nothing was sent")
-    output.data({"command": command.id, "verdict": verdict.value, "file": str(out)}, [str(out)])
+    output.data({"command": seen.command.id, "verdict": verdict.value, "file": str(out)}, [str(out)])
     return Exit.DONE
 
 
-def _read(session: Session, file: Path, workloads: Mapping[str, Signer] = MappingProxyType({})) -> Command:
-    """Read a request and show what is about to be signed, before a passphrase is asked for.
+def rendering(found: RequestFile, terms: Terms, seen: Seen) -> list[str]:
+    """Write a request for the person who is to sign for it: every line that is hashed, and what it stands beside."""
+    about: Mapping[str, Json] = {"appliance": terms.name, "policy": terms.policy, "as of": output.moment(terms.time)}
+    lines = [*seen.lines, "", *output.facts(about)]
+    named = [profile for profile in terms.profiles if profile.name in seen.named]
+    for profile in named[:_MOST_SHOWN]:
+        lines += ["", *output.facts(profile.as_json())]
+    for digest, body in sorted(found.attachments.items()):
+        lines += ["", f"beside it {digest} ({len(body)} bytes)", *_text(body)]
+    return lines
 
-    Only the appliance knows the keys of `workloads`, so a request of one is shown once it could be asked.
-    """
-    founding = session.founding()
-    if founding is None:
-        raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
-    signers = {person.operator.thumbprint: (person.id, person.operator) for person in founding.people}
-    signers |= workloads
+
+_MOST_SHOWN = 16
+_MOST_LINES = 200
+
+
+def _text(body: bytes) -> list[str]:
+    """Give a text that travels beside a request, for reading; of what is no text, or long, the beginning at most."""
     try:
-        command = parse_command(read_document(file), lambda kid: signers[kid][1] if kid in signers else None)
-    except UnknownSigner as error:
-        raise UnknownSigner(f"{file}: {error}") from error
-    output.talk(f"this request asks for {command.act}:")
-    output.show(rendering(founding, command, signers[command.signer][0]))
-    return command
+        lines = body.decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        return []
+    return lines[:_MOST_LINES] + ([f"({len(lines) - _MOST_LINES} more lines)"] if len(lines) > _MOST_LINES else [])
 
 
-def _workloads(client: Client) -> dict[str, Signer]:
-    """Ask the appliance for the workloads that sign for themselves, by thumbprint."""
-    rows = client.read("workloads")
-    found = {}
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and row["key"] is not None:
-            key = PublicKey.from_jwk(row["key"])
-            found[key.thumbprint] = (str(row["id"]), key)
-    return found
-
-
-def rendering(founding: Founding, command: Command, person: str) -> list[str]:
-    """Write a request for the person who is to sign for it: every argument, nothing cut."""
-    about: Mapping[str, Json] = {
-        "appliance": f"{founding.name} {founding.appliance_id}",
-        "request": command.id,
-        "by": person,
-        "expires": command.expires_at,
-    }
-    return [*output.facts(about), "", *output.facts(dict(sorted(command.args.items())))]
-
-
-def _tell(outcome: Outcome) -> Exit:
+def tell(outcome: Outcome) -> Exit:
     """Say what an approval led to: decided, ready for its requester, or still waiting for others."""
     if outcome.state is State.REFUSED and outcome.reason == Refusal.DENIED:
         output.talk(f"{outcome.act} is denied and will not be carried out")

@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 import click
 
 from appliance.cli import failures, output
+from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
 from appliance.cli.session import Session
-from appliance.client import COMMAND_LIFE
 from appliance.outcome import Outcome, State
+from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
-from coldcred.errors import Malformed
 from coldcred.files import write_file
-from coldcred.jose import MAX_TOKEN, parse_unverified
+from coldcred.jose import parse_unverified
 from coldcred.record import Record
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -91,7 +91,7 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     again = manner.request is not None and manner.request.exists()
     client = session.client(signs=not again)
     if again and manner.request is not None:
-        command = read_document(manner.request)
+        command = read_request(manner.request).token
         _same_act(command, asking, manner.request)
     else:
         command = client.command(asking.act, asking.args, manner.valid_for)
@@ -142,18 +142,6 @@ def summary(outcome: Outcome) -> dict[str, Json]:
     members = outcome.as_json()
     del members["files"]
     return members
-
-
-def read_document(path: Path) -> str:
-    """Read a command or an approval from its file; `Malformed` where it is none."""
-    with path.open("rb") as file:
-        data = file.read(MAX_TOKEN + 2)
-    try:
-        text = data.decode("ascii").removesuffix("\n")
-        parse_unverified(text)
-    except (UnicodeDecodeError, Malformed) as error:
-        raise Malformed(f"{path}: not a signed document: {error}") from error
-    return text
 
 
 def request_id(command: str) -> str:

@@ -17,6 +17,7 @@ import click
 
 from appliance.cli import asking, output
 from appliance.cli.asking import Manner
+from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.session import Session
 from appliance.client import Client
@@ -92,7 +93,7 @@ def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> 
                 partial.take(line)
             bar.update(lines.count(b"\n"))
 
-        approvals = [asking.read_document(path) for path in manner.approvals]
+        approvals = [read_document(path) for path in manner.approvals]
         outcome = client.batch(command, attachments, approvals, take)
     if outcome.state in {State.WAITING, State.READY}:
         return asking.waits(outcome, command, manner.request)
@@ -118,7 +119,7 @@ def _command(
         attachments[sha256_hex(held)] = held
         arguments = BatchArguments(items, tuple(partial.sittings), Manifest.of(held))
     if manner.request is not None and manner.request.exists():
-        return asking.read_document(manner.request), attachments
+        return read_request(manner.request).token, attachments
     return client.command(Act.CREDENTIAL_ISSUE, arguments.as_json(), manner.valid_for), attachments
 
 

@@ -16,6 +16,9 @@ _HSM = frozenset(
         "pin-locked", "pin-unusable", "key-missing", "key-ambiguous", "key-exists", "key-exposed", "key-mismatch",
         "key-remains", "mechanism-missing", "charter-refused", "signature-wrong", "worker-lost", "worker-timeout",
         "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed",
+        "card-module", "card-missing", "card-ambiguous", "card-wrong-pin", "card-pin-locked", "card-no-key",
+        "card-many-keys", "card-has-key", "card-key-exposed", "card-of-appliance", "card-unable", "card-refused",
+        "card-damaged", "card-lost", "card-fault",
     }
 )  # fmt: skip
 _STORAGE = frozenset(
@@ -26,7 +29,7 @@ _STORAGE = frozenset(
         "log-rejected", "tables-differ", "defect", "output-lost", "disk-reserve",
     }
 )  # fmt: skip
-_MISUSE = frozenset({"misuse", "identity-missing", "no-terminal", "secret-descriptor"})
+_MISUSE = frozenset({"misuse", "identity-missing", "no-terminal", "secret-descriptor", "card-uri"})
 
 
 def exit_of(name: str) -> Exit:

@@ -130,7 +130,8 @@ def all_at_once(
 ) -> Exit:
     """Draft, sign and complete at one terminal, everyone typing their own passphrases; keys lie in --people.
 
-    Run it again when it stopped half-way: the same plan and people go on, others are refused.
+    Run it again when it stopped half-way: the same plan and people go on, others are refused. Whoever has a card signs
+    by `init sign` instead.
     """
     begun = session.founding()
     founding = founding_files.document(plan, people, begun.time if begun else now())

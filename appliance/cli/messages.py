@@ -122,6 +122,12 @@ _BY_STATE = {
             "two people make it sign again with `coldcredctl key activate NAME`",
         ),
         "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
+        "approval-void": (
+            "the approval was given for something else than what stands now",
+            "read the request as it is now and approve it anew",
+        ),
+        "already-approved": ("this person approved it already", "another person has to approve it"),
+        "withdrawn": ("the request was withdrawn by whoever made it", "make a new request if it is needed after all"),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
         "review-overdue": (
@@ -239,6 +245,39 @@ _BY_STATE = {
     },
     "nothing was signed, and the PIN is not tried again": {
         "pin-incorrect": ("the PIN is wrong", "try again with care: tokens count"),
+        "card-wrong-pin": ("the PIN of your card is wrong", "try again with care: cards count"),
+        "card-pin-locked": ("your card takes no PIN any more", "unlock it with the PIN of its security officer"),
+    },
+    "nothing was signed with your card": {
+        "card-uri": (
+            "the card is not named as it must be",
+            'write it as --as "pkcs11:token=NAME?module-path=/usr/lib/MODULE.so"',
+        ),
+        "card-module": ("the module of your card cannot be loaded", "check module-path= in the URI of the card"),
+        "card-missing": (
+            "your card is not there",
+            "attach it, compare its name with `coldcredctl token list`, and set what its module finds it by",
+        ),
+        "card-ambiguous": ("several cards fit", "name one by serial= in the URI; none is guessed"),
+        "card-no-key": (
+            "there is no key of yours on this card",
+            "see that it is the right one, or make a key: `coldcredctl operator keygen --card`",
+        ),
+        "card-many-keys": ("several keys on the card fit", "name one by id= in the URI; none is guessed"),
+        "card-has-key": ("there is a key on the card already", "use it, or name another by id= in the URI"),
+        "card-key-exposed": (
+            "the key on the card could leave it, or was not born there",
+            "make another with `coldcredctl operator keygen --card`, and have that enrolled",
+        ),
+        "card-of-appliance": ("this token is an appliance's, and no card of yours", "take a card of your own"),
+        "card-unable": ("the card cannot do that", "choose the other --algorithm, or another card"),
+        "card-refused": (
+            "this is nothing that an operator's key signs",
+            "sign with the key that it takes: the root of trust takes a custodian's",
+        ),
+        "card-damaged": ("the card gave a wrong signature", "treat the card as damaged; have your key replaced"),
+        "card-lost": ("the card went away, or did not answer", "attach it and run the command again"),
+        "card-fault": ("the card reports a fault", "see that it is attached and healthy, then try again"),
     },
     "the act was carried out and is in the log; its file is lost": {
         "output-lost": ("what was made could not be written", "make room, ask anew, and revoke the lost credential"),

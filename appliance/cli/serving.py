@@ -42,7 +42,7 @@ def status(session: Session) -> Exit:
         "disk_free": (free := free_bytes(session.home)),
         "disk_low": is_low(free),
     }
-    if session.key_file is None:
+    if not session.is_somebody:
         _tell_single(session)
     else:
         facts |= _read(session)

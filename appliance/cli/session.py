@@ -13,6 +13,7 @@ from appliance.cli import secret_input
 from appliance.cli.output import SINGLE_OPERATOR, talk
 from appliance.client import Client, SocketTransport, Transport
 from appliance.identity import Identity
+from appliance.signing import Signing
 from coldcred import founding
 from coldcred.founding import Founding
 from coldcred.log.system import PinMode
@@ -29,6 +30,7 @@ class Session:
     key_file: Path | None = None
     passphrase_fd: int | None = None
     pin_fd: int | None = None
+    card: str | None = None
     _exits: ExitStack = field(default_factory=ExitStack)
     _identity: Identity | None = None
     _pin: bytearray | None = field(default=None, repr=False)
@@ -43,12 +45,32 @@ class Session:
                 self._pin[:] = bytes(len(self._pin))
 
     def identity(self) -> Identity:
-        """Open the key of whoever runs this, asking for its passphrase once; misuse where no key was named."""
+        """Open the key of whoever runs this, asking for its secret once; misuse where no key was named."""
         if self._identity is None:
-            if self.key_file is None:
-                raise click.UsageError("this verb signs with your key: give --as KEYFILE before the verb")
-            self._identity = Identity.load(self.key_file, self.passphrase(self.key_file))
+            self._identity = self._on_card(self.card) if self.card is not None else self._in_file()
         return self._identity
+
+    @property
+    def is_somebody(self) -> bool:
+        """Whether a key was named that could sign."""
+        return self.key_file is not None or self.card is not None
+
+    def _in_file(self) -> Identity:
+        if self.key_file is None:
+            raise click.UsageError("this verb signs with your key: give --as KEYFILE|pkcs11:URI before the verb")
+        return Identity.load(self.key_file, self.passphrase(self.key_file))
+
+    def _on_card(self, uri: str) -> Identity:
+        # The worker's supervisor is loaded only by those who have a card.
+        from appliance.card import open_card  # noqa: PLC0415
+
+        card = open_card(uri, self.card_pin, os.environ)
+        self._exits.callback(card.close)
+        return card.identity
+
+    def card_pin(self) -> bytearray:
+        """Ask for the PIN of the person's own card; on the descriptor it stands before the PIN of the token."""
+        return self._secret(self.pin_fd, "PIN of your card", secret_input.from_terminal)
 
     def passphrase(self, key_file: Path) -> Callable[[], bytearray]:
         """Give the way to ask for a key file's passphrase."""
@@ -113,6 +135,11 @@ class Session:
     @staticmethod
     def _secret(descriptor: int | None, what: str, ask: Callable[[str], bytearray]) -> bytearray:
         return ask(what) if descriptor is None else secret_input.from_descriptor(descriptor, what)
+
+
+def signing(identity: Identity) -> Signing:
+    """Give what signs with an opened key, by this machine's clock; no appliance is needed."""
+    return Signing(identity, now, os.urandom)
 
 
 def now() -> int:

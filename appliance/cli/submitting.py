@@ -1,22 +1,23 @@
-"""`submit`: carry in a command that somebody, or some machine, signed elsewhere."""
+"""`submit`: carry in a command or an approval that somebody, or some machine, signed elsewhere."""
 
 from pathlib import Path
 
 import click
 
 from appliance.cli import output
-from appliance.cli.asking import conclude, read_document, summary
+from appliance.cli.approvals import tell
+from appliance.cli.asking import conclude, summary
+from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
 from appliance.cli.session import Session
 from appliance.outcome import State
 from coldcred.acts import Act
-from coldcred.canonical import loads, sha256_hex
+from coldcred.canonical import loads
 from coldcred.errors import Malformed
 from coldcred.jose import Typ, parse_unverified
 from coldcred.record import Record
-
-MAX_ATTACHMENT = 4 * 1024 * 1024
+from coldcred.requests import read_act
 
 _GIVES = {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
 """The acts that give a file, and its name."""
@@ -35,14 +36,16 @@ _GIVES = {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EX
 )  # fmt: skip
 @click.pass_obj
 def submit(session: Session, file: Path, out: Path | None, carried: tuple[Path, ...], beside: tuple[Path, ...]) -> Exit:
-    """Send the signed command in FILE, such as a machine's request; the signature in it says who asks."""
-    token = read_document(file)
-    act = _act(file, token)
+    """Send what somebody, or some machine, signed elsewhere: a command, a request file or an approval."""
+    request = read_request(file, beside)
+    typ, act = _typ_and_act(file, request.token)
+    client = session.client(signs=False)
+    if typ is Typ.APPROVAL:
+        return tell(client.transport.approval(request.token))
     if out is not None:
         output.check_writable(out)
-    attachments = {sha256_hex(body): body for body in map(_read, beside)}
     approvals = [read_document(path) for path in carried]
-    outcome = session.client(signs=False).send(token, attachments, approvals)
+    outcome = client.send(request.token, request.attachments, approvals)
     if outcome.state not in {State.WAITING, State.READY}:
         return conclude(outcome, {_GIVES[act]: out} if act in _GIVES else {})
     people = ", ".join(outcome.have) or "nobody"
@@ -52,20 +55,15 @@ def submit(session: Session, file: Path, out: Path | None, carried: tuple[Path, 
     return Exit.WAITING
 
 
-def _act(file: Path, token: str) -> Act:
-    """Say what a command asks for; the appliance checks its signature."""
+def _typ_and_act(file: Path, token: str) -> tuple[Typ, Act | None]:
+    """Say what a document is, and what a command asks for; the appliance checks its signature."""
     jws = parse_unverified(token)
+    if jws.header.typ == Typ.APPROVAL:
+        return Typ.APPROVAL, None
     if jws.header.typ != Typ.COMMAND:
-        raise Malformed(f"{file}: a {jws.header.typ[:48]!a} where a command belongs")
+        raise Malformed(f"{file}: a {jws.header.typ[:48]!a} where a command or an approval belongs")
     act = Record.of(loads(jws.payload), "command").text("act")
-    if act not in set(Act):
-        raise Malformed(f"{file}: asks for {act[:48]!a}, which is no act")
-    return Act(act)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        body = file.read(MAX_ATTACHMENT + 1)
-    if len(body) > MAX_ATTACHMENT:
-        raise Malformed(f"{path}: larger than {MAX_ATTACHMENT} bytes")
-    return body
+    try:
+        return Typ.COMMAND, read_act(act)
+    except Malformed as error:
+        raise Malformed(f"{file}: {error}") from error

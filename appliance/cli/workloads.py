@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.asking import Asking, Manner, ask, asks, read_document
+from appliance.cli.asking import Asking, Manner, ask, asks
+from appliance.cli.carried import read_document
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.registers import show

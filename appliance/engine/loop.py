@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from appliance import deciding, intake
+from appliance import counting, deciding, intake
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Finished, Peer
 from appliance.engine.batching import Batches, BatchStream
@@ -300,6 +300,8 @@ class Engine:
             self._end(job, refused)
             return None
         release = partial(self._release, job, answer.command)
+        if answer.refused is not None:
+            return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
         if answer.ask is None:
             return Work(Decision(()), release=release)
         try:
@@ -321,9 +323,16 @@ class Engine:
             act = recorded.act if recorded is not None else ""
             self._end(job, Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended)))
         elif recorded is not None:
+            request = self._standing.lookups.requests.get(command)
+            if request is not None:
+                recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
             self._end(job, replace(recorded, files=ended.files, warnings=ended.warnings))
         else:
             self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
+
+    def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
+        """Give the sender a refusal that is in the log by now."""
+        self._end(job, refused)
 
     def _end(self, job: Job, ended: Outcome | Refused | None) -> None:
         self._under_way.discard(job)

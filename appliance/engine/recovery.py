@@ -52,6 +52,7 @@ class Recovery:
             raise HomeError(HomeFault.LOG_DAMAGED, "the log is empty; a home begins with its founding entry")
         found[self.standing.head.size] = self.standing.frontier.root()
         self._check_checkpoints(roots, found)
+        _ = self.standing.policies  # a start without the policy in force would decide nothing later on
 
     def _take(self, entry: Entry) -> None:
         try:

@@ -19,7 +19,7 @@ from coldcred.batch import BatchArguments, read_held
 from coldcred.canonical import Json, dumps
 from coldcred.credential import Credential
 from coldcred.jose import assemble
-from coldcred.profile import Asker, Profile
+from coldcred.profile import Profile
 from coldcred.record import Record
 
 CHUNK = 64
@@ -138,7 +138,8 @@ class _Making:
         found = self._grants.get(asked)
         if found is None:
             try:
-                _check_asker(self._batch.profiles.get(asked.profile))
+                if (forbidden := self._batch.ask.ruled.forbids.get(asked.profile)) is not None:
+                    raise forbidden
                 found = self._granting.grant(asked)
             except Refused as refused:
                 found = refused
@@ -199,12 +200,6 @@ class _Making:
             finish=lambda signatures: Finished({"lines": _told(lines, signings, signatures)}),
         )
         return Chunk(decision, following, len(self._items), len(self._refused), self._held)
-
-
-def _check_asker(profile: Profile | None) -> None:
-    """Refuse a line under a profile that is for workloads alone: batches are people's."""
-    if profile is not None and Asker.ISSUER not in profile.asked_by:
-        raise Refused(Refusal.NOT_ALLOWED, f"profile {profile.name} is asked for by workloads only")
 
 
 def _told(

@@ -106,7 +106,7 @@ def test_two_people_and_the_same_line_again(served: Plant, careful: str, tmp_pat
     assert (own.code, own.json["error"]) == (1, "not-allowed")
     approved = served.ctl("approve", request, "--json", who="bob")
     assert (approved.code, approved.json["state"], approved.json["have"]) == (0, "ready", ["alice", "bob"])
-    assert f"workload  {WORKLOAD}" in approved.err
+    assert f'workload "{WORKLOAD}"' in approved.err
     again = served.ctl(*line)
     assert (again.code, again.json["state"], again.json["result"]["site"]) == (0, "done", SITE)
     assert parse_claims(parse_unverified(out.read_text()).payload, Kind.ACCESS).profile == careful

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import stat
 import subprocess
 import time
@@ -13,7 +12,7 @@ import pytest
 from appliance.identity import public_path, read_public
 from coldcred import founding
 from coldcred.founding import MAX_FOUNDING
-from tests.support.commandline import CTL, ENVIRONMENT, Ended, run
+from tests.support.commandline import CTL, ENVIRONMENT, Ended, run, typed
 from tests.support.founded import EXAMPLE, PASSPHRASE, PEOPLE, Plant, begin, found, hsm_options
 from tests.support.softhsm import MODULE, SoftHsm
 
@@ -29,27 +28,6 @@ def people(tmp_path_factory: pytest.TempPathFactory, softhsm_prepared: SoftHsm) 
 def draft(plant: Plant, out: Path) -> Ended:
     """Draft a founding from the example's plan."""
     return plant.ctl("init", "draft", "--plan", EXAMPLE / "plan.toml", "--people", plant.people, "--out", out, "--json")
-
-
-def typed(command: list[str], *lines: str) -> tuple[int, str]:
-    """Run a command at a terminal of its own, type `lines` when asked, and give its code and what was on the screen."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(command[0], command, ENVIRONMENT)  # noqa: S606 - the child of a terminal
-    screen = b""
-    waiting = list(lines)
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        screen += part
-        if waiting and part.endswith(b": "):
-            os.write(terminal, waiting.pop(0).encode() + b"\n")
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), screen.decode()
 
 
 def test_a_key_is_made_at_the_terminal(tmp_path: Path) -> None:

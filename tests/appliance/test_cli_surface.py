@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from appliance.card import CardFault
 from appliance.ceremony import CeremonyFault
 from appliance.cli import app, failures, output
 from appliance.cli.exits import Exit
@@ -24,7 +25,7 @@ from tests.support.commandline import CTL, ENVIRONMENT, run
 VERBS = {
     "init draft", "init sign", "init complete", "init all",
     "serve", "status",
-    "operator keygen", "operator list",
+    "operator keygen", "operator show", "operator list",
     "token init", "token list",
     "workload enrol", "workload suspend", "workload resume", "workload list", "workload adopt",
     "review start", "review confirm", "review close", "review show",
@@ -33,7 +34,8 @@ VERBS = {
     "site add", "site list",
     "key list", "key suspend", "key activate",
     "issue", "revoke",
-    "request list", "approve", "deny", "submit",
+    "request list", "request show", "request export", "request withdraw", "terms", "approve", "deny", "submit",
+    "command make", "command sign", "command submit",
     "trust prepare", "trust sign", "trust submit",
     "bundle create",
     "log show", "log verify", "log rebuild", "log export",
@@ -100,6 +102,7 @@ def test_no_option_takes_a_secret() -> None:
         *Refusal,
         *HomeFault,
         *IdentityFault,
+        *CardFault,
         *ClientFault,
         *CeremonyFault,
         *CustodyFault,

@@ -1,5 +1,7 @@
 """The closed table behind `permit`: every act has a row, and every role and machine gets what the row says."""
 
+from dataclasses import replace
+
 import pytest
 
 from appliance.authority import Workload
@@ -29,6 +31,7 @@ MATRIX = {
     Act.WORKLOAD_RESUME: "o i",
     Act.KEY_SUSPEND: "o i a",
     Act.KEY_ACTIVATE: "o",
+    Act.REQUEST_WITHDRAW: "o i a",
     Act.WORKLOAD_ADOPT: "o i",
     Act.REVIEW_START: "o",
     Act.REVIEW_CONFIRM: "o i a",
@@ -109,7 +112,7 @@ def test_a_person_is_never_taken_for_a_workload() -> None:
     """No id of a person has a colon, and every SPIFFE ID has one; who signed decides, not what they are called."""
     assert not Principal("spiffe").is_workload
     assert ROBOT.is_workload
-    assert principal(Workload(plant.WORKLOAD, "alice", 1, plant.robot().public)) == ROBOT
+    assert principal(Workload(plant.WORKLOAD, "alice", 1, plant.robot().public)) == replace(ROBOT, owner="alice")
     for text in ("spiffe:", plant.WORKLOAD, "a:b", "spiffe://a"):
         with pytest.raises(Malformed):
             names.label(text)

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from appliance import policy
 from appliance.authority import Authority, Workload
-from appliance.decision import Ask, Event
+from appliance.decision import Ask, Event, Ruled
 from appliance.errors import Refusal, Refused
 from appliance.nouns import reviews
 from appliance.nouns.workloads import Condition, condition
@@ -159,7 +159,7 @@ class ReviewMachine(RuleBasedStateMachine):
         }[act]
         event: Event | None = None
         try:
-            (event,) = decide(before, Ask(command, by, frozenset({by}), (), {}), self.now).events
+            (event,) = decide(before, Ask(command, by, frozenset({by}), (), {}, Ruled("0" * 64, None)), self.now).events
         except (Refused, Malformed):
             assert not good
             name = args.get("name", args.get("review"))

@@ -342,7 +342,9 @@ def test_where_people_are_needed_all_of_them_are_others(running: RunningPlant) -
             waiting = await engine.submit_command(request)
             assert (waiting.state, waiting.need, waiting.have) == (State.WAITING, 2, ())
             twice = [running.approval("bob", request), running.approval("bob", request)]
-            assert (await engine.submit_command(request, approvals=twice)).state is State.WAITING
+            with pytest.raises(Refused) as refused:
+                await engine.submit_command(request, approvals=twice)
+            assert refused.value.reason is Refusal.ALREADY_APPROVED
             approved = await engine.submit_approval(running.approval("alice", request))
             assert (approved.state, approved.have) == (State.READY, ("alice", "bob"))
             done = await engine.submit_command(request)

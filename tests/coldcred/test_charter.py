@@ -10,15 +10,24 @@ from hypothesis import strategies as st
 
 from coldcred import charter
 from coldcred.canonical import MAX_INTEGER, Json, dumps
-from coldcred.charter import BundleCharter, LogCharter, Purpose, StatusCharter, TokenCharter
+from coldcred.charter import (
+    OPERATOR_SIGNS,
+    BundleCharter,
+    LogCharter,
+    OperatorCharter,
+    Purpose,
+    StatusCharter,
+    TokenCharter,
+)
 from coldcred.credential import Credential, Kind, StatusReference
 from coldcred.errors import CharterExceeded, LifetimeExceeded, Malformed
+from coldcred.jose import Typ
 from coldcred.keys import Algorithm
 from coldcred.record import MAX_SECONDS, MAX_TIME
 from tests.support import plant
 from tests.support.values import JSON_VALUES, MISSING, THOROUGH, Place, edited, paths
 
-CHARTERS = plant.charters()
+CHARTERS = {**plant.charters(), "operator": plant.operator_charter()}
 
 TOKENS = TokenCharter(
     algorithm=Algorithm.ES256,
@@ -55,7 +64,7 @@ def test_what_is_written_is_read_back(purpose: Purpose) -> None:
 
 
 def test_the_kinds_of_charter() -> None:
-    """The four purposes are read into the four types."""
+    """The five purposes are read into the five types."""
     read = {purpose: charter.parse(document) for purpose, document in CHARTERS.items()}
     assert isinstance(read["tokens"], TokenCharter)
     assert read["status"] == StatusCharter(Algorithm.ES256, f"{plant.ISSUER}/status/")
@@ -63,6 +72,7 @@ def test_the_kinds_of_charter() -> None:
     assert read["bundle"] == BundleCharter(
         Algorithm.ES256, ("site", "snapshot", "timestamp"), plant.TIME + 90 * plant.DAY
     )
+    assert read["operator"] == OperatorCharter(Algorithm.ES256)
 
 
 def test_labels_bind_key_and_charter() -> None:
@@ -73,6 +83,7 @@ def test_labels_bind_key_and_charter() -> None:
         "status": "status-c5cd8663126da19838dcb168",
         "log": "log-4897c56f20765a023fc5c6cd",
         "bundle": "bundle-9ee011fb5787505603f799bb",
+        "operator": "operator-63b247a61bf403952f67b627",
     }
     tokens = charter.parse(CHARTERS["tokens"])
     assert charter.label(tokens) == f"tokens-{charter.digest(tokens)[:24]}"
@@ -247,3 +258,15 @@ def test_any_json_is_malformed(value: Json) -> None:
     """No JSON value makes the reader raise anything but `Malformed`."""
     with pytest.raises(Malformed):
         charter.parse(value)
+
+
+def test_an_operators_key_signs_what_people_sign() -> None:
+    """Of every `typ` it takes those of people's documents; no credential, list or receipt, and no other spelling."""
+    own = OperatorCharter(Algorithm.ES256)
+    for typ in OPERATOR_SIGNS:
+        assert own.check(typ.value) is typ
+    others = [typ.value for typ in Typ if typ not in OPERATOR_SIGNS]
+    assert {Typ.ACCESS, Typ.SVID, Typ.STATUS_LIST, Typ.ENROLMENT, Typ.RECEIPT} <= set(others)
+    for text in (*others, "", "COLDCRED-COMMAND+JWT", "application/coldcred-command+jwt"):
+        with pytest.raises(CharterExceeded, match="what people sign"):
+            own.check(text)

@@ -313,9 +313,7 @@ def test_no_text_of_a_log_reaches_the_terminal_raw(text: str, verify: Verifier, 
 
     def refuse(world: LogWorld) -> None:
         asking = world.command("alice", Act.CREDENTIAL_ISSUE, {})
-        world.asked(
-            "command.refused", asking, {"reason": text, "rule": text, "detail": text, text[:0] + "x": 1}
-        )
+        world.asked("command.refused", asking, {"reason": text, "rule": text, "detail": text, text[:0] + "x": 1})
 
     def wait(world: LogWorld) -> None:
         asking = world.agreed(world.command("alice", Act.SITE_ADD, asked))

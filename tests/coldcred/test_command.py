@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from coldcred import command
 from coldcred.acts import Act
 from coldcred.canonical import MAX_INTEGER, Json, b64u_encode, dumps
-from coldcred.command import LONGEST_LIFE, Approval, Command, Verdict, approval_claims, parse_approval, parse_command
+from coldcred.command import (
+    LONGEST_LIFE,
+    Approval,
+    Basis,
+    Command,
+    Verdict,
+    approval_claims,
+    parse_approval,
+    parse_command,
+)
 from coldcred.errors import BadSignature, Malformed, UnknownSigner
 from coldcred.jose import Typ, assemble, parse_unverified
 from coldcred.keys import Algorithm, PublicKey
@@ -27,11 +36,13 @@ REGISTER = {signer.kid: signer.public for signer in (ALICE, BOB, ED25519)}
 ASKED = plant.command()
 TOKEN = ALICE.token(Typ.COMMAND, ASKED)
 COMMAND_ID = hashlib.sha256(TOKEN.rpartition(".")[0].encode()).hexdigest()
+BASIS = Basis("a" * 64, None, None, "b" * 64)
 GIVEN = approval_claims(
     appliance=plant.appliance_id(),
     epoch=1,
     command=COMMAND_ID,
     verdict=Verdict.APPROVE,
+    basis=BASIS,
     jti="EBESExQVFhcYGRobHB0eHw",
     issued_at=plant.TIME + 60,
     expires_at=plant.TIME + 660,
@@ -88,6 +99,8 @@ def test_an_approval_is_read_as_it_was_signed(verdict: Verdict) -> None:
         epoch=1,
         command=COMMAND_ID,
         verdict=verdict,
+        basis=BASIS,
+        reason=None,
         issued_at=plant.TIME + 60,
         expires_at=plant.TIME + 660,
         jti="EBESExQVFhcYGRobHB0eHw",
@@ -164,7 +177,7 @@ def test_every_claim_is_required_and_no_other_is_read(kind: str) -> None:
     for name in claims:
         refused(kind, edited(claims, [name], MISSING))
         refused(kind, edited(claims, [name], None))
-    for name in ("nbf", "iss", "sub", "policy", "\x1b[2J"):
+    for name in ("nbf", "iss", "sub", "profiles", "\x1b[2J"):
         assert "is not known here" in refused(kind, {**claims, name: 1})
 
 

@@ -58,7 +58,7 @@ def test_a_founding_is_read_as_it_stands() -> None:
     assert FOUNDED.people[2].custodian == plant.custodian("carol").public
     assert FOUNDED.quorums == founding.Quorums(2, 2, {})
     assert FOUNDED.tokens == (founding.Token("plant-a-daily", "daily", exclusive=True),)
-    assert [key.charter.purpose for key in FOUNDED.keys] == list(Purpose)
+    assert [key.charter.purpose for key in FOUNDED.keys] == [one for one in Purpose if one is not Purpose.OPERATOR]
     assert FOUNDED.horizons == founding.Horizons(plant.DAY, 21_600, 365 * plant.DAY, 90 * plant.DAY)
     assert FOUNDED.sites == (founding.Site("line-1", (plant.AUDIENCE,)),)
     assert [profile.name for profile in FOUNDED.profiles] == ["orders-reader"]
@@ -195,6 +195,15 @@ def _append(name: str, item: object) -> dict[str, Json]:
     items = MEMBERS[name]
     assert isinstance(items, list)
     return edited(MEMBERS, [name], [*items, item])
+
+
+def test_a_persons_key_is_in_no_token_of_an_appliance() -> None:
+    """A founding orders no operator's key: the appliance has that token's PIN, and would sign as the person."""
+    keys = MEMBERS["keys"]
+    assert isinstance(keys, list)
+    own = edited({"key": keys[0]}, ["key", "name"], "alice")["key"]
+    own = edited({"key": own}, ["key", "charter"], plant.operator_charter())["key"]
+    assert "alice is a person's key" in refused(_append("keys", own))
 
 
 def test_nothing_stands_twice() -> None:

@@ -251,9 +251,8 @@ def _approval_outlives(world: LogWorld) -> int:
     world.confirm("bob", operators=["alice"])
     asked, members = site_args()
     asking = world.command("alice", Act.SITE_ADD, asked, exp=world.time + 14 * plant.DAY)
-    world.asked("command.waiting", asking, {"need": 2, "expires": world.time + 14 * plant.DAY, "attachments": []})
-    world.approvals[asking.id] = {}
-    world.approve("bob", asking)
+    world.wait(asking, expires=world.time + 14 * plant.DAY)
+    world.count("bob", asking, world.approval("bob", asking, exp=world.time + 14 * plant.DAY))
     _passed(world)
     return world.asked("site.added", asking, members, {"site": "line-9"})
 
@@ -328,7 +327,7 @@ def test_what_is_left_to_the_unconfirmed_is_believed(begun: LogWorld) -> None:
     world.settle()
     asked, _ = site_args()
     asking = world.command("alice", Act.SITE_ADD, asked, exp=world.time + 14 * plant.DAY)
-    world.asked("command.waiting", asking, {"need": 2, "expires": world.time + 14 * plant.DAY, "attachments": []})
+    world.wait(asking, expires=world.time + 14 * plant.DAY)
     world.ends[issued] += WEEK
     _passed(world)
     world.suspend()
@@ -348,6 +347,23 @@ def test_what_is_left_to_the_unconfirmed_is_believed(begun: LogWorld) -> None:
     world.adopt()
     world.issue()
     assert verified(world).counts["review.closed"] == 1
+
+
+@pytest.mark.parametrize("late", [1, TOLERANCE - 9])
+@pytest.mark.parametrize("counted", [False, True])
+def test_an_auditor_allows_for_clocks_at_the_date(begun: LogWorld, late: int, *, counted: bool) -> None:
+    """Two minutes after the date an approval from before it may, or may not, be among those that count."""
+    world = begun.copy()
+    world.confirm("bob", operators=["alice"])
+    world.set_profile(approvals=3)
+    asking = world.command("alice", Act.CREDENTIAL_ISSUE, issue_args(), exp=world.time + 14 * plant.DAY)
+    world.wait(asking, 3, expires=world.time + 14 * plant.DAY)
+    world.count("bob", asking, world.approval("bob", asking, exp=world.time + 14 * plant.DAY), need=3)
+    world.confirm("alice", operators=["dora"])
+    world.time = begun.time + WEEK + late
+    people: Json = ["alice", "bob", "dora"] if counted else ["alice", "dora"]
+    world.count("dora", asking, world.approval("dora", asking), need=3, people=people)
+    assert refusal(world) is None
 
 
 def test_an_orphan_is_issued_nothing() -> None:

@@ -43,11 +43,11 @@ def allowed(charter: KeyCharter, data: bytes, memory: CharterMemory = NOTHING_SI
 
 @pytest.mark.parametrize("purpose", Purpose)
 def test_valid_inputs_are_within(purpose: Purpose) -> None:
-    """The inputs that the appliance makes are within the charter; tokens and lists leave no memory."""
+    """The inputs that the appliance makes are within the charter; tokens and lists and commands leave no memory."""
     memory = NOTHING_SIGNED
     for data in CASES[purpose].inputs(3, KID):
         memory = allowed(CASES[purpose].charter, data, memory)
-    assert (memory == NOTHING_SIGNED) is (purpose in {Purpose.TOKENS, Purpose.STATUS})
+    assert (memory == NOTHING_SIGNED) is (purpose in {Purpose.TOKENS, Purpose.STATUS, Purpose.OPERATOR})
 
 
 @given(st.data())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldcred.errors import Malformed
-from hsm.uri import TokenUri
+from hsm.uri import KeyUri, TokenUri
 
 PRINTABLE = st.characters(exclude_categories=["C", "Z"])
 VALUES = st.text(PRINTABLE, min_size=1, max_size=8).filter(lambda text: text.isprintable() and len(text.encode()) <= 16)
@@ -125,3 +125,60 @@ def test_every_given_attribute_must_match() -> None:
     assert TokenUri(serial="1", manufacturer="m", model="o").matches(**token)
     for name in token:
         assert not TokenUri(**(token | {name: "x"})).matches(**token)
+
+
+@given(uri=st.builds(KeyUri, token=URIS, key_id=st.none() | st.binary(min_size=1, max_size=32)))
+def test_a_keys_uri_is_read_back(uri: KeyUri) -> None:
+    """Formatting and parsing are inverse, whatever bytes a CKA_ID has; without an id it is a token's URI."""
+    assert KeyUri.parse(uri.format()) == uri
+    assert uri.key_id is not None or uri.format() == uri.token.format()
+
+
+@pytest.mark.parametrize(
+    ("text", "key_id"),
+    [
+        ("pkcs11:token=a;id=%01%fF", b"\x01\xff"),
+        ("pkcs11:id=%00;token=a?module-path=/a", b"\0"),
+        ("pkcs11:id=k1;token=a", b"k1"),
+        ("pkcs11:token=a", None),
+        ("pkcs11:token=id=k1", None),
+    ],
+)
+def test_a_key_is_named_by_its_id(text: str, key_id: bytes | None) -> None:
+    """The id is any bytes, escaped or not (RFC 7512 section 2.3), in any place of the path."""
+    assert KeyUri.parse(text).key_id == key_id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pkcs11:id=%01",
+        "id=%01;token=a",
+        "pkcs11:token=a;id=",
+        "pkcs11:token=a;id",
+        "pkcs11:token=a;id=%0",
+        "pkcs11:token=a;id=é",
+        "pkcs11:token=a;id=a/b",
+        "pkcs11:token=a;id=%01;id=%01",
+        "pkcs11:token=a;object=key",
+        "pkcs11:token=a?id=%01",
+        "pkcs11:token=a;id=" + "%01" * 33,
+        "pkcs11:token=a;id=%01?module-path=/" + "a" * 2048,
+        "pkcs11:token=a;id=%01?pin-value=hunter2",
+    ],
+)
+def test_a_key_that_is_not_named_rightly_is_refused(text: str) -> None:
+    """An empty, doubled, overlong or badly escaped id, and one without a token; no secret is repeated."""
+    with pytest.raises(Malformed) as caught:
+        KeyUri.parse(text)
+    assert "hunter2" not in str(caught.value)
+
+
+@given(text=st.text(max_size=60) | st.text(max_size=40).map("pkcs11:token=a;id={}".format))
+def test_any_text_names_a_key_or_is_refused(text: str) -> None:
+    """No text raises anything but `Malformed`."""
+    try:
+        uri = KeyUri.parse(text)
+    except Malformed:
+        return
+    assert uri.key_id is None or 1 <= len(uri.key_id) <= 32

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,10 +38,11 @@ def run(
     verb_secrets: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a command; `secrets` maps options such as `--pin-fd` to what their descriptor holds, one line.
 
-    They stand before the verb, `verb_secrets` behind it.
+    They stand before the verb, `verb_secrets` behind it. `environment` holds variables beside the usual ones.
     """
     with ExitStack() as stack:
         descriptors: list[int] = []
@@ -60,7 +62,7 @@ def run(
         start = len(CTL)
         ended = subprocess.run(
             [*words[:start], *options(secrets or {}), *words[start:], *options(verb_secrets or {})],
-            env=ENVIRONMENT,
+            env={**ENVIRONMENT, **(environment or {})},
             cwd=cwd,
             input=stdin,
             pass_fds=descriptors,
@@ -75,3 +77,24 @@ def run(
 def coldcred(*arguments: str | Path, stdin: str = "") -> Ended:
     """Run the verifier's command line."""
     return run([*COLDCRED, *arguments], stdin=stdin)
+
+
+def typed(command: list[str], *lines: str) -> tuple[int, str]:
+    """Run a command at a terminal of its own, type `lines` when asked, and give its code and what was on the screen."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(command[0], command, ENVIRONMENT)  # noqa: S606 - the child of a terminal
+    screen = b""
+    waiting = list(lines)
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        screen += part
+        if waiting and part.endswith(b": "):
+            os.write(terminal, waiting.pop(0).encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), screen.decode()

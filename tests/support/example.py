@@ -14,14 +14,14 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from appliance import custodians
+from appliance import counting, custodians
 from appliance import home as homes
 from appliance.clock import guarded
 from appliance.custodians import Draft
@@ -29,6 +29,7 @@ from appliance.disk import RESERVE
 from appliance.engine import Engine, loop
 from appliance.engine.recovery import Recovery
 from appliance.engine.watch import Watch
+from appliance.errors import Refused
 from appliance.home import Settings
 from appliance.identity import Identity
 from appliance.outcome import Outcome
@@ -41,7 +42,7 @@ from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest
 from coldcred.bundle import apply, init
 from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
-from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.command import Basis, Verdict, approval_claims, command_claims, document_id
 from coldcred.documents import BundleTimes
 from coldcred.enrolment import enrolment_claims
 from coldcred.founding import Founding
@@ -177,6 +178,9 @@ class Story:
         ]
         await self._ask(engine, "bob", Act.KEY_SUSPEND, key="access-1", reason="robot 7 may have seen it")
         await self._by_two(engine, Act.KEY_ACTIVATE, key="access-1", reason="it had not")
+        void = await self._ask(engine, "alice", Act.WORKLOAD_RESUME, workload=WORKLOAD)
+        await self._void(engine, void.command, self._last)
+        await self._ask(engine, "alice", Act.REQUEST_WITHDRAW, request=void.command, reason="nothing to resume")
         await self._by_two(engine, Act.WORKLOAD_ADOPT, workload=WORKLOAD, owner="alice", reason="line 1 is hers now")
         await self._review(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
@@ -274,23 +278,36 @@ class Story:
         await settled(engine)
         return outcome
 
+    async def _void(self, engine: Engine, command: str, token: str) -> None:
+        """Approve a request as it would be under another policy, which does not count."""
+        basis = counting.basis(engine.standing.authority, engine.standing.lookups.requests[command])
+        with contextlib.suppress(Refused):
+            await engine.submit_approval(self._approval(token, Verdict.APPROVE, replace(basis, policy="0" * 64)))
+            raise AssertionError("an approval for another policy counted")
+        await settled(engine)
+
     async def _approve(self, engine: Engine, command: str, token: str, verdict: Verdict) -> str:
-        self.clock.time += STEP
         assert document_id(parse_unverified(token)) == command
-        claims = approval_claims(
-            appliance=self.founded.appliance_id,
-            epoch=1,
-            command=command,
-            verdict=verdict,
-            jti=self._jti(),
-            issued_at=self.clock.now(),
-            expires_at=self.clock.now() + DAY,
-        )
-        approval = person_key("bob", "operator").token(Typ.APPROVAL, claims)
+        basis = counting.basis(engine.standing.authority, engine.standing.lookups.requests[command])
+        approval = self._approval(token, verdict, basis)
         outcome = await engine.submit_approval(approval)
         assert (outcome.state == "done") == (verdict is Verdict.APPROVE), outcome
         await settled(engine)
         return approval
+
+    def _approval(self, token: str, verdict: Verdict, basis: Basis) -> str:
+        self.clock.time += STEP
+        claims = approval_claims(
+            appliance=self.founded.appliance_id,
+            epoch=1,
+            command=document_id(parse_unverified(token)),
+            verdict=verdict,
+            basis=basis,
+            jti=self._jti(),
+            issued_at=self.clock.now(),
+            expires_at=self.clock.now() + DAY,
+        )
+        return person_key("bob", "operator").token(Typ.APPROVAL, claims)
 
     def _command(self, person: str, act: Act, args: dict[str, Json]) -> str:
         claims = command_claims(

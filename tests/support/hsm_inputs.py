@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance import bundling
-from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, LogCharter, Purpose, StatusCharter
+from coldcred.acts import Act
+from coldcred.canonical import b64u_encode
+from coldcred.charter import (
+    BUNDLE_ROLES,
+    BundleCharter,
+    KeyCharter,
+    LogCharter,
+    OperatorCharter,
+    Purpose,
+    StatusCharter,
+)
+from coldcred.command import command_claims
 from coldcred.credential import write_claims
 from coldcred.jose import Typ, signing_input
 from coldcred.keys import Algorithm, PublicKey
@@ -54,11 +65,26 @@ def site_input(number: int, _kid: str = "", *, expires: int = UNTIL) -> bytes:
     return bundling.site(sequence=number, documents=documents, expires=expires).signing_input
 
 
+def command_input(number: int, kid: str, **changes: Any) -> bytes:
+    """Give the signing input of a command, by an ES256 key; `changes` replace its claims."""
+    claims = command_claims(
+        appliance=world.APPLIANCE,
+        epoch=1,
+        act=Act.READ_OPEN,
+        args={},
+        jti=b64u_encode(number.to_bytes(16)),
+        issued_at=world.NOW,
+        expires_at=world.NOW + world.HOUR,
+    )
+    return signing_input(Typ.COMMAND, Algorithm.ES256, kid, claims | changes)
+
+
 CASES: dict[Purpose, Case] = {
     Purpose.TOKENS: Case(WORLD.access_charter(), token_input),
     Purpose.STATUS: Case(StatusCharter(Algorithm.ES256, f"{world.ISSUER}/status/"), status_input),
     Purpose.LOG: Case(LogCharter(Algorithm.ED25519, world.ORIGIN), log_input),
     Purpose.BUNDLE: Case(BundleCharter(Algorithm.ES256, BUNDLE_ROLES, UNTIL), site_input),
+    Purpose.OPERATOR: Case(OperatorCharter(Algorithm.ES256), command_input),
 }
 
 

@@ -9,16 +9,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from coldcred import founding, framing
-from coldcred.acts import Act
-from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
-from coldcred.command import Verdict, approval_claims, command_claims, people
+from coldcred import founding, framing, policy
+from coldcred.acts import BEYOND_POLICY, Act
+from coldcred.asked import Asked
+from coldcred.batch import is_batch, read_items
+from coldcred.canonical import Json, b64u_encode, dumps, loads, sha256_hex
+from coldcred.command import (
+    Basis,
+    Command,
+    Verdict,
+    approval_claims,
+    command_claims,
+    people,
+    profiles_named,
+    shown,
+)
 from coldcred.jose import Typ, parse_unverified
 from coldcred.keys import Algorithm
 from coldcred.log import entry as entries
 from coldcred.log.chain import Head
 from coldcred.log.note import Checkpoint, VerifierKey, sign_note
 from coldcred.log.tree import Frontier, leaf_hash
+from coldcred.profile import Profile, digest_of
+from coldcred.record import Record
 from tests.support import plant
 from tests.support.signers import Signer
 
@@ -55,6 +68,17 @@ class Asking:
         return sha256_hex(parse_unverified(self.token).signing_input)
 
     @property
+    def shown(self) -> str:
+        """SHA-256 of what approvers are shown."""
+        jws = parse_unverified(self.token)
+        claims = Record.of(loads(jws.payload), "command")
+        times = (claims.integer("iat"), claims.integer("exp"))
+        command = Command(
+            self.id, jws.header.kid, claims.text("aud"), claims.integer("epoch"), self.act, *times, "", self.args, ""
+        )
+        return shown(command, self.person)
+
+    @property
     def document(self) -> str:
         """SHA-256 of the stored bytes."""
         return sha256_hex(self.token.encode())
@@ -81,12 +105,17 @@ class LogWorld:
     unconfirmed: dict[str, set[str]] = field(default_factory=dict)
     bundles: int = 0
     serial: int = 0
+    beside: dict[str, list[str]] = field(default_factory=dict)
+    policy: str = sha256_hex(policy.DEFAULT.encode())
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    begun: dict[str, Event] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, members: dict[str, Json] | None = None, owner: str = "plant-a", **changes: Json) -> Self:
         """Give the world after its founding entry, by four people unless told."""
         body = dumps(plant.members(OFFICERS) if members is None else members)
-        world = cls(founding.parse(body), owner)
+        found = founding.parse(body)
+        world = cls(found, owner, profiles={profile.name: profile for profile in found.profiles})
         tokens = plant.signatures(body)
         event: Event = {
             "type": "founded",
@@ -179,16 +208,40 @@ class LogWorld:
             "by": asking.person,
             "people": [*sorted(people(asking.person, given.values()))],
             "approvals": [*sorted(given)],
+            **self.under(asking),
             **members,
         }
         if result is not None:
             event["result"] = result
-        return self.append({**event, **changes})
+        if kind in {"batch.begun", "bundle.begun"}:
+            self.begun[asking.id] = self.under(asking)
+        seq = self.append({**event, **changes})
+        if kind == "profile.set":
+            profile = Profile.read(Record.of(members["profile"], "profile"), self.founded.trust_domain)
+            self.profiles[profile.name] = profile
+        return seq
+
+    def under(self, asking: Asking) -> Event:
+        """Give what entries say a command is decided under; that of its first step, where it took one."""
+        under: Event = {"policy": self.policy}
+        if stands := [
+            self.profiles[name]
+            for name in profiles_named(asking.act, asking.args, self._items(asking))
+            if name in self.profiles
+        ]:
+            under["profiles"] = digest_of(stands)
+        if asking.act not in BEYOND_POLICY:
+            under["permits"] = ["officers-act"]
+        return self.begun.get(asking.id, under)
 
     def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
         """Write that a command waits for people."""
-        members: Event = {"need": need, "expires": asking.expires, "attachments": []}
+        members: Event = {"need": need, "expires": asking.expires, "attachments": [], "shown": asking.shown}
+        if named := profiles_named(asking.act, asking.args, self._items(asking)):
+            members["named"] = [*named]
         self.asked("command.waiting", asking, members, **changes)
+        beside = changes.get("attachments", [])
+        self.beside[asking.id] = [str(digest) for digest in beside] if isinstance(beside, list) else []
         self.approvals[asking.id] = {}
         return asking
 
@@ -200,6 +253,7 @@ class LogWorld:
             epoch=1,
             command=asking.id,
             verdict=verdict,
+            basis=self.basis(asking),
             jti=f"{self.serial:022d}",
             issued_at=self.time,
             expires_at=self.time + 3600,
@@ -207,6 +261,30 @@ class LogWorld:
         token = plant.operator(person).token(Typ.APPROVAL, {**made, **claims})
         self.keep(token.encode())
         return token
+
+    def basis(self, asking: Asking) -> Basis:
+        """Give what an approval of a command rests on as things stand."""
+        named = profiles_named(asking.act, asking.args, self._items(asking))
+        return Basis.of(
+            policy=self.policy,
+            profiles=[self.profiles[name] for name in named if name in self.profiles],
+            attachments=self.beside.get(asking.id, []),
+            shown=asking.shown,
+        )
+
+    def told(self, token: str) -> Event:
+        """Give what an entry says of an approval besides who gave it, as far as it can be read."""
+        claims = Record.of(loads(parse_unverified(token).payload), "approval")
+        said: Event = {"kid": parse_unverified(token).header.kid, "expires": claims.value("exp")}
+        basis: Event = {name: claims.value(name) for name in Basis.__slots__ if claims.has(name)}
+        if claims.has("reason"):
+            said["reason"] = claims.value("reason")
+        return {**said, "basis": basis}
+
+    def _items(self, asking: Asking) -> tuple[Asked | str, ...]:
+        if not is_batch(asking.args):
+            return ()
+        return read_items(self.blobs[Record(asking.args, "items").record("items").digest("sha256")])
 
     def approve(self, person: str, asking: Asking, verdict: Verdict = Verdict.APPROVE, /, **changes: Json) -> str:
         """Let a person approve or deny, and write it; gives the approval's id."""
@@ -227,6 +305,7 @@ class LogWorld:
             "people": [*sorted(people(asking.person, (*given.values(), person)))],
             "need": 2,
             "document": sha256_hex(token.encode()),
+            **self.told(token),
         }
         self.append({**event, **changes})
         if verdict is Verdict.APPROVE:

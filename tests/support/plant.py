@@ -65,8 +65,13 @@ def token_charter() -> dict[str, Json]:
     }
 
 
+def operator_charter() -> dict[str, Json]:
+    """Give the charter of a person's key on a card."""
+    return {"v": 1, "purpose": "operator", "algorithm": "ES256"}
+
+
 def charters() -> dict[str, dict[str, Json]]:
-    """Give one charter of each purpose, by purpose."""
+    """Give one charter of each purpose that an appliance has keys for, by purpose."""
     return {
         "tokens": token_charter(),
         "status": {"v": 1, "purpose": "status", "algorithm": "ES256", "prefix": f"{ISSUER}/status/"},

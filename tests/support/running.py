@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from appliance import custodians
+from appliance import counting, custodians
 from appliance import home as homes
 from appliance.clock import guarded
 from appliance.custodians import Draft, assemble, prepare
@@ -24,13 +24,16 @@ from appliance.home import Home, Settings
 from appliance.identity import Identity
 from appliance.nouns import checkpoints
 from appliance.outcome import Outcome
+from appliance.terms import terms
 from appliance.wiring import open_log
 from coldcred import founding
 from coldcred.acts import Act
-from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
-from coldcred.command import Verdict, approval_claims, command_claims, document_id
+from coldcred.canonical import Json, b64u_encode, dumps, loads, sha256, sha256_hex
+from coldcred.command import Basis, Verdict, approval_claims, command_claims, document_id
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import export
+from coldcred.record import Record
+from coldcred.requests import RequestFile
 from hsm.keystore import KeyStore
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
@@ -72,6 +75,8 @@ class RunningPlant:
     random: Callable[[int], bytes] = field(default_factory=chance)
     free: int = 2 * RESERVE
     notices: Notices = field(default_factory=Notices)
+    beside: dict[str, bytes] = field(default_factory=dict)
+    _started: list[Engine] = field(default_factory=list)
 
     @property
     def founding(self) -> founding.Founding:
@@ -98,6 +103,7 @@ class RunningPlant:
             watch = Watch(lambda: self.free, self.notices)
             engine = Engine(recovery.standing, log, keystores, self.clock, self.random, watch)
             engine.start()
+            self._started.append(engine)
             try:
                 yield engine
             finally:
@@ -124,11 +130,31 @@ class RunningPlant:
             "epoch": 1,
             "command": document_id(parse_unverified(command)),
             "verdict": verdict,
+            "basis": self.basis(command),
             "jti": b64u_encode(sha256(f"approval {next(self._numbers)}".encode())[:16]),
             "issued_at": self.clock.now(),
             "expires_at": self.clock.now() + 3600,
         }
         return plant.operator(person).token(Typ.APPROVAL, approval_claims(**{**claims, **changes}))
+
+    def basis(self, token: str) -> Basis:
+        """Give what an approval of a command rests on in the appliance that was started last.
+
+        What travels beside the command is what its arguments name by a digest, and what `keep` was given.
+        """
+        standing = self._started[-1].standing
+        request = standing.lookups.requests.get(document_id(parse_unverified(token)))
+        if request is not None:
+            return counting.basis(standing.authority, request)
+        args = Record.of(loads(parse_unverified(token).payload), "command").record("args").members()
+        found = terms(standing.authority, self.clock.now(), requester=str(args.get("workload")))
+        beside = {digest: body for digest, body in self.beside.items() if digest.encode() in dumps(args)}
+        return RequestFile(token, beside).seen(found).basis
+
+    def keep(self, body: bytes) -> str:
+        """Note what travels beside a command, for those who approve it; gives its digest."""
+        self.beside[sha256_hex(body)] = body
+        return sha256_hex(body)
 
     def enrolment(self, **changes: Json) -> dict[str, Json]:
         """Give the arguments that enrol the worked example's workload, without a key."""
@@ -143,7 +169,7 @@ class RunningPlant:
 
     async def enrol_with(self, engine: Engine, proof: str, **changes: Json) -> Outcome:
         """Enrol the workload with a document that proves its key, by two people."""
-        digest = sha256_hex(proof.encode())
+        digest = self.keep(proof.encode())
         command = self.command("alice", Act.WORKLOAD_ENROL, self.enrolment(enrolment=digest, **changes))
         return await engine.submit_command(command, {digest: proof.encode()}, [self.approval("bob", command)])
 

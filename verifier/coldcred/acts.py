@@ -37,6 +37,7 @@ class Act(StrEnum):
     WORKLOAD_RESUME = "workload.resume"
     KEY_SUSPEND = "key.suspend"
     KEY_ACTIVATE = "key.activate"
+    REQUEST_WITHDRAW = "request.withdraw"
     WORKLOAD_ADOPT = "workload.adopt"
     REVIEW_START = "review.start"
     REVIEW_CONFIRM = "review.confirm"
@@ -47,11 +48,14 @@ class Act(StrEnum):
 class Principal:
     """Who signed a command: a person with roles, or a workload, which is named by its SPIFFE ID and holds none.
 
-    A person's id is a label and holds no colon, so it is never a workload's.
+    A person's id is a label and holds no colon, so it is never a workload's. A workload's `groups` and `owner` are for
+    policies to look at; the table of acts does not.
     """
 
     id: str
     roles: frozenset[Role] = frozenset()
+    groups: tuple[str, ...] = ()
+    owner: str | None = None
 
     @property
     def is_workload(self) -> bool:
@@ -94,12 +98,16 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.WORKLOAD_RESUME: ActRule(_OFFICER_ISSUER, 2),
         Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
+        Act.REQUEST_WITHDRAW: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.WORKLOAD_ADOPT: ActRule(_OFFICER_ISSUER, 2),
         Act.REVIEW_START: ActRule(_OFFICER, 2),
         Act.REVIEW_CONFIRM: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.REVIEW_CLOSE: ActRule(_OFFICER, 2),
     },
 )
+
+BEYOND_POLICY = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND, Act.REVIEW_CONFIRM})
+"""Acts that no policy is asked about, so that none can slow them: stopping, and confirming what else would stop."""
 
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
 

@@ -13,11 +13,14 @@ from coldcred import names
 from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.credential import Credential, Kind, Known
 from coldcred.errors import CharterExceeded, LifetimeExceeded, Malformed
+from coldcred.jose import Typ
 from coldcred.keys import Algorithm
 from coldcred.record import Record
 
 LABEL_DIGITS = 24
 BUNDLE_ROLES = ("site", "snapshot", "timestamp")
+OPERATOR_SIGNS = (Typ.FOUNDING, Typ.COMMAND, Typ.APPROVAL)
+"""What a person's own key for daily work may sign, and nothing else."""
 
 
 class Purpose(StrEnum):
@@ -27,6 +30,7 @@ class Purpose(StrEnum):
     STATUS = "status"
     LOG = "log"
     BUNDLE = "bundle"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,33 @@ class BundleCharter:
         }
 
 
-KeyCharter: TypeAlias = TokenCharter | StatusCharter | LogCharter | BundleCharter
+@dataclass(frozen=True, slots=True)
+class OperatorCharter:
+    """What people sign: `OPERATOR_SIGNS`. Such a key is on its person's own card, never in an appliance's token.
+
+    It names no types: a card that was made before a type came must go on fitting its label.
+    """
+
+    algorithm: Algorithm
+
+    @property
+    def purpose(self) -> Purpose:
+        """Always operator."""
+        return Purpose.OPERATOR
+
+    def check(self, typ: str) -> Typ:
+        """Give the `typ` as one that people sign, else raise `CharterExceeded`."""
+        for known in OPERATOR_SIGNS:
+            if typ == known:
+                return known
+        raise _exceeded(f"signs what people sign, not {typ[:48]!a}")
+
+    def as_json(self) -> dict[str, Json]:
+        """Give the charter as it is written."""
+        return {"v": 1, "purpose": "operator", "algorithm": self.algorithm.value}
+
+
+KeyCharter: TypeAlias = TokenCharter | StatusCharter | LogCharter | BundleCharter | OperatorCharter
 
 
 def parse(value: Json) -> KeyCharter:
@@ -198,6 +228,8 @@ def _read(record: Record, purpose: str, algorithm: Algorithm) -> KeyCharter:
                 message = f"key charter: roles are among {', '.join(BUNDLE_ROLES)}"
                 raise Malformed(message)
             return BundleCharter(algorithm, roles, record.time("until", least=1))
+        case "operator":
+            return OperatorCharter(algorithm)
         case _:
             message = f"key charter: unknown purpose {purpose[:32]!a}"
             raise Malformed(message)

@@ -4,20 +4,26 @@ A command's id is the SHA-256 of its signing input and never covers the signatur
 has a twin (r, n-s) that verifies too.
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from coldcred import names
 from coldcred.acts import Act
-from coldcred.canonical import Json, sha256_hex
+from coldcred.asked import Asked
+from coldcred.batch import is_batch, profiles_in
+from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.errors import Malformed, UnknownSigner
-from coldcred.jose import Typ, UnverifiedJws, open_jws, parse_unverified
+from coldcred.jose import MAX_TOKEN, Typ, UnverifiedJws, open_jws, parse_unverified
 from coldcred.keys import PublicKey
+from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
 
 LONGEST_LIFE = 14 * 24 * 3600
+MAX_REASON = 256
 
 KeyLookup: TypeAlias = Callable[[str], PublicKey | None]
 
@@ -46,8 +52,48 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What an approval rests on, each as SHA-256 in hexadecimal (rule R9).
+
+    `policy` is the policy in force, `profile` the version of the profiles that the command names, `attachment` stands
+    for what travels beside it, `shown` for the lines that the approver read. None: there is none.
+    """
+
+    policy: str
+    profile: str | None
+    attachment: str | None
+    shown: str
+
+    @classmethod
+    def of(cls, *, policy: str, profiles: Iterable[Profile], attachments: Iterable[str], shown: str) -> Self:
+        """Give it for the policy and profiles as they stand, and for attachments by their SHA-256."""
+        named, beside = list(profiles), sorted(attachments)
+        digests: list[Json] = [*beside]
+        return cls(policy, digest_of(named) if named else None, sha256_hex(dumps(digests)) if beside else None, shown)
+
+    @classmethod
+    def read(cls, record: Record) -> Self:
+        """Take the members of an approval, or of an entry, that say it."""
+        return cls(
+            policy=record.digest("policy"),
+            profile=record.digest("profile") if record.has("profile") else None,
+            attachment=record.digest("attachment") if record.has("attachment") else None,
+            shown=record.digest("shown"),
+        )
+
+    def as_json(self) -> dict[str, Json]:
+        """Give it as it is written: what there is none of is left out."""
+        members = {"policy": self.policy, "profile": self.profile, "attachment": self.attachment, "shown": self.shown}
+        return {name: digest for name, digest in members.items() if digest is not None}
+
+    def differs(self, other: Self) -> tuple[str, ...]:
+        """Name what is not the same in `other`."""
+        return tuple(name for name in self.__slots__ if getattr(self, name) != getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
-    """A second signature, over the id of a command."""
+    """A second signature, over the id of a command, given on a `basis` and perhaps with a reason."""
 
     id: str
     signer: str
@@ -55,6 +101,8 @@ class Approval:
     epoch: int
     command: str
     verdict: Verdict
+    basis: Basis
+    reason: str | None
     issued_at: int
     expires_at: int
     jti: str
@@ -72,7 +120,10 @@ def parse_command(token: str, key_of: KeyLookup) -> Command:
     Raises `Malformed`, `UnknownSigner` or `BadSignature`. Audience, epoch, time and replay are the receiver's to check.
     """
     jws = parse_unverified(token)
-    record = _open(jws, key_of, Typ.COMMAND)
+    return _command(jws, _open(jws, key_of, Typ.COMMAND), token)
+
+
+def _command(jws: UnverifiedJws, record: Record, token: str) -> Command:
     act = record.text("act")
     if act not in set(Act):
         message = f"command: unknown act {act[:48]!a}"
@@ -97,7 +148,10 @@ def parse_command(token: str, key_of: KeyLookup) -> Command:
 def parse_approval(token: str, key_of: KeyLookup) -> Approval:
     """Read and verify an approval; refusals as for `parse_command`."""
     jws = parse_unverified(token)
-    record = _open(jws, key_of, Typ.APPROVAL)
+    return _approval(jws, _open(jws, key_of, Typ.APPROVAL), token)
+
+
+def _approval(jws: UnverifiedJws, record: Record, token: str) -> Approval:
     verdict = record.text("verdict")
     if verdict not in set(Verdict):
         message = "approval: the verdict is approve or deny"
@@ -109,6 +163,8 @@ def parse_approval(token: str, key_of: KeyLookup) -> Approval:
         epoch=record.integer("epoch", least=1),
         command=record.digest("command"),
         verdict=Verdict(verdict),
+        basis=Basis.read(record),
+        reason=read_reason(record),
         issued_at=record.time("iat"),
         expires_at=record.time("exp"),
         jti=names.jti(record.text("jti")),
@@ -117,6 +173,18 @@ def parse_approval(token: str, key_of: KeyLookup) -> Approval:
     record.done()
     _check_life(approval.issued_at, approval.expires_at)
     return approval
+
+
+def check_unsigned(jws: UnverifiedJws) -> None:
+    """Return where this reads as a command or an approval, as its `typ` says, before anybody signs it; `Malformed`."""
+    record = Record.of(loads(jws.payload, max_bytes=MAX_TOKEN), jws.header.typ[:48])
+    match jws.header.typ:
+        case Typ.COMMAND:
+            _command(jws, record, "")
+        case Typ.APPROVAL:
+            _approval(jws, record, "")
+        case _:
+            raise Malformed("neither a command nor an approval")
 
 
 def _open(jws: UnverifiedJws, key_of: KeyLookup, typ: Typ) -> Record:
@@ -149,18 +217,86 @@ def command_claims(
 
 
 def approval_claims(
-    *, appliance: str, epoch: int, command: str, verdict: Verdict, jti: str, issued_at: int, expires_at: int
+    *,
+    appliance: str,
+    epoch: int,
+    command: str,
+    verdict: Verdict,
+    basis: Basis,
+    jti: str,
+    issued_at: int,
+    expires_at: int,
 ) -> dict[str, Json]:
-    """Give the claims of an approval of the command with id `command`."""
+    """Give the claims of an approval of the command with id `command`; a `reason` may be added."""
     return {
         "aud": appliance,
         "epoch": epoch,
         "command": command,
         "verdict": verdict.value,
+        **basis.as_json(),
         "jti": jti,
         "iat": issued_at,
         "exp": expires_at,
     }
+
+
+def read_reason(record: Record) -> str | None:
+    """Take the member `reason`, a text for people, where it is there."""
+    text = record.optional_text("reason", max_chars=MAX_REASON)
+    return None if text is None else names.plain_text(text, "reason")
+
+
+def profiles_named(act: Act, args: dict[str, Json], items: Iterable[Asked | str] = ()) -> tuple[str, ...]:
+    """Name the profiles that a command is about, sorted; `items` are the lines of its batch, where it asks for one."""
+    if act is Act.CREDENTIAL_ISSUE and is_batch(args):
+        return tuple(sorted(profiles_in(items)))
+    found: Json = None
+    if act is Act.CREDENTIAL_ISSUE:
+        found = args.get("profile")
+    elif act is Act.PROFILE_SET and isinstance(profile := args.get("profile"), dict):
+        found = profile.get("name")
+    return (found,) if isinstance(found, str) else ()
+
+
+def rendering(command: Command, by: str) -> tuple[str, ...]:
+    """Write a command for whoever is to approve it: every member a line of printable ASCII, nothing cut (rule R9).
+
+    `by` is who signed it. Texts stand in quotes with JSON's escapes, so none of them can look like another line.
+    """
+    return (
+        f"appliance {command.appliance}",
+        f"epoch {command.epoch}",
+        f"request {command.id}",
+        f"asked by {by}",
+        f"signed {_moment(command.issued_at)}",
+        f"ends {_moment(command.expires_at)}",
+        f"act {command.act}",
+        *_flattened("", command.args),
+    )
+
+
+def shown(command: Command, by: str) -> str:
+    """Give the SHA-256 (hex) of the lines of `rendering`, each ended by a newline."""
+    return sha256_hex("".join(f"{line}\n" for line in rendering(command, by)).encode())
+
+
+def _flattened(path: str, value: Json) -> Iterator[str]:
+    match value:
+        case dict() if value:
+            for name in sorted(value):
+                label = name if name.isidentifier() and name.isascii() else json.dumps(name)
+                yield from _flattened(f"{path}.{label}" if path else label, value[name])
+        case list() if value:
+            for place, item in enumerate(value):
+                yield from _flattened(f"{path}[{place}]", item)
+        case _ if path:
+            yield f"{path} {json.dumps(value)}"
+        case _:
+            return
+
+
+def _moment(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def people(requester: str, approvers: Iterable[str]) -> frozenset[str]:

@@ -259,6 +259,11 @@ def _check_keys(founding: Founding) -> None:
         _check_charter(founding, key)
     for purpose in charter.Purpose:
         found = [key for key in founding.keys if key.charter.purpose is purpose]
+        if purpose is charter.Purpose.OPERATOR:
+            if found:
+                message = f"founding: {found[0].name} is a person's key; those are not in the appliance's tokens"
+                raise Malformed(message)
+            continue
         if purpose is not charter.Purpose.TOKENS and len(found) != 1:
             message = f"founding: {len(found)} keys for purpose {purpose} where there is one"
             raise Malformed(message)
@@ -303,6 +308,15 @@ def signature_claims(appliance_id: str, person: str, register: str, time: int) -
     return {"founding": appliance_id, "person": person, "register": register, "iat": time}
 
 
+def read_signature(claims: Json) -> tuple[str, str, str]:
+    """Read the claims of a founder's signature: appliance id, person and register; `Malformed` on any others."""
+    record = Record.of(claims, "founding signature")
+    named = (record.digest("founding"), record.text("person"), record.text("register"))
+    record.time("iat")
+    record.done()
+    return named
+
+
 def verify_signatures(founding: Founding, tokens: Iterable[str]) -> None:
     """Return when every founder has signed with both keys, else raise `Malformed` or `BadSignature`, naming who."""
     expected = {
@@ -317,10 +331,7 @@ def verify_signatures(founding: Founding, tokens: Iterable[str]) -> None:
             message = "founding: a signature by a key that is not in the founding"
             raise BadSignature(message)
         person, register, key = expected[jws.header.kid]
-        record = Record.of(open_jws(jws, key, Typ.FOUNDING), "founding signature")
-        named = (record.digest("founding"), record.text("person"), record.text("register"))
-        record.time("iat")
-        record.done()
+        named = read_signature(open_jws(jws, key, Typ.FOUNDING))
         if named != (founding.appliance_id, person, register):
             message = f"founding: the {register} signature of {person} is for other bytes"
             raise BadSignature(message)

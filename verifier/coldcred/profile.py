@@ -1,12 +1,13 @@
 """Profiles: what may be issued, to whom, for what and for how long. A request may only narrow one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self, TypeVar
 
 from coldcred import names
 from coldcred.asked import Asked
-from coldcred.canonical import Json
+from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.credential import Kind
 from coldcred.errors import Malformed
 from coldcred.record import Record
@@ -118,6 +119,12 @@ class Profile:
         """Give what a request lacks of what the profile requires."""
         carried = {Required.PURPOSE: asked.purpose, Required.TASK: asked.task}
         return tuple(required for required in self.requires if carried[required] is None)
+
+
+def digest_of(profiles: Iterable[Profile]) -> str:
+    """Give the version of these profiles: SHA-256 (hex) of the canonical JSON array of them, sorted by name."""
+    written: list[Json] = [profile.as_json() for profile in sorted(profiles, key=lambda profile: profile.name)]
+    return sha256_hex(dumps(written))
 
 
 def read_groups(record: Record) -> tuple[str, ...]:

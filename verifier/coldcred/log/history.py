@@ -46,6 +46,12 @@ class History:
         self._credentials = Credentials()
         self._time = 0
         self._takers = self._takers_by_type()
+        self._of_requests: Mapping[str, Callable[[Record, int], None]] = {
+            "command.waiting": self._people.waiting,
+            "command.refused": self._people.refused,
+            "approval.given": self._people.approval,
+            "approval.refused": self._people.approval_refused,
+        }
         self.counts: Counter[str] = Counter()
 
     def take(self, entry: Entry, before: Frontier) -> None:
@@ -93,12 +99,8 @@ class History:
                 self._settled(event)
             case "checkpoint":
                 self._checkpoint(event, entry.seq, before)
-            case "command.waiting":
-                self._people.waiting(event, entry.time)
-            case "command.refused":
-                self._people.refused(event, entry.time)
-            case "approval.given":
-                self._people.approval(event, entry.time)
+            case kind if kind in self._of_requests:
+                self._of_requests[kind](event, entry.time)
             case kind if kind in system.EVENTS:
                 system.EVENTS[kind](event)
             case _:
@@ -140,6 +142,7 @@ class History:
             "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq),
             "key.suspended": lambda _entry, event, command: self.signing.suspended(deeds.key_named(event, command)),
             "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
+            "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
             "workload.adopted": self._adopt,
             "review.started": self._review_started,
@@ -262,6 +265,7 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "workload.resumed": Act.WORKLOAD_RESUME,
         "key.suspended": Act.KEY_SUSPEND,
         "key.activated": Act.KEY_ACTIVATE,
+        "request.withdrawn": Act.REQUEST_WITHDRAW,
         "workload.adopted": Act.WORKLOAD_ADOPT,
         "review.started": Act.REVIEW_START,
         "review.confirmed": Act.REVIEW_CONFIRM,

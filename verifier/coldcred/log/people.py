@@ -10,16 +10,29 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from coldcred.acts import MAY_APPROVE, RULES, Act, Principal, Role, people_needed
+from coldcred import names, policy
+from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, Role, people_needed
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
-from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, people
+from coldcred.canonical import sha256_hex
+from coldcred.command import (
+    Approval,
+    Basis,
+    Command,
+    Verdict,
+    parse_approval,
+    parse_command,
+    people,
+    profiles_named,
+    read_reason,
+    shown,
+)
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
-from coldcred.founding import Founding
+from coldcred.founding import Founding, Person
 from coldcred.keys import PublicKey
 from coldcred.log.blobs import Blobs
 from coldcred.log.reviews import Reviews
 from coldcred.log.workloads import Workloads, take_peer
-from coldcred.profile import Asker, Profile
+from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
 
 TOLERANCE = 120
@@ -28,15 +41,38 @@ TOLERANCE = 120
 EPOCH = 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An approval that was given: by whom, on what basis, and when it ends."""
+
+    person: str
+    kid: str
+    basis: Basis
+    expires_at: int
+
+
 @dataclass(slots=True)
 class _Request:
-    """A command that waits for people; `approvers` maps approval id to person."""
+    """A command that waits for people; `given` maps approval id to what was given, `named` are profiles."""
 
     requester: str
     act: Act
     need: int
     expires_at: int
-    approvers: dict[str, str] = field(default_factory=dict)
+    attachments: tuple[str, ...]
+    named: frozenset[str]
+    shown: str
+    given: dict[str, _Given] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Under:
+    """What a command is decided under, from its first step to its last: policy, profiles' version, people needed."""
+
+    policy: str
+    profiles: str | None
+    need: int
+    approvals: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +82,7 @@ class _Asked:
     command: Command
     requester: Principal
     people: tuple[str, ...]
+    approvals: tuple[str, ...]
 
 
 class People:
@@ -61,7 +98,9 @@ class People:
         self._requests: dict[str, _Request] = {}
         self._ended: set[str] = set()
         self._batch_profiles: dict[str, frozenset[str]] = {}
+        self._begun: dict[str, _Under] = {}
         self._ends: list[tuple[int, str]] = []
+        self.policy = sha256_hex(policy.DEFAULT.encode())
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
 
     @property
@@ -78,6 +117,7 @@ class People:
         """Take `command.waiting`: a command that is new here and takes more people than its requester."""
         asked = self._asked(event, time)
         self._check_may_ask(asked, time)
+        self._check_under(event, asked)
         command = asked.command
         if command.id in self._requests:
             raise _bad("waits though it waited before")
@@ -88,14 +128,23 @@ class People:
             raise _bad(f"waits for {need} people where {command.act} takes {needed}")
         if event.time("expires") != command.expires_at:
             raise _bad("gives another end than the command's own")
-        for digest in event.texts("attachments"):
+        attachments = event.texts("attachments")
+        for digest in attachments:
             self._blobs.read(digest)
-        self._requests[command.id] = _Request(asked.requester.id, command.act, need, command.expires_at)
+        named = self._profiles_of(command)
+        if frozenset(event.optional_texts("named") or ()) != named:
+            raise _bad("names other profiles than the command does")
+        told = event.digest("shown")
+        if told != shown(command, asked.requester.id):
+            raise _bad("gives another hash of what approvers are shown")
+        request = _Request(asked.requester.id, command.act, need, command.expires_at, attachments, named, told)
+        self._requests[command.id] = request
         heapq.heappush(self._ends, (command.expires_at, command.id))
 
     def refused(self, event: Record, time: int) -> None:
         """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
         asked = self._asked(event, time)
+        self._check_under(event, asked, refused=True)
         event.text("reason", max_chars=64)
         event.text("rule", max_chars=256)
         event.text("detail")
@@ -109,40 +158,132 @@ class People:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
         self.reviews.check_people(asked.people, act, time)
-        need = self._need(asked)
-        if len(asked.people) < need:
-            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"{act} takes {need} people; {_listed(asked.people)} signed")
+        under = self._check_under(event, asked)
+        if len(asked.people) < under.need:
+            detail = f"{act} takes {under.need} people; {_listed(asked.people)} signed"
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
         if ends:
             self._end(command.id, command.expires_at)
+        elif command.id not in self._begun:
+            self._begun[command.id] = under
+            heapq.heappush(self._ends, (command.expires_at, command.id))
         return command
+
+    def withdrawn(self, event: Record, command: Command) -> None:
+        """Take `request.withdrawn`: by whoever made the request, which ends."""
+        request_id = event.digest("request")
+        if request_id != command.args.get("request") or event.value("result") != {"request": request_id}:
+            raise _bad("withdraws another request than the command does")
+        if read_reason(event) != command.args.get("reason"):
+            raise _bad("gives another reason than the command does")
+        request = self._requests.get(request_id)
+        if request is None:
+            raise _bad("withdraws what does not wait here")
+        if request.requester != self._principal(command.signer).id:
+            raise _bad("withdraws a request that somebody else made")
+        self._end(request_id, request.expires_at)
+
+    def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> _Under:
+        """Hold what an entry says it was decided under to what stands, or stood when its command began (rule R8).
+
+        Whether the policy permits it is not asked here: that the policy is the one in force is what makes it checkable.
+        A refusal need not say which profiles, since it may be about a batch without its file, nor what permitted it.
+        """
+        command = asked.command
+        under = self._begun.get(command.id)
+        told, version, permits = (
+            event.digest("policy"),
+            event.optional_text("profiles"),
+            event.optional_texts("permits"),
+        )
+        if under is None:
+            profiles = None if refused and version is None else self._version(command)
+            under = _Under(self.policy, profiles, 0 if refused else self._need(asked), asked.approvals)
+        if told != under.policy:
+            raise _bad("was decided under another policy than the one in force")
+        if version != under.profiles and not (refused and version is None):
+            raise _bad("was decided under other profiles than those that stand")
+        if permits is None:
+            if not refused and command.act not in BEYOND_POLICY:
+                raise Malformed("names no policies that permitted it")
+        elif list(permits) != sorted(names.label(name, "policy id") for name in permits):
+            raise Malformed("its permits are not sorted")
+        elif command.act in BEYOND_POLICY:
+            raise Malformed(f"names policies, which are not asked about {command.act}")
+        return under
+
+    def _version(self, command: Command) -> str | None:
+        """Give the version of the profiles that a command names, as far as they stand."""
+        found = self._profiles_of(command)
+        stands = [self.profiles[name] for name in found if name in self.profiles]
+        return digest_of(stands) if stands else None
 
     def approval(self, event: Record, time: int) -> None:
         """Take `approval.given`: by someone who may, about a command that waits, counted once; a deny ends it."""
-        request_id, about = event.digest("request"), event.text("verdict")
-        document = self._open_approval(event.digest("document"))
-        person = self._operators[document.signer]
-        told = (event.digest("approval"), request_id, about, event.text("by"))
-        if told != (document.id, document.command, document.verdict.value, person.id):
+        document, person = self._told(event)
+        if event.text("kid") != document.signer or event.time("expires") != document.expires_at:
             raise _bad("does not say what the approval says that it names")
-        self._check_addressee(document)
+        basis = event.record("basis")
+        if Basis.read(basis) != document.basis or read_reason(event) != document.reason:
+            raise _bad("does not say what the approval says that it names")
+        basis.done()
         _check_time(document.issued_at, document.expires_at, time)
         self._forget(time)
-        request = self._requests.get(request_id)
+        request = self._requests.get(document.command)
         if request is None:
             raise _bad("approves or denies what does not wait here")
         if not person.roles & MAY_APPROVE or person.id == request.requester:
             raise _bad(f"{person.id} may not approve this: it takes an officer or approver other than the requester")
-        if document.verdict is Verdict.APPROVE:
-            self.reviews.check_people((person.id,), request.act, time)
-        if document.id in request.approvers:
+        if document.id in request.given:
             raise _bad("counts one approval twice")
         if event.integer("need") != request.need:
             raise _bad(f"gives another number of people than the {request.need} the request waits for")
-        _check_people(event, people(request.requester, (*request.approvers.values(), person.id)))
+        # What lapsed within the tolerance of clocks may, or may not, have been counted.
+        most, least = self._have(request, time), self._have(request, time + TOLERANCE)
+        _check_between(
+            event, people(request.requester, (*least, person.id)), people(request.requester, (*most, person.id))
+        )
         if document.verdict is Verdict.DENY:
-            self._end(request_id, request.expires_at)
-        else:
-            request.approvers[document.id] = person.id
+            self._end(document.command, request.expires_at)
+            return
+        found = _Given(person.id, document.signer, document.basis, document.expires_at)
+        if (void := self._void(request, found, time)) is not None:
+            raise _bad(f"counts an approval that counts no more: {void}")
+        if person.id in least:
+            raise _bad(f"counts {person.id} twice, by two approvals")
+        request.given[document.id] = found
+
+    def approval_refused(self, event: Record, _time: int) -> None:
+        """Take `approval.refused`, which grants nothing: only what it says of the approval has to be so."""
+        self._told(event)
+        event.text("reason", max_chars=64)
+        event.text("rule", max_chars=256)
+        event.text("detail")
+
+    def _told(self, event: Record) -> tuple[Approval, Person]:
+        """Read an approval again from its stored bytes and hold the entry to it; gives it and who signed it."""
+        document = self._open_approval(event.digest("document"))
+        person = self._operators[document.signer]
+        told = (event.digest("approval"), event.digest("request"), event.text("verdict"), event.text("by"))
+        if told != (document.id, document.command, document.verdict.value, person.id):
+            raise _bad("does not say what the approval says that it names")
+        self._check_addressee(document)
+        return document, person
+
+    def _have(self, request: _Request, time: int) -> set[str]:
+        """Give the people whose approvals count at `time`, within the tolerance of clocks."""
+        return {given.person for given in request.given.values() if self._void(request, given, time) is None}
+
+    def _void(self, request: _Request, given: _Given, time: int) -> str | None:
+        """Say why an approval does not count at `time`, within the tolerance of clocks; None where it does."""
+        if time >= given.expires_at + TOLERANCE:
+            return "it has ended"
+        if self.reviews.holds(given.person, request.act, time):
+            return f"nobody confirmed {given.person} in the access review by its date"
+        profiles = [self.profiles[name] for name in request.named if name in self.profiles]
+        stands = Basis.of(policy=self.policy, profiles=profiles, attachments=request.attachments, shown=request.shown)
+        differs = given.basis.differs(stands)
+        return f"it was given for another {' and '.join(differs)}" if differs else None
 
     def _asked(self, event: Record, time: int) -> _Asked:
         """Read a command again from its stored bytes and hold the entry to it and to the approvals before it."""
@@ -154,16 +295,27 @@ class People:
             raise _bad("does not say what the command says that it names")
         self._check_addressee(command)
         request = self._requests.get(command.id)
-        given = request.approvers if request else {}
+        given = request.given if request else {}
         counted = event.texts("approvals")
         if unproved := [one for one in counted if one not in given]:
             raise _bad(f"counts approval {unproved[0][:64]!a}, which no entry before it shows")
         if list(counted) != sorted(counted):
             raise Malformed("its approvals are not sorted")
-        signed = people(requester.id, (given[one] for one in counted))
+        if (under := self._begun.get(command.id)) is not None:
+            if counted != under.approvals:
+                raise _bad("counts other approvals than its first step")
+        elif request is not None:
+            self._check_counted(request, counted, time)
+        signed = people(requester.id, (given[one].person for one in counted))
         if requester.is_workload:
             take_peer(event)
-        return _Asked(command, requester, _check_people(event, signed))
+        return _Asked(command, requester, _check_people(event, signed), counted)
+
+    def _check_counted(self, request: _Request, counted: tuple[str, ...], time: int) -> None:
+        """Hold what is counted to what still counts."""
+        for one in counted:
+            if (void := self._void(request, request.given[one], time)) is not None:
+                raise _bad(f"counts an approval that counts no more: {void}")
 
     def _check_may_ask(self, asked: _Asked, time: int) -> None:
         command = asked.command
@@ -215,9 +367,8 @@ class People:
 
     def _profiles_of(self, command: Command) -> frozenset[str]:
         """Name the profile that a command asks for, or those that the lines of its batch do."""
-        if not is_batch(command.args):
-            name = command.args.get("profile")
-            return frozenset({name} if isinstance(name, str) else ())
+        if command.act is not Act.CREDENTIAL_ISSUE or not is_batch(command.args):
+            return frozenset(profiles_named(command.act, command.args))
         if command.id not in self._batch_profiles:
             arguments = BatchArguments.read(Record(command.args, command.act))
             items = self._blobs.read(arguments.items.sha256)
@@ -245,6 +396,7 @@ class People:
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
         self._batch_profiles.pop(command, None)
+        self._begun.pop(command, None)
         self._ended.add(command)
         heapq.heappush(self._ends, (expires_at, command))
 
@@ -253,7 +405,18 @@ class People:
         while self._ends and time >= self._ends[0][0] + TOLERANCE:
             _, command = heapq.heappop(self._ends)
             self._requests.pop(command, None)
+            self._begun.pop(command, None)
             self._ended.discard(command)
+
+
+def _check_between(event: Record, least: frozenset[str], most: frozenset[str]) -> None:
+    """Hold the people an entry names to at least these, and at most those."""
+    found = event.texts("people")
+    if found == tuple(sorted(found)) and least <= {*found} <= most:
+        return
+    too_many = not {*found} <= most
+    detail = f"names {_listed(found)} where {_listed(sorted(most))} signed"
+    raise LogRejected(LogReason.TOO_FEW_PEOPLE if too_many else LogReason.BAD_COMMAND, detail)
 
 
 def _check_people(event: Record, signed: Iterable[str]) -> tuple[str, ...]:

@@ -20,7 +20,16 @@ LONGEST = 90 * 24 * 3600
 MAX_CONFIRMED = 256
 """Most workloads, and most people, that one command confirms."""
 
-UNHELD = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND, Act.READ_OPEN, Act.REVIEW_CONFIRM})
+UNHELD = frozenset(
+    {
+        Act.CREDENTIAL_REVOKE,
+        Act.WORKLOAD_SUSPEND,
+        Act.KEY_SUSPEND,
+        Act.REQUEST_WITHDRAW,
+        Act.READ_OPEN,
+        Act.REVIEW_CONFIRM,
+    }
+)
 """What a person whom nobody confirmed may still ask for: stopping, reading, and confirming others."""
 
 

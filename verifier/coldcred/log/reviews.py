@@ -93,11 +93,13 @@ class Reviews:
 
     def check_people(self, people: Collection[str], act: Act, time: int) -> None:
         """Return when each of these may ask for the act, or approve it, as far as the open review says."""
-        if self._open is None or act in UNHELD:
-            return
         for person in people:
-            if self._open.lacks_person(person, time - TOLERANCE):
-                raise _bad(f"{act} rests on {person}, whom nobody confirmed in review {self._open.name} by its date")
+            if self.holds(person, act, time):
+                raise _bad(f"{act} rests on {person}, whom nobody confirmed in the access review by its date")
+
+    def holds(self, person: str, act: Act, time: int) -> bool:
+        """Whether the open review keeps a person from asking for an act, or from approving it."""
+        return self._open is not None and act not in UNHELD and self._open.lacks_person(person, time - TOLERANCE)
 
     def check_workload(self, workload: str, time: int) -> None:
         """Return when something may be issued to a workload, as far as the open review says."""

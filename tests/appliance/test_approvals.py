@@ -1,0 +1,285 @@
+"""Approvals over a running appliance: what they rest on, when they stop counting, and that one person stays one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import counting
+from appliance.engine import Engine
+from appliance.errors import Refusal, Refused
+from appliance.outcome import Outcome, State
+from coldcred.acts import Act
+from coldcred.canonical import Json, loads, sha256_hex
+from coldcred.command import Basis, Verdict, document_id
+from coldcred.jose import Typ, parse_unverified
+from coldcred.log import entry as entries
+from tests.support import plant
+from tests.support.running import RunningPlant, believed, run, settled
+from tests.support.signers import Signer
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> RunningPlant:
+    """Give a plant that was founded and not started."""
+    return RunningPlant(tmp_path / "home")
+
+
+Story = Callable[[RunningPlant, Engine], Awaitable[None]]
+
+RESUME = {"workload": plant.WORKLOAD}
+
+
+def tell(running: RunningPlant, story: Story) -> None:
+    """Run a story in an appliance with an enrolled workload, and let an auditor read the log afterwards."""
+
+    async def whole() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            await story(running, engine)
+            await settled(engine)
+            await believed(running, engine)
+
+    run(whole())
+
+
+async def waiting(running: RunningPlant, engine: Engine, **changes: Any) -> str:
+    """Let alice ask for something that takes two, and give her command."""
+    command = running.command("alice", Act.WORKLOAD_RESUME, {**RESUME}, **changes)
+    assert (await engine.submit_command(command)).state is State.WAITING
+    return command
+
+
+async def refused(sent: Awaitable[Outcome]) -> Refused:
+    """Give what was refused; an outcome is an error."""
+    with pytest.raises(Refused) as caught:
+        await sent
+    return caught.value
+
+
+def basis(engine: Engine, command: str) -> Basis:
+    """Give what an approval of a request that waits has to rest on."""
+    request = engine.standing.lookups.requests[document_id(parse_unverified(command))]
+    return counting.basis(engine.standing.authority, request)
+
+
+@pytest.mark.parametrize("name", ["policy", "profile", "attachment", "shown"])
+def test_an_approval_on_another_basis_is_void(running: RunningPlant, name: str) -> None:
+    """Each digest by itself: it does not count, the log says so with the rule, and a good one still does."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        command = await waiting(running, engine)
+        other = replace(basis(engine, command), **{name: "0" * 64})
+        found = await refused(engine.submit_approval(running.approval("bob", command, basis=other)))
+        assert (found.reason, name in found.detail) == (Refusal.APPROVAL_VOID, True)
+        await settled(engine)
+        event = newest(engine)
+        assert (event["type"], event["reason"], event["by"]) == ("approval.refused", "approval-void", "bob")
+        assert event["rule"] == "R9 what an approval rests on"
+        good = await engine.submit_approval(running.approval("bob", command))
+        assert good.reason == Refusal.NOT_SUSPENDED or good.state is State.DONE
+
+    tell(running, story)
+
+
+def test_a_denial_ends_a_request_whatever_its_basis(running: RunningPlant) -> None:
+    """Who stops something is not held to having seen the newest of it; the reason is in the outcome."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        command = await waiting(running, engine)
+        other = replace(basis(engine, command), policy="0" * 64)
+        claims = {**_claims(running.approval("bob", command, Verdict.DENY, basis=other)), "reason": "not today"}
+        denied = await engine.submit_approval(plant.operator("bob").token(Typ.APPROVAL, claims))
+        assert (denied.state, denied.reason) == (State.REFUSED, Refusal.DENIED)
+        assert denied.detail == "denied by bob: not today"
+        late = await engine.submit_approval(running.approval("bob", command, basis=other))
+        assert late.reason == Refusal.DENIED
+
+    tell(running, story)
+
+
+def test_a_profile_that_changes_voids_what_was_approved_under_it(running: RunningPlant) -> None:
+    """An issue for two waits again when its profile is set anew between approval and issue."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 2}
+        assert (await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})).state is State.DONE
+        command = running.issue(profile="two-people")
+        await engine.submit_command(command)
+        ready = await engine.submit_approval(running.approval("bob", command))
+        assert ready.state is State.READY
+        narrower = {**strict, "lifetime": 1200}
+        assert (await running.by_two(engine, Act.PROFILE_SET, {"profile": narrower})).state is State.DONE
+        again = await engine.submit_command(command)
+        assert (again.state, again.have) == (State.WAITING, ("alice",))
+        assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
+        assert (await engine.submit_command(command)).state is State.DONE
+
+    tell(running, story)
+
+
+def test_a_number_that_was_raised_meanwhile_is_the_one_that_counts(running: RunningPlant) -> None:
+    """A request that waited for two waits for three once its profile says so."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 2}
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})
+        command = running.issue(profile="two-people")
+        await engine.submit_command(command)
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": {**strict, "approvals": 3}})
+        approved = await engine.submit_approval(running.approval("bob", command))
+        assert (approved.state, approved.need) == (State.WAITING, 3)
+
+    tell(running, story)
+
+
+def test_an_approval_that_has_ended_counts_no_more(running: RunningPlant) -> None:
+    """It was good when it came; its own end comes before the issue does."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 2}
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})
+        command = running.issue(profile="two-people")
+        await engine.submit_command(command)
+        now = running.clock.now()
+        life: dict[str, Any] = {"issued_at": now, "expires_at": now + 60}
+        short = running.approval("bob", command, **life)
+        assert (await engine.submit_approval(short)).state is State.READY
+        running.clock.time = now + 60
+        assert (await engine.submit_command(command)).state is State.WAITING
+        late = await refused(
+            engine.submit_approval(running.approval("bob", command, issued_at=now, expires_at=now + 60))
+        )
+        assert late.reason is Refusal.EXPIRED
+        await settled(engine)
+        assert newest(engine)["type"] == "approval.refused"
+
+    tell(running, story)
+
+
+def test_the_same_person_is_counted_once(running: RunningPlant) -> None:
+    """Another signature of bob's adds nobody, and the very same one is told what it led to."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 3}
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})
+        command = running.issue(profile="two-people")
+        await engine.submit_command(command)
+        approval = running.approval("bob", command)
+        first = await engine.submit_approval(approval)
+        again = await engine.submit_approval(approval)
+        assert first == again
+        assert first.have == ("alice", "bob")
+        second = await refused(engine.submit_approval(running.approval("bob", command)))
+        assert second.reason is Refusal.ALREADY_APPROVED
+        assert (await engine.submit_command(command)).have == ("alice", "bob")
+
+    tell(running, story)
+
+
+@pytest.mark.parametrize(
+    ("person", "reason", "rule"),
+    [
+        ("alice", Refusal.NOT_ALLOWED, "R2 the requester never approves"),
+        ("carol", Refusal.NOT_ALLOWED, "R2 who may approve"),
+    ],
+)
+def test_who_may_not_approve_is_told_the_rule(running: RunningPlant, person: str, reason: Refusal, rule: str) -> None:
+    """The requester and an auditor: refused, in the log, and the request waits on."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        command = await waiting(running, engine)
+        found = await refused(engine.submit_approval(running.approval(person, command)))
+        assert (found.reason, found.rule) == (reason, rule)
+        await settled(engine)
+        event = newest(engine)
+        assert (event["type"], event["by"], event["rule"]) == ("approval.refused", person, rule)
+        assert (await engine.submit_command(command)).state is State.WAITING
+
+    tell(running, story)
+
+
+def test_what_travels_beside_a_request_is_what_its_approvers_saw(running: RunningPlant) -> None:
+    """An enrolment that bob approved without its document is void; with the document it counts."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        name = f"{plant.WORKLOAD}0"
+        proof = running.proof(Signer.named("robot 70"), workload=name).encode()
+        args = running.enrolment(id=name, enrolment=sha256_hex(proof))
+        command = running.command("alice", Act.WORKLOAD_ENROL, args)
+        unseen = running.approval("bob", command)
+        assert (await engine.submit_command(command, {sha256_hex(proof): proof})).state is State.WAITING
+        found = await refused(engine.submit_approval(unseen))
+        assert (found.reason, "attachment" in found.detail) == (Refusal.APPROVAL_VOID, True)
+        assert (await engine.submit_approval(running.approval("bob", command))).state is State.DONE
+
+    tell(running, story)
+
+
+def test_a_request_is_withdrawn_by_whoever_made_it(running: RunningPlant) -> None:
+    """Bob cannot take back what alice asked for; she can, once, and then nobody approves it."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        command = await waiting(running, engine)
+        args: dict[str, Json] = {"request": document_id(parse_unverified(command)), "reason": "a mistake"}
+        other = await engine.submit_command(running.command("bob", Act.REQUEST_WITHDRAW, args))
+        assert (other.reason, other.rule) == (Refusal.NOT_ALLOWED, "R9 withdrawn by its requester")
+        approval = running.approval("bob", command)
+        assert (await engine.submit_command(running.command("alice", Act.REQUEST_WITHDRAW, args))).state is State.DONE
+        again = await engine.submit_command(running.command("alice", Act.REQUEST_WITHDRAW, args))
+        assert again.reason == Refusal.UNKNOWN_REQUEST
+        assert (await engine.submit_command(command)).reason == Refusal.WITHDRAWN
+        assert (await engine.submit_approval(approval)).reason == Refusal.WITHDRAWN
+
+    tell(running, story)
+
+
+def test_the_list_of_requests_says_whose_approval_counts_no_more(running: RunningPlant) -> None:
+    """The view has the people behind a request now, and why another is not among them."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 2}
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})
+        command = running.issue(profile="two-people")
+        await engine.submit_command(command)
+        await engine.submit_approval(running.approval("bob", command))
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": {**strict, "lifetime": 1200}})
+        reader = await engine.open_reading(running.command("carol", Act.READ_OPEN))
+        rows: Any = await reader.read("requests", {})
+        (row,) = rows
+        assert (row["state"], row["have"]) == ("waiting", ["alice"])
+        assert row["void"] == {"bob": "it was given for another profile"}
+
+    tell(running, story)
+
+
+def test_approvals_of_many_at_once_are_each_counted(running: RunningPlant) -> None:
+    """Two approvals in one slice, of which the second is the same person's: one counts and one is refused."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 3}
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})
+        command = running.issue(profile="two-people")
+        await engine.submit_command(command)
+        sent = [engine.submit_approval(running.approval("bob", command)) for _ in range(8)]
+        ended = await asyncio.gather(*sent, return_exceptions=True)
+        assert sum(isinstance(one, Outcome) for one in ended) == 1
+        assert {one.reason for one in ended if isinstance(one, Refused)} == {Refusal.ALREADY_APPROVED}
+
+    tell(running, story)
+
+
+def newest(engine: Engine) -> dict[str, Any]:
+    """Give the newest event that is on the disk."""
+    size = engine.standing.head.size
+    (body,) = engine.standing.archive.bodies(size - 1, 1)
+    return entries.parse(body).event
+
+
+def _claims(token: str) -> dict[str, Json]:
+    found = loads(parse_unverified(token).payload)
+    assert isinstance(found, dict)
+    return found
