@@ -18,12 +18,20 @@ from coldcred.profile import Profile
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person with one enrolled key, enrolled `since` (Unix seconds); who has several keys is there several times."""
+    """A person with one enrolled key; who has several is there several times. `since` is when they joined."""
 
     person: str
     roles: frozenset[Role]
     key: PublicKey
     since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Custodian:
+    """A founder's second key, which signs recoveries and the root of trust, and nothing else."""
+
+    person: str
+    key: PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ class Authority:
     bundles: Mapping[str, int] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
     policy: str = sha256_hex(policy.DEFAULT.encode())
+    custodians: Mapping[str, Custodian] = field(default_factory=dict)
     review: Review | None = None
     reviewed: frozenset[str] = frozenset()
 
@@ -110,12 +119,28 @@ class Authority:
             registers=registers,
             profiles={profile.name: profile for profile in founding.profiles},
             sites={site.name: site for site in founding.sites},
+            custodians={
+                person.custodian.thumbprint: Custodian(person.id, person.custodian) for person in founding.people
+            },
         )
 
     @property
     def people(self) -> dict[str, frozenset[Role]]:
         """Everyone who is enrolled, with their roles."""
         return {operator.person: operator.roles for operator in self.operators.values()}
+
+    def keys_of(self, person: str) -> tuple[Operator, ...]:
+        """Give a person once for each of their keys; nothing for somebody who is not enrolled."""
+        return tuple(operator for operator in self.operators.values() if operator.person == person)
+
+    def approver(self, kid: str) -> Operator | Custodian | None:
+        """Give whoever signs approvals with this key at present."""
+        return self.operators.get(kid) or self.custodians.get(kid)
+
+    def approver_key(self, kid: str) -> PublicKey | None:
+        """Give the key that may sign an approval: an operator's, or a custodian's."""
+        approver = self.approver(kid)
+        return approver.key if approver else None
 
     def owner_of(self, workload: str) -> str | None:
         """Give who answers for a workload, if it is enrolled."""
@@ -126,20 +151,19 @@ class Authority:
         """Whether somebody is enrolled here at present."""
         return any(operator.person == person for operator in self.operators.values())
 
-    def operator_key(self, kid: str) -> PublicKey | None:
-        """Give the operator key with this thumbprint, from its register and no other."""
-        operator = self.operators.get(kid)
-        return operator.key if operator else None
-
     def workload_of(self, kid: str) -> Workload | None:
         """Give the workload whose signing key has this thumbprint now; a retired key is nobody's."""
         workload = self.workloads.get(self.holders.get(kid, ""))
         return workload if workload and workload.key and workload.key.thumbprint == kid else None
 
     def signer_key(self, kid: str) -> PublicKey | None:
-        """Give the key that may sign a command: an operator's, or a workload's signing key."""
-        workload = self.workload_of(kid)
-        return workload.key if workload else self.operator_key(kid)
+        """Give the key that may sign a command: an operator's, a custodian's, or a workload's signing key."""
+        signer = self.signer(kid)
+        return signer.key if signer else None
+
+    def signer(self, kid: str) -> Operator | Custodian | Workload | None:
+        """Give whoever signs commands with this key at present."""
+        return self.workload_of(kid) or self.approver(kid)
 
     def site_of(self, audience: str) -> Site | None:
         """Give the one site that answers for an audience."""
@@ -173,5 +197,6 @@ class Authority:
             "trust_domain": self.founding.trust_domain,
             "issuer": self.founding.issuer,
             "epoch": self.epoch,
+            "policy": self.policy,
             "single_operator": self.founding.single_operator,
         }

@@ -26,12 +26,12 @@ def why_not(authority: Authority, request: Request, given: Given, now: int) -> s
     """Say why an approval that was given does not count at `now`; None where it does."""
     if now >= given.expires_at:
         return "it has ended"
-    operator = authority.operators.get(given.kid)
-    if operator is None or operator.person != given.person:
+    approver = authority.approver(given.kid)
+    if approver is None or approver.person != given.person:
         return f"the key of {given.person} that signed it is enrolled no more"
     try:
-        policy.check_may_approve(operator, request.person)
-        policy.check_confirmed(authority, {operator.person}, Act(request.act), now)
+        policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
+        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
     except Refused as refused:
         return refused.detail
     if differs := given.basis.differs(basis(authority, request)):

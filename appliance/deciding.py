@@ -8,11 +8,23 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from appliance import counting, policy
-from appliance.authority import Authority, Operator, Workload
+from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.decision import Ask, Decision, Event, refused_members
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
-from appliance.nouns import bundles, credentials, keys, profiles, requests, reviews, revocation, sites, trust, workloads
+from appliance.nouns import (
+    bundles,
+    credentials,
+    keys,
+    operators,
+    profiles,
+    requests,
+    reviews,
+    revocation,
+    sites,
+    trust,
+    workloads,
+)
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.canonical import sha256_hex
@@ -38,7 +50,7 @@ def read_command(standing: Standing, token: str) -> Command:
 def read_approval(standing: Standing, token: str) -> Approval:
     """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
     try:
-        approval = parse_approval(token, standing.authority.operator_key)
+        approval = parse_approval(token, standing.authority.approver_key)
     except ColdcredError as error:
         raise _unread(error) from error
     _check_addressee(standing, approval)
@@ -70,14 +82,23 @@ def check_time(document: Command | Approval, now: int) -> None:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
-def signer(standing: Standing, command: Command) -> Operator | Workload:
-    """Give the person or the workload whose enrolled key signed a command that was read."""
-    return standing.authority.workload_of(command.signer) or standing.authority.operators[command.signer]
+def signer(standing: Standing, document: Command) -> Operator | Custodian | Workload:
+    """Give the person or the workload whose key signed a command; refuse where the key was retired meanwhile."""
+    found = standing.authority.signer(document.signer)
+    if found is None:
+        raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed it was retired", rule="R3 enrolled people")
+    return found
+
+
+def check_still_asks(standing: Standing, command: Command) -> None:
+    """Return while whoever asked may still ask; a command that takes many steps is held to it at each."""
+    policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
 
 
 def waiting_event(ask: Ask, need: int, named: Collection[str]) -> Event:
     """Give the event of a command that waits for more people; `named` are the profiles that it is about."""
     members: Event = {
+        "kid": ask.command.signer,
         "need": need,
         "expires": ask.command.expires_at,
         "attachments": [*sorted(ask.attachments)],
@@ -99,25 +120,25 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     authority, request = standing.authority, standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    operator = authority.operators[approval.signer]
-    policy.check_may_approve(operator, request.person)
+    approver = _approver(standing, approval)
+    policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
     if approval.verdict is Verdict.APPROVE:
-        policy.check_confirmed(standing.authority, {operator.person}, Act(request.act), now)
+        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        if operator.person in have:
-            detail = f"{operator.person} approved this already; another key of the same person adds nobody"
+        if approver.person in have:
+            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
             raise Refused(Refusal.ALREADY_APPROVED, detail)
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
-        **_about(approval, operator),
+        **_about(approval, approver),
         "kid": approval.signer,
         "expires": approval.expires_at,
         "basis": approval.basis.as_json(),
-        "people": [*sorted(request.people_with({*have, operator.person}))],
+        "people": [*sorted(request.people_with({*have, approver.person}))],
         "need": request.need,
     }
     if approval.reason is not None:
@@ -127,16 +148,24 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
 
 def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
     """Give the event of an authenticated approval that does not count."""
-    about = _about(approval, standing.authority.operators[approval.signer])
+    about = _about(approval, _approver(standing, approval))
     return {"type": "approval.refused", **about, **refused_members(refused)}
 
 
-def _about(approval: Approval, operator: Operator) -> Event:
+def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
+    """Give whoever signed an approval that was read a moment ago; its key is enrolled, or it could not be read."""
+    found = standing.authority.approver(approval.signer)
+    if found is None:
+        raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed the approval was retired", "R3 enrolled people")
+    return found
+
+
+def _about(approval: Approval, approver: Operator | Custodian) -> Event:
     return {
         "approval": approval.id,
         "request": approval.command,
         "verdict": approval.verdict.value,
-        "by": operator.person,
+        "by": approver.person,
         "document": sha256_hex(approval.token.encode()),
     }
 
@@ -148,53 +177,68 @@ def check_signers(standing: Standing, ask: Ask, now: int) -> None:
 
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
-    authority, lookups = standing.authority, standing.lookups
     try:
-        match ask.command.act:
-            case Act.CREDENTIAL_ISSUE:
-                return credentials.decide_issue(authority, lookups, ask, now, random)
-            case Act.CREDENTIAL_REVOKE:
-                return revocation.decide_revoke(authority, lookups, ask, now)
-            case Act.PROFILE_SET:
-                return profiles.decide_set(authority, lookups, ask, now)
-            case Act.SITE_ADD:
-                return sites.decide_add(authority, ask)
-            case Act.TRUST_SUBMIT:
-                return trust.decide_submit(authority, ask, now)
-            case Act.BUNDLE_CREATE:
-                return bundles.decide_create(
-                    authority, lookups, lambda: standing.frontier, standing.archive.blob, ask, now
-                )
-            case Act.LOG_EXPORT:
-                return decide_export(standing, ask)
-            case Act.READ_OPEN:
-                Record(ask.command.args, Act.READ_OPEN).done()
-                return Decision((ask.event("reading.opened", {}, {}),))
-            case Act.REQUEST_WITHDRAW:
-                return requests.decide_withdraw(lookups, ask, now)
-            case Act.WORKLOAD_SUSPEND | Act.WORKLOAD_RESUME | Act.KEY_SUSPEND | Act.KEY_ACTIVATE:
-                return _SUSPENSIONS[ask.command.act](authority, ask)
-            case Act.WORKLOAD_ENROL | Act.WORKLOAD_ADOPT | Act.REVIEW_START | Act.REVIEW_CONFIRM | Act.REVIEW_CLOSE:
-                return _ANSWERED_FOR[ask.command.act](authority, ask, now)
+        return _DECIDERS[ask.command.act](standing, ask, now, random)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 
 
-_SUSPENSIONS: Mapping[Act, Callable[[Authority, Ask], Decision]] = MappingProxyType(
-    {
-        Act.WORKLOAD_SUSPEND: workloads.decide_suspend,
-        Act.WORKLOAD_RESUME: workloads.decide_resume,
-        Act.KEY_SUSPEND: keys.decide_suspend,
-        Act.KEY_ACTIVATE: keys.decide_activate,
-    }
-)
+_Decider: TypeAlias = Callable[[Standing, Ask, int, Random], Decision]
 
-_ANSWERED_FOR: Mapping[Act, Callable[[Authority, Ask, int], Decision]] = MappingProxyType(
+
+def _issue(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
+    return credentials.decide_issue(standing.authority, standing.lookups, ask, now, random)
+
+
+def _bundle(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision:
+    authority, lookups, read = standing.authority, standing.lookups, standing.archive.blob
+    return bundles.decide_create(authority, lookups, lambda: standing.frontier, read, ask, now)
+
+
+def _read(_standing: Standing, ask: Ask, _now: int, _random: Random) -> Decision:
+    Record(ask.command.args, Act.READ_OPEN).done()
+    return Decision((ask.event("reading.opened", {}, {}),))
+
+
+def _knowing(decider: Callable[[Authority, Ask], Decision]) -> _Decider:
+    """Give what decides by authority alone."""
+    return lambda standing, ask, _now, _random: decider(standing.authority, ask)
+
+
+def _timed(decider: Callable[[Authority, Ask, int], Decision]) -> _Decider:
+    """Give what decides by authority and time."""
+    return lambda standing, ask, now, _random: decider(standing.authority, ask, now)
+
+
+_DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
     {
-        Act.WORKLOAD_ENROL: workloads.decide_enrol,
-        Act.WORKLOAD_ADOPT: workloads.decide_adopt,
-        Act.REVIEW_START: reviews.decide_start,
-        Act.REVIEW_CONFIRM: reviews.decide_confirm,
-        Act.REVIEW_CLOSE: reviews.decide_close,
+        Act.CREDENTIAL_ISSUE: _issue,
+        Act.CREDENTIAL_REVOKE: lambda standing, ask, now, _random: revocation.decide_revoke(
+            standing.authority, standing.lookups, ask, now
+        ),
+        Act.WORKLOAD_ENROL: _timed(workloads.decide_enrol),
+        Act.WORKLOAD_SUSPEND: _knowing(workloads.decide_suspend),
+        Act.WORKLOAD_RESUME: _knowing(workloads.decide_resume),
+        Act.PROFILE_SET: lambda standing, ask, now, _random: profiles.decide_set(
+            standing.authority, standing.lookups, ask, now
+        ),
+        Act.SITE_ADD: _knowing(sites.decide_add),
+        Act.TRUST_SUBMIT: _timed(trust.decide_submit),
+        Act.BUNDLE_CREATE: _bundle,
+        Act.LOG_EXPORT: lambda standing, ask, _now, _random: decide_export(standing, ask),
+        Act.READ_OPEN: _read,
+        Act.KEY_SUSPEND: _knowing(keys.decide_suspend),
+        Act.KEY_ACTIVATE: _knowing(keys.decide_activate),
+        Act.REQUEST_WITHDRAW: lambda standing, ask, now, _random: requests.decide_withdraw(standing.lookups, ask, now),
+        Act.OPERATOR_ADD: _timed(operators.decide_add),
+        Act.OPERATOR_REMOVE: _timed(operators.decide_remove),
+        Act.OPERATOR_ROLES: _timed(operators.decide_roles),
+        Act.OPERATOR_REPLACE_KEY: _timed(operators.decide_replace_key),
+        Act.OPERATOR_RECOVER: _timed(operators.decide_recover),
+        Act.WORKLOAD_ADOPT: _timed(workloads.decide_adopt),
+        Act.REVIEW_START: _timed(reviews.decide_start),
+        Act.REVIEW_CONFIRM: _timed(reviews.decide_confirm),
+        Act.REVIEW_CLOSE: _timed(reviews.decide_close),
     }
 )
+"""What decides each act; `tests/appliance/test_policy.py` holds it to be whole."""

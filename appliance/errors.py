@@ -47,6 +47,8 @@ class Refusal(StrEnum):
     APPROVAL_VOID = "approval-void"
     ALREADY_APPROVED = "already-approved"
     WITHDRAWN = "withdrawn"
+    BELOW_QUORUM = "below-quorum"
+    LAST_KEY = "last-key"
     OWNER_LEFT = "owner-left"
     REVIEW_MISSED = "review-missed"
     REVIEW_OPEN = "review-open"

@@ -5,7 +5,7 @@ from sys import intern
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Given, Lookups, Request
-from appliance.nouns import bundles, keys, profiles, reviews, sites, trust, workloads
+from appliance.nouns import bundles, keys, operators, profiles, reviews, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
@@ -75,6 +75,23 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
         case "workload.suspended" | "workload.resumed":
             return workloads.evolve_suspended(authority, event, suspended=entry.type == "workload.suspended")
         case _:
+            return _fold_people(authority, entry)
+
+
+def _fold_people(authority: Authority, entry: Entry) -> Authority:
+    event = entry.event
+    match entry.type:
+        case "operator.added":
+            return operators.evolve_added(authority, event, entry.time)
+        case "operator.removed":
+            return operators.evolve_removed(authority, event)
+        case "operator.roles-set":
+            return operators.evolve_roles(authority, event)
+        case "operator.key-replaced":
+            return operators.evolve_key_replaced(authority, event)
+        case "operator.recovered":
+            return operators.evolve_recovered(authority, event, entry.time)
+        case _:
             return _fold_answered_for(authority, entry)
 
 
@@ -120,6 +137,8 @@ def _fold_lookups(lookups: Lookups, entry: Entry) -> None:
             _fold_approval(lookups, entry)
         case "request.withdrawn":
             _fold_withdrawn(lookups, entry)
+        case "operator.removed" | "operator.key-replaced" | "operator.recovered":
+            _fold_retired(lookups, entry)
         case _:
             _fold_system(lookups, entry)
 
@@ -154,6 +173,16 @@ def _fold_started(lookups: Lookups, entry: Entry) -> None:
         event: dict[str, Json] = {"command": command, "act": act}
         detail = "the appliance stopped before it was done; ask anew"
         _remember_refused(lookups, entry.time, event, Refused(Refusal.STOPPING, detail))
+
+
+def _fold_retired(lookups: Lookups, entry: Entry) -> None:
+    """End the requests that retired keys signed, except those that are being carried out already."""
+    retired = Record(entry.event, entry.type).texts("retires")
+    for request in list(lookups.requests.values()):
+        if request.kid in retired and request.command not in lookups.under_way:
+            event: dict[str, Json] = {"command": request.command, "act": request.act}
+            refused = Refused(Refusal.UNKNOWN_SIGNER, "the key that signed it was retired", rule="R3 enrolled people")
+            _remember_refused(lookups, entry.time, event, refused)
 
 
 def _fold_issued(lookups: Lookups, entry: Entry) -> None:
@@ -242,6 +271,7 @@ def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
         person=record.text("by"),
         need=record.integer("need"),
         expires_at=record.integer("expires"),
+        kid=record.text("kid"),
         named=record.optional_texts("named") or (),
         shown=record.digest("shown"),
     )

@@ -34,8 +34,8 @@ class Given:
 class Request:
     """A command that waits for people.
 
-    `document` names its stored bytes, `named` the profiles that it is about, `shown` the SHA-256 of what approvers are
-    shown; `approvals` has by id what was given, whether or not it still counts.
+    `kid` is the key that signed it, `document` names its stored bytes, `named` the profiles that it is about, `shown`
+    the SHA-256 of what approvers are shown; `approvals` has by id what was given, whether or not it still counts.
     """
 
     command: str
@@ -45,6 +45,7 @@ class Request:
     person: str
     need: int
     expires_at: int
+    kid: str
     named: tuple[str, ...]
     shown: str
     approvals: dict[str, Given] = field(default_factory=dict)

@@ -8,13 +8,13 @@ people must sign is code and stays code.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from appliance.authority import Authority, Operator, Workload
+from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.cedar import PolicySet
 from appliance.decision import Ruled
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from coldcred import names
-from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, people_needed
+from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.command import Command, profiles_named
@@ -26,6 +26,8 @@ from coldcred.record import Record
 OPEN_REQUESTS = 64
 """Requests of one person that may wait for others at once."""
 
+_RECOVERY = "R4 custodians recover"
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:
@@ -35,11 +37,15 @@ class Resource:
     profile: Profile | None = None
 
 
-def principal(signer: Operator | Workload) -> Principal:
-    """Give whoever signed a command, as policy sees them."""
-    if isinstance(signer, Workload):
-        return Principal(signer.id, groups=signer.groups, owner=signer.owner)
-    return Principal(signer.person, signer.roles)
+def principal(signer: Operator | Custodian | Workload) -> Principal:
+    """Give whoever signed a command or an approval, as policy sees them."""
+    match signer:
+        case Workload():
+            return Principal(signer.id, groups=signer.groups, owner=signer.owner)
+        case Custodian():
+            return Principal(signer.person, custodian=True)
+        case Operator():
+            return Principal(signer.person, signer.roles)
 
 
 def resource(authority: Authority, command: Command) -> Resource:
@@ -121,9 +127,7 @@ def permit(asking: Principal, act: Act, about: Resource) -> None:
     """
     rule = RULES[act]
     if not rule.admits(asking):
-        roles = ", ".join(sorted(rule.may_ask))
-        lacks = "a workload has none" if asking.is_workload else f"{asking.id} has none of them"
-        raise Refused(Refusal.NOT_ALLOWED, f"{act} takes one of the roles {roles}; {lacks}")
+        raise Refused(Refusal.NOT_ALLOWED, _who_may(asking, act), rule=_RECOVERY if rule.custodians else None)
     if asking.is_workload and about.workload != asking.id:
         raise Refused(Refusal.NOT_ALLOWED, f"{asking.id} may ask for itself only, one credential at a time")
     if act is Act.CREDENTIAL_ISSUE and about.profile is not None:
@@ -139,12 +143,27 @@ def check_asker(asking: Principal, profile: Profile) -> None:
         raise Refused(Refusal.NOT_ALLOWED, detail, "profile asked_by")
 
 
-def check_may_approve(operator: Operator, requester: str) -> None:
-    """Return when the person may approve what `requester` asked for."""
-    if not operator.roles & MAY_APPROVE:
+def _who_may(asking: Principal, act: Act) -> str:
+    rule = RULES[act]
+    if rule.custodians:
+        return f"{act} is asked for with a custodian key, and with no other"
+    if asking.custodian:
+        return f"{act} is asked for with an operator key; the custodian key of {asking.id} is for recovery and trust"
+    roles = ", ".join(sorted(rule.may_ask))
+    lacks = "a workload has none" if asking.is_workload else f"{asking.id} has none of them"
+    return f"{act} takes one of the roles {roles}; {lacks}"
+
+
+def check_may_approve(approver: Principal, requester: str, act: Act) -> None:
+    """Return when the person may approve `act`, which `requester` asked for, with the key that they signed with."""
+    if RULES[act].custodians and not approver.custodian:
+        raise Refused(Refusal.NOT_ALLOWED, f"approving {act} takes a custodian key", rule=_RECOVERY)
+    if not RULES[act].counts_approval_of(approver):
         roles = ", ".join(sorted(MAY_APPROVE))
-        raise Refused(Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}", "R2 who may approve")
-    if operator.person == requester:
+        raise Refused(
+            Refusal.NOT_ALLOWED, f"approving takes one of the roles {roles}, and an operator key", "R2 who may approve"
+        )
+    if approver.id == requester:
         detail = "a request is not approved by the person who made it"
         raise Refused(Refusal.NOT_ALLOWED, detail, "R2 the requester never approves")
 
@@ -172,8 +191,7 @@ def people_for(authority: Authority, act: Act, named: Collection[str], requester
 
     A workload that asks counts as nobody.
     """
-    raised = authority.founding.quorums.acts.get(act, 0)
+    approvals = 0
     if act is Act.CREDENTIAL_ISSUE:
-        raised = max(raised, *(authority.profiles[name].approvals for name in named if name in authority.profiles), 0)
-    founders = len(authority.founding.people)
-    return people_needed(act, founders=founders, raised=raised, by_workload=names.is_spiffe_id(requester))
+        approvals = max((authority.profiles[name].approvals for name in named if name in authority.profiles), default=0)
+    return authority.founding.people_for(act, approvals, by_workload=names.is_spiffe_id(requester))

@@ -12,7 +12,7 @@ from appliance.errors import Refusal, Refused
 from appliance.inventory import Kind, Listing
 from appliance.log import Log
 from appliance.lookups import Request
-from appliance.nouns import reviews, trust, workloads
+from appliance.nouns import operators, reviews, trust, workloads
 from appliance.nouns.workloads import Condition
 from appliance.outcome import State
 from appliance.standing import Standing
@@ -38,16 +38,22 @@ class Page:
 class Reader:
     """A reading that is open; dies with the connection that holds it."""
 
-    def __init__(self, standing: Standing, log: Log, disk: Executor, now: Callable[[], int]) -> None:
-        """Read from `standing` in memory and from `log` in the executor that owns the file; `now` is Unix seconds."""
+    def __init__(self, standing: Standing, log: Log, disk: Executor, now: Callable[[], int], kid: str) -> None:
+        """Read from `standing` in memory and from `log` in the executor that owns the file; `now` is Unix seconds.
+
+        `kid` is the key that opened the reading.
+        """
         self._now = now
+        self._kid = kid
         self._standing = standing
         self._log = log
         self._disk = disk
         self._listing = Listing()
 
     async def read(self, name: str, arguments: Mapping[str, str]) -> Json:
-        """Give a view by name; `Refused` (malformed) when there is no such view or an argument is wrong."""
+        """Give a view by name; `Refused` where there is none, an argument is wrong, or the reader's key was retired."""
+        if self._standing.authority.signer(self._kid) is None:
+            raise Refused(Refusal.UNKNOWN_SIGNER, "the key that opened this reading was retired", rule="R12 reading")
         if name == "entries":
             first, limit = _number(arguments, "from", 0), _number(arguments, "limit", 100)
             return await self._from_disk(lambda: self._entries(first, min(limit, LONGEST_PAGE)))
@@ -226,10 +232,7 @@ def _sites(standing: Standing) -> Json:
 
 
 def _people(standing: Standing) -> Json:
-    return [
-        {"person": operator.person, "roles": [*sorted(operator.roles)], "kid": operator.key.thumbprint}
-        for operator in standing.authority.operators.values()
-    ]
+    return operators.as_json(standing.authority)
 
 
 _VIEWS: Mapping[str, Callable[[Standing], Json]] = {

@@ -48,6 +48,8 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.APPROVAL_VOID: "R9 what an approval rests on",
         Refusal.ALREADY_APPROVED: "R2 people are counted, not keys",
         Refusal.WITHDRAWN: "R9 withdrawn by its requester",
+        Refusal.BELOW_QUORUM: "R2 every act stays within reach",
+        Refusal.LAST_KEY: "R3 a person keeps a key",
         Refusal.OWNER_LEFT: "an owner who answers for it",
         Refusal.REVIEW_MISSED: "the access review",
         Refusal.REVIEW_OPEN: "the access review",

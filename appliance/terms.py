@@ -14,11 +14,12 @@ SHORTEST_ID = 8
 
 
 def terms(authority: Authority, now: int, named: Collection[str] | None = None, requester: str | None = None) -> Terms:
-    """Give the terms at `now`: every person's keys and all profiles, or only those in `named`.
+    """Give the terms at `now`: every person's and custodian's keys and all profiles, or only those in `named`.
 
     A workload's key is among them only where it is the `requester`.
     """
     signers = {kid: Signer(operator.person, operator.key) for kid, operator in authority.operators.items()}
+    signers |= {kid: Signer(custodian.person, custodian.key) for kid, custodian in authority.custodians.items()}
     workload = authority.workloads.get(requester or "")
     if workload is not None and workload.key is not None:
         signers[workload.key.thumbprint] = Signer(workload.id, workload.key)

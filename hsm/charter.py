@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from coldcred import command, founding, status
+from coldcred import command, countersignature, founding, status
 from coldcred.canonical import loads, loads_canonical
 from coldcred.charter import BundleCharter, KeyCharter, LogCharter, OperatorCharter, StatusCharter, TokenCharter
 from coldcred.credential import parse_claims
@@ -46,6 +46,7 @@ _CLAIMS: Mapping[Typ, Callable[[UnverifiedJws], None]] = MappingProxyType(
         Typ.FOUNDING: _check_founding_signature,
         Typ.COMMAND: command.check_unsigned,
         Typ.APPROVAL: command.check_unsigned,
+        Typ.COUNTERSIGNATURE: countersignature.check_unsigned,
     }
 )
 

@@ -46,6 +46,7 @@ from hsm.process import ENVIRONMENT
 from tests.support import example, plant
 from tests.support.markdown import Document, codes
 from tests.support.running import RunningPlant, run
+from tests.support.signers import Signer
 from tests.support.tree import PACKAGES, ROOT, sources
 
 DOCS = ROOT / "docs"
@@ -190,7 +191,8 @@ def test_the_table_of_acts_is_that_of_the_code() -> None:
     """Roles and numbers of people are those that are enforced."""
     for act, roles, people in FORMAT.table("7. Acts"):
         rule = RULES[Act(act.strip("`"))]
-        assert (set(roles.split(", ")), int(people)) == (set(rule.may_ask), rule.people), act
+        may_ask = {"custodian"} if rule.custodians else set(rule.may_ask)
+        assert (set(roles.split(", ")), int(people)) == (may_ask, rule.people), act
     may_approve = re.search(r"May approve: ([a-z, ]+)\.", FORMAT.section("7. Acts"))
     assert may_approve is not None
     assert set(may_approve[1].split(", ")) == set(MAY_APPROVE)
@@ -198,7 +200,7 @@ def test_the_table_of_acts_is_that_of_the_code() -> None:
 
 def arguments() -> dict[Act, dict[str, tuple[Json, str]]]:
     """Give the documented arguments of each act: an example, and what is said of leaving it out."""
-    described: dict[str, Json] = {"profile": plant.profile(), "files": {}, "enrolment": ""}
+    described: dict[str, Json] = {"profile": plant.profile(), "files": {}, "enrolment": "", "countersignature": ""}
     found: dict[Act, dict[str, tuple[Json, str]]] = {act: {} for act in Act}
     for act, argument, value, absent in FORMAT.table("Arguments"):
         (member,) = codes(argument)
@@ -243,10 +245,12 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
     attachments: dict[str, bytes] = {}
 
     async def ask(engine: Engine, act: Act, args: dict[str, Json]) -> Outcome:
-        command = running.command("alice", act, args)
+        alice, bob = (plant.custodian(person) for person in ("alice", "bob"))
+        requester, approver = (alice, bob) if RULES[act].custodians else ("alice", "bob")
+        command = running.command(requester, act, args)
         named = {digest: body for digest, body in attachments.items() if digest.encode() in dumps(args)}
         running.beside = named
-        approvals = [running.approval("bob", command)] if RULES[act].people > 1 else []
+        approvals = [running.approval(approver, command)] if RULES[act].people > 1 else []
         return await engine.submit_command(command, named, approvals)
 
     async def story() -> None:
@@ -259,6 +263,11 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
             proof = running.proof(workload=str(documented[Act.WORKLOAD_ENROL]["id"][0])).encode()
             documented[Act.WORKLOAD_ENROL]["enrolment"] = sha256_hex(proof), "yes"
             attachments[sha256_hex(proof)] = proof
+            for act in (Act.OPERATOR_ADD, Act.OPERATOR_REPLACE_KEY, Act.OPERATOR_RECOVER):
+                person = str(documented[act]["person"][0])
+                proof = running.countersignature(Signer.named(f"{person} {act}"), person).encode()
+                documented[act]["countersignature"] = sha256_hex(proof), documented[act]["countersignature"][1]
+                attachments[sha256_hex(proof)] = proof
             for act, members in documented.items():
                 alternatives = [member for member, (_, absent) in members.items() if absent.startswith("one of")]
                 everything = {member: value for member, (value, _) in members.items()}
@@ -300,6 +309,7 @@ def test_claims_are_those_of_the_table(made: dict[str, bytes]) -> None:
         made["request.jws"],
         made["approval.jws"],
         made["enrolment.jws"],
+        made["countersignature.jws"],
         bundle[layout.STATUS_LISTS[0]],
         example.signatures(example.founding())[0].encode(),
     ]

@@ -166,7 +166,8 @@ def waits(outcome: Outcome, command: str, path: Path | None) -> Exit:
         write_file(path, f"{command}\n".encode(), replace=False)
     people = ", ".join(outcome.have)
     output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people} (request {outcome.command[:12]})")
-    output.talk(f"next: another person runs `coldcredctl --as THEIR-KEY approve {path}`")
+    key = "THEIR-CUSTODIAN-KEY" if outcome.act == Act.OPERATOR_RECOVER else "THEIR-KEY"
+    output.talk(f"next: another person runs `coldcredctl --as {key} approve {path}`")
     if outcome.act == Act.CREDENTIAL_ISSUE:
         output.talk(f"then run the same line again with --request {path}")
     output.data({**summary(outcome), "request": str(path)}, [str(path)])

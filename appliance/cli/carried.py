@@ -35,21 +35,33 @@ def read_document(path: Path) -> str:
 
 def read_request(path: Path, beside: Iterable[Path] = ()) -> RequestFile:
     """Read a request file, or a signed command alone; files `beside` it travel with either."""
-    attachments = read_attachments(beside)
     body = read_bounded(path, MAX_FILE)
-    if not body.startswith(b"{"):
-        return RequestFile(read_document(path), attachments)
+    found = _parse_request(path, body) if body.startswith(b"{") else RequestFile(read_document(path))
+    named = parse_unverified(found.token).payload
+    return RequestFile(found.token, {**found.attachments, **read_attachments(beside, named)}, found.terms)
+
+
+def _parse_request(path: Path, body: bytes) -> RequestFile:
     try:
-        found = RequestFile.parse(body)
+        return RequestFile.parse(body)
     except Malformed as error:
         raise Malformed(f"{path}: {error}") from error
-    return RequestFile(found.token, {**found.attachments, **attachments}, found.terms)
 
 
-def read_attachments(paths: Iterable[Path]) -> dict[str, bytes]:
-    """Read what travels beside a command, by SHA-256."""
-    bodies = [read_bounded(path, MAX_ATTACHMENT) for path in paths]
-    return {sha256_hex(body): body for body in bodies}
+def read_attachments(paths: Iterable[Path], named: bytes = b"") -> dict[str, bytes]:
+    """Read what travels beside a command, by SHA-256.
+
+    A signed document stands in its file with a newline, which is no part of it: of the two digests the one counts that
+    is `named` by the command.
+    """
+    found: dict[str, bytes] = {}
+    for path in paths:
+        body = read_bounded(path, MAX_ATTACHMENT)
+        bare = body.removesuffix(b"\n")
+        if sha256_hex(bare).encode() in named:
+            body = bare
+        found[sha256_hex(body)] = body
+    return found
 
 
 def read_draft(path: Path) -> DraftFile:

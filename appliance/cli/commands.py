@@ -11,7 +11,7 @@ from appliance.cli.session import Session, signing
 from appliance.cli.submitting import submit
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
-from coldcred.canonical import Json, hex_digest, loads
+from coldcred.canonical import Json, dumps, hex_digest, loads
 from coldcred.command import Command, document_id, rendering
 from coldcred.errors import Malformed
 from coldcred.files import write_file
@@ -59,13 +59,14 @@ def make(
     known = None if terms is None else read_terms(terms)
     if appliance is not None:
         hex_digest(appliance)
+    args = {} if arguments is None else _arguments(arguments)
     draft = DraftFile(
         appliance=known.appliance if known else appliance or "",
         epoch=known.epoch if known else epoch,
         act=Act(act),
-        args={} if arguments is None else _arguments(arguments),
+        args=args,
         life=valid_for,
-        attachments=read_attachments(beside),
+        attachments=read_attachments(beside, dumps(args)),
         terms=known,
     )
     write_file(out, draft.write(), replace=False)

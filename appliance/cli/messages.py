@@ -110,13 +110,13 @@ _BY_STATE = {
             "no site answers for this audience",
             "see `coldcredctl site list`, or add one with `site add`",
         ),
-        "unknown-person": ("there is no such person", "name an owner who is enrolled here"),
+        "unknown-person": ("there is no such person", "name somebody who is enrolled: `coldcredctl operator list`"),
         "unknown-credential": ("no such credential is alive here", "look for its jti in `coldcredctl log show`"),
         "nothing-to-revoke": (
             "nothing is left to revoke there",
             "see `coldcredctl log show`: it ended, or is revoked already",
         ),
-        "unknown-key": ("there is no such signing key", "see `coldcredctl key list`"),
+        "unknown-key": ("there is no such key", "see `coldcredctl key list`, or `operator list` for people's keys"),
         "key-suspended": (
             "the signing key is suspended",
             "two people make it sign again with `coldcredctl key activate NAME`",
@@ -128,6 +128,14 @@ _BY_STATE = {
         ),
         "already-approved": ("this person approved it already", "another person has to approve it"),
         "withdrawn": ("the request was withdrawn by whoever made it", "make a new request if it is needed after all"),
+        "below-quorum": (
+            "too few people would be left for some act",
+            "first enrol somebody who can take the place, or give somebody else the role",
+        ),
+        "last-key": (
+            "it is the person's last key",
+            "enrol another one first, or let them go with `coldcredctl operator remove`",
+        ),
         "already-exists": ("there is one of that name already", "choose another name, or see what stands"),
         "key-in-use": ("this key is known here in another place", "make a new key; one key stands for one thing only"),
         "review-overdue": (

@@ -203,6 +203,7 @@ class Batches:
     def _chunk(self, running: Running) -> Work | None:
         try:
             now = self._permit()
+            deciding.check_still_asks(self._standing, running.ask.command)
             deciding.check_signers(self._standing, running.ask, now)
         except Refused as refused:
             running.stopped = refused

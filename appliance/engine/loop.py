@@ -163,7 +163,7 @@ class Engine:
             self._readings.discard(command.id)
         if outcome.state is not State.DONE:
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), outcome.detail or "reading was not opened")
-        return Reader(self._standing, self._log, self._carrier.disk, self._now)
+        return Reader(self._standing, self._log, self._carrier.disk, self._now, command.signer)
 
     async def _submit(self, token: str, take: Callable[[], Answer], source: str) -> Outcome:
         job = Job(token, take, asyncio.get_running_loop().create_future(), source)

@@ -10,9 +10,9 @@ from enum import StrEnum
 from appliance.authority import Authority, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
+from appliance.nouns import proofs
 from coldcred import names
-from coldcred.enrolment import Enrolment, parse_enrolment
-from coldcred.errors import BadSignature, Malformed
+from coldcred.enrolment import parse_enrolment
 from coldcred.keys import PublicKey, SealingKey
 from coldcred.profile import read_groups
 from coldcred.record import Record
@@ -21,9 +21,8 @@ LONGEST_REVIEW = 400 * 24 * 3600
 REVIEW_WARNING = 30 * 24 * 3600
 """Seconds before a review is due from which people are warned, and the workload may be enrolled anew."""
 
-CLOCK_TOLERANCE = 120
-
 _DAY = 24 * 3600
+_WHAT = "enrolment document"
 
 
 class Condition(StrEnum):
@@ -100,7 +99,10 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     if not now < workload.review_by <= now + LONGEST_REVIEW:
         raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead")
     if workload.enrolment is not None:
-        proof = _proof(authority, ask, workload, now)
+        proof = proofs.read(ask, workload.enrolment, parse_enrolment, _WHAT)
+        proofs.check(authority, proof, _WHAT, now)
+        if proof.workload != workload.id:
+            raise Refused(Refusal.MALFORMED, f"the {_WHAT} is for {proof.workload[:128]}")
         workload = replace(workload, key=proof.key, seal=proof.seal)
         _check_register(authority, proof.key, before.key if before else None)
         _check_register(authority, proof.seal, before.seal if before else None)
@@ -108,35 +110,12 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     return Decision((event,))
 
 
-def _proof(authority: Authority, ask: Ask, workload: Workload, now: int) -> Enrolment:
-    """Read the document that is attached under the digest that people signed for, and hold it to what they enrol."""
-    body = ask.attachments.get(workload.enrolment or "")
-    if body is None:
-        raise Refused(Refusal.MALFORMED, "the enrolment document that it names does not travel beside it")
-    try:
-        proof = parse_enrolment(body.decode("ascii"))
-    except BadSignature as error:
-        raise Refused(Refusal.BAD_SIGNATURE, f"the enrolment document: {error}") from error
-    except (Malformed, UnicodeDecodeError) as error:
-        raise Refused(Refusal.MALFORMED, f"the enrolment document: {error}") from error
-    if proof.appliance != authority.founding.appliance_id:
-        raise Refused(Refusal.WRONG_APPLIANCE, f"the enrolment document names appliance {proof.appliance[:16]}")
-    if proof.workload != workload.id:
-        raise Refused(Refusal.MALFORMED, f"the enrolment document is for {proof.workload[:128]}")
-    if proof.issued_at > now + CLOCK_TOLERANCE:
-        raise Refused(Refusal.NOT_YET_VALID, f"the enrolment was signed {proof.issued_at - now} s in the future")
-    if now >= proof.expires_at:
-        raise Refused(Refusal.EXPIRED, f"the enrolment document ended {now - proof.expires_at} s ago")
-    return proof
-
-
 def _check_register(
     authority: Authority, key: PublicKey | SealingKey | None, before: PublicKey | SealingKey | None
 ) -> None:
     """Refuse a key that was ever seen here, unless it is the one that this workload has at present (rule R10)."""
-    if key is not None and key != before and key.thumbprint in authority.registers:
-        register = authority.registers[key.thumbprint]
-        raise Refused(Refusal.KEY_IN_USE, f"the workload's key stands in the {register} register already")
+    if key is not None and key != before:
+        proofs.check_register(authority, key, "the workload")
 
 
 def decide_suspend(authority: Authority, ask: Ask) -> Decision:

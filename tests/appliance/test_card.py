@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
 from appliance.card import Card, CardError, CardFault, make_key, open_card
 from coldcred.acts import Act
+from coldcred.canonical import Json
 from coldcred.charter import OPERATOR_SIGNS, Purpose
 from coldcred.command import Basis, Verdict, approval_claims, command_claims
+from coldcred.countersignature import countersignature_claims
 from coldcred.credential import write_claims
 from coldcred.founding import CUSTODIAN, OPERATOR, signature_claims
 from coldcred.jose import Typ, signing_input
@@ -46,6 +48,13 @@ CLAIMS = {
         expires_at=world.NOW + 60,
     ),
 }
+
+
+def countersigned(key: PublicKey) -> dict[str, Json]:
+    """Give the claims of a countersignature for a key."""
+    return countersignature_claims(
+        appliance=world.APPLIANCE, person="erin", key=key, jti=JTI, issued_at=world.NOW, expires_at=world.NOW + 60
+    )
 
 
 def asking(pin: bytes = PIN) -> Callable[[], bytearray]:
@@ -96,8 +105,9 @@ def test_a_card_signs_what_people_sign(softhsm: SoftHsm, opened: Callable[..., C
     public = made(softhsm, algorithm=algorithm)
     identity = opened().identity
     assert (identity.public, identity.kid, public.algorithm) == (public, public.thumbprint, algorithm)
-    assert set(CLAIMS) == set(OPERATOR_SIGNS)
-    for typ, claims in CLAIMS.items():
+    written = {**CLAIMS, Typ.COUNTERSIGNATURE: countersigned(public)}
+    assert set(written) == set(OPERATOR_SIGNS)
+    for typ, claims in written.items():
         data = signing_input(typ, algorithm, identity.kid, claims)
         verify_elsewhere(public, identity.sign(data), data)
     assert "private" not in repr(identity).lower()

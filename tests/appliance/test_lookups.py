@@ -35,7 +35,7 @@ def test_what_is_about_a_command_is_forgotten_with_it() -> None:
     """A request and the approvals that were counted for it are known as long as its outcome, and no longer."""
     lookups = Lookups()
     for command in ("old", "kept"):
-        lookups.requests[command] = Request(command, "d", (), "workload.enrol", "alice", 2, 1000, (), "s")
+        lookups.requests[command] = Request(command, "d", (), "workload.enrol", "alice", 2, 1000, "k", (), "s")
         lookups.remember(outcome(command), 1000 if command == "old" else 2000)
         lookups.count_approval(f"approval of {command}", command)
     lookups.advance(1000 + REMEMBERED)

@@ -32,12 +32,17 @@ MATRIX = {
     Act.KEY_SUSPEND: "o i a",
     Act.KEY_ACTIVATE: "o",
     Act.REQUEST_WITHDRAW: "o i a",
+    Act.OPERATOR_ADD: "o",
+    Act.OPERATOR_REMOVE: "o",
+    Act.OPERATOR_ROLES: "o",
+    Act.OPERATOR_REPLACE_KEY: "o",
+    Act.OPERATOR_RECOVER: "c",
     Act.WORKLOAD_ADOPT: "o i",
     Act.REVIEW_START: "o",
     Act.REVIEW_CONFIRM: "o i a",
     Act.REVIEW_CLOSE: "o",
 }
-"""Who may ask: officer, issuer, approver, auditor, and w for a workload, for itself."""
+"""Who may ask: officer, issuer, approver, auditor, w for a workload, for itself, and c for a custodian's key."""
 
 
 def profile(*asked_by: str) -> Profile:
@@ -74,6 +79,13 @@ def test_a_workload_may_what_its_column_says(act: Act) -> None:
     about = Resource(plant.WORKLOAD, profile("workload"))
     assert allowed(ROBOT, act, about) == ("w" in MATRIX[act].split())
     assert allowed(Principal(plant.WORKLOAD, frozenset(Role)), act, about) == ("w" in MATRIX[act].split())
+
+
+@pytest.mark.parametrize("act", Act)
+def test_a_custodian_may_what_its_column_says(act: Act) -> None:
+    """A custodian's key recovers; whatever roles its person has as an operator."""
+    assert allowed(Principal("erin", custodian=True), act, Resource()) == ("c" in MATRIX[act].split())
+    assert allowed(Principal("erin", frozenset(Role), custodian=True), act, Resource()) == ("c" in MATRIX[act].split())
 
 
 @pytest.mark.parametrize("act", Act)

@@ -70,7 +70,8 @@ def test_an_orphan_gets_nothing_until_somebody_answers_for_it(running: RunningPl
             enrolment = running.enrolment(id=OTHER, owner="dora", groups=["robots"])
             assert (await running.by_two(engine, Act.WORKLOAD_ENROL, enrolment)).state is State.DONE
             before = engine.standing.authority.workloads[OTHER]
-            leave(engine, "dora")
+            gone = await running.by_two(engine, Act.OPERATOR_REMOVE, {"person": "dora", "reason": "left the plant"})
+            assert gone.result == {"person": "dora", "workloads": 1}
             refused = await engine.submit_command(running.issue(workload=OTHER))
             assert (refused.reason, refused.rule) == (Refusal.OWNER_LEFT, "an owner who answers for it")
             assert condition(engine.standing.authority, before, running.clock.now()) is Condition.ORPHANED
@@ -85,6 +86,8 @@ def test_an_orphan_gets_nothing_until_somebody_answers_for_it(running: RunningPl
             assert (await running.by_two(engine, Act.WORKLOAD_ADOPT, args)).state is State.DONE
             assert engine.standing.authority.workloads[OTHER] == replace(before, owner="bob")
             assert (await engine.submit_command(running.issue(workload=OTHER))).state is State.DONE
+            await settled(engine)
+            await believed(running, engine)
 
     run(story())
 

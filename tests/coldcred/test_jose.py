@@ -121,6 +121,7 @@ def test_the_table_of_typ_is_closed() -> None:
         "at+jwt",
         "JWT",
         "coldcred-enrolment+jwt",
+        "coldcred-countersignature+jwt",
     ]
 
 

@@ -272,7 +272,7 @@ def _unknown_type(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.MALFORMED, "A signed command is carried out as an event that this reader does not know.")
 def _unknown_deed(world: LogWorld) -> int:
-    return world.asked("operator.added", world.command("carol", Act.READ_OPEN, {}), {}, {})
+    return world.asked("token.moved", world.command("carol", Act.READ_OPEN, {}), {}, {})
 
 
 @BROKEN.by(LogReason.MALFORMED, "A clock reset is no event of this version, though the chain lets its time go back.")

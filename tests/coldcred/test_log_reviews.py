@@ -82,6 +82,13 @@ def _adopted_alone(world: LogWorld) -> int:
     return world.asked("workload.adopted", asking, args, {"owner": "alice", "workload": plant.WORKLOAD})
 
 
+@BROKEN.by(LogReason.BAD_COMMAND, "Something is issued to a workload whose owner was removed.")
+def _issued_to_an_orphan(world: LogWorld) -> int:
+    world.adopt("dora", "dora")
+    world.remove("dora", result={"person": "dora", "workloads": 1})
+    return world.issue()
+
+
 # -- starting
 
 
@@ -369,7 +376,7 @@ def test_an_auditor_allows_for_clocks_at_the_date(begun: LogWorld, late: int, *,
 def test_an_orphan_is_issued_nothing() -> None:
     """Whoever reads the log asks who is enrolled at that entry."""
     workloads = Workloads()
-    workloads.enrolled(plant.WORKLOAD, "dora", 1, None)
+    workloads.enrolled(plant.WORKLOAD, 1, None, "dora")
     workloads.check_issuing(plant.WORKLOAD, {"alice", "dora"})
     with pytest.raises(LogRejected, match=r"dora .* is enrolled no more"):
         workloads.check_issuing(plant.WORKLOAD, {"alice"})

@@ -6,7 +6,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.errors import LogReason
 from coldcred.jose import Typ, parse_unverified
-from coldcred.log.people import TOLERANCE
+from coldcred.log.approvals import TOLERANCE
 from coldcred.record import Record
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, step

@@ -43,6 +43,7 @@ from coldcred.batch import BatchArguments, Manifest
 from coldcred.bundle import apply, init
 from coldcred.canonical import Json, b64u_encode, dumps, sha256, sha256_hex
 from coldcred.command import Basis, Verdict, approval_claims, command_claims, document_id
+from coldcred.countersignature import countersignature_claims
 from coldcred.documents import BundleTimes
 from coldcred.enrolment import enrolment_claims
 from coldcred.founding import Founding
@@ -183,6 +184,7 @@ class Story:
         await self._ask(engine, "alice", Act.REQUEST_WITHDRAW, request=void.command, reason="nothing to resume")
         await self._by_two(engine, Act.WORKLOAD_ADOPT, workload=WORKLOAD, owner="alice", reason="line 1 is hers now")
         await self._review(engine)
+        await self._people(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
 
     async def _review(self, engine: Engine) -> None:
@@ -265,12 +267,64 @@ class Story:
         assert stream.outcome().result == {"held": 0, "issued": 1, "refused": 1}
         await settled(engine)
 
-    async def _by_two(self, engine: Engine, act: Act, **args: Json) -> None:
-        waiting = await self._ask(engine, "alice", act, **args)
-        await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
+    async def _by_two(
+        self,
+        engine: Engine,
+        act: Act,
+        proof: str | None = None,
+        requester: str | Signer = "alice",
+        approver: Signer | None = None,
+        /,
+        **args: Json,
+    ) -> None:
+        """Carry out an act by two people, Alice and Bob unless told; `proof` is a countersignature beside it."""
+        attachments = {}
+        if proof is not None:
+            attachments[sha256_hex(proof.encode())] = proof.encode()
+            args["countersignature"] = sha256_hex(proof.encode())
+        waiting = await self._ask(engine, requester, act, attachments, **args)
+        await self._approve(engine, waiting.command, self._last, Verdict.APPROVE, approver)
+
+    async def _people(self, engine: Engine) -> None:
+        """Dora joins, gets another key and other roles, and leaves; then custodians replace Bob's lost key."""
+        first, second = person_key("dora", "operator"), person_key("dora", "second operator")
+        proof = self._countersignature("dora", first)
+        self.files["countersignature.jws"] = f"{proof}\n".encode()
+        await self._by_two(
+            engine, Act.OPERATOR_ADD, proof, person="dora", roles=["issuer"], reason="Dora joins the night shift"
+        )
+        proof = self._countersignature("dora", second)
+        await self._by_two(
+            engine, Act.OPERATOR_REPLACE_KEY, proof, person="dora", retires=[first.kid], reason="the key was lost"
+        )
+        await self._by_two(
+            engine, Act.OPERATOR_ROLES, person="dora", roles=["approver", "issuer"], reason="Dora stands in for Bob"
+        )
+        await self._by_two(engine, Act.OPERATOR_REMOVE, person="dora", reason="Dora left the plant")
+        proof = self._countersignature("bob", person_key("bob", "second operator"))
+        args: dict[str, Json] = {"replaces": "bob", "person": "bob", "reason": "Bob lost his key, Alice is abroad"}
+        custodians_keys = (person_key("carol", "custodian"), person_key("bob", "custodian"))
+        await self._by_two(engine, Act.OPERATOR_RECOVER, proof, *custodians_keys, **args)
+
+    def _countersignature(self, person: str, signer: Signer) -> str:
+        claims = countersignature_claims(
+            appliance=self.founded.appliance_id,
+            person=person,
+            key=signer.public,
+            jti=self._jti(),
+            issued_at=self.clock.now(),
+            expires_at=self.clock.now() + 14 * DAY,
+        )
+        return signer.token(Typ.COUNTERSIGNATURE, claims)
 
     async def _ask(
-        self, engine: Engine, person: str, act: Act, attachments: Mapping[str, bytes] | None = None, /, **args: Json
+        self,
+        engine: Engine,
+        person: str | Signer,
+        act: Act,
+        attachments: Mapping[str, bytes] | None = None,
+        /,
+        **args: Json,
     ) -> Outcome:
         self.clock.time += STEP
         self._last = self._command(person, act, args)
@@ -286,16 +340,18 @@ class Story:
             raise AssertionError("an approval for another policy counted")
         await settled(engine)
 
-    async def _approve(self, engine: Engine, command: str, token: str, verdict: Verdict) -> str:
+    async def _approve(
+        self, engine: Engine, command: str, token: str, verdict: Verdict, approver: Signer | None = None
+    ) -> str:
         assert document_id(parse_unverified(token)) == command
         basis = counting.basis(engine.standing.authority, engine.standing.lookups.requests[command])
-        approval = self._approval(token, verdict, basis)
+        approval = self._approval(token, verdict, basis, approver)
         outcome = await engine.submit_approval(approval)
         assert (outcome.state == "done") == (verdict is Verdict.APPROVE), outcome
         await settled(engine)
         return approval
 
-    def _approval(self, token: str, verdict: Verdict, basis: Basis) -> str:
+    def _approval(self, token: str, verdict: Verdict, basis: Basis, approver: Signer | None = None) -> str:
         self.clock.time += STEP
         claims = approval_claims(
             appliance=self.founded.appliance_id,
@@ -307,9 +363,9 @@ class Story:
             issued_at=self.clock.now(),
             expires_at=self.clock.now() + DAY,
         )
-        return person_key("bob", "operator").token(Typ.APPROVAL, claims)
+        return (approver or person_key("bob", "operator")).token(Typ.APPROVAL, claims)
 
-    def _command(self, person: str, act: Act, args: dict[str, Json]) -> str:
+    def _command(self, person: str | Signer, act: Act, args: dict[str, Json]) -> str:
         claims = command_claims(
             appliance=self.founded.appliance_id,
             epoch=1,
@@ -319,7 +375,8 @@ class Story:
             issued_at=self.clock.now(),
             expires_at=self.clock.now() + DAY,
         )
-        return person_key(person, "operator").token(Typ.COMMAND, claims)
+        signer = person_key(person, "operator") if isinstance(person, str) else person
+        return signer.token(Typ.COMMAND, claims)
 
     def _jti(self) -> str:
         return b64u_encode(sha256(f"example {next(self._numbers)}".encode())[:16])
@@ -391,6 +448,7 @@ def blocks(files: Mapping[str, bytes]) -> dict[str, str]:
         "command-claims": _both(files["request.jws"]),
         "approval-claims": _both(files["approval.jws"]),
         "enrolment-claims": _both(files["enrolment.jws"].strip()),
+        "countersignature-claims": _both(files["countersignature.jws"].strip()),
         "checkpoint": export["checkpoint"].decode(),
         "charter": _pretty(founded["keys"][0]["charter"]),
         "founding-signature": _both(signature),

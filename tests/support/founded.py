@@ -114,12 +114,12 @@ def begin(folder: Path, prepared: SoftHsm, people: tuple[str, ...] = PEOPLE) -> 
     for person in people:
         for register in ("operator", "custodian"):
             key = folder / "people" / f"{person}.{register}"
-            _make_key(key)
+            make_key(key)
             key.with_name(f"{key.name}.passphrase").write_text(f"{PASSPHRASE}\n")
     return Plant(folder, folder / "home")
 
 
-def _make_key(path: Path) -> None:
+def make_key(path: Path) -> None:
     """Make a key file as `operator keygen` does, but one whose passphrase is quick to try."""
     private = Ed25519PrivateKey.generate()
     encryption = PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(PASSPHRASE.encode())

@@ -236,7 +236,8 @@ class LogWorld:
 
     def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
         """Write that a command waits for people."""
-        members: Event = {"need": need, "expires": asking.expires, "attachments": [], "shown": asking.shown}
+        kid = parse_unverified(asking.token).header.kid
+        members: Event = {"kid": kid, "need": need, "expires": asking.expires, "attachments": [], "shown": asking.shown}
         if named := profiles_named(asking.act, asking.args, self._items(asking)):
             members["named"] = [*named]
         self.asked("command.waiting", asking, members, **changes)
@@ -245,8 +246,16 @@ class LogWorld:
         self.approvals[asking.id] = {}
         return asking
 
-    def approval(self, person: str, asking: Asking, verdict: Verdict = Verdict.APPROVE, **claims: Json) -> str:
-        """Sign an approval and keep it; gives its token."""
+    def approval(
+        self,
+        person: str,
+        asking: Asking,
+        verdict: Verdict = Verdict.APPROVE,
+        /,
+        signer: Signer | None = None,
+        **claims: Json,
+    ) -> str:
+        """Sign an approval and keep it, with the person's first operator key unless told; gives its token."""
         self.serial += 1
         made = approval_claims(
             appliance=self.founded.appliance_id,
@@ -258,7 +267,7 @@ class LogWorld:
             issued_at=self.time,
             expires_at=self.time + 3600,
         )
-        token = plant.operator(person).token(Typ.APPROVAL, {**made, **claims})
+        token = (signer or plant.operator(person)).token(Typ.APPROVAL, {**made, **claims})
         self.keep(token.encode())
         return token
 
@@ -548,6 +557,64 @@ class LogWorld:
         asking = self.agreed(self.command("alice", Act.KEY_ACTIVATE, args), *others)
         self.asked("key.activated", asking, args, {"key": name}, **changes)
 
+    def countersign(self, signer: Signer, person: str, **changes: Any) -> str:
+        """Keep a countersignature by a new key; gives its SHA-256."""
+        life = {"issued_at": self.time, "expires_at": self.time + 3600}
+        claims = {"appliance": self.founded.appliance_id, **life, **changes}
+        return self.keep(plant.countersignature(signer, person, **claims).encode())
+
+    def add(self, person: str = "erin", roles: Sequence[str] = ("officer",), /, **changes: Json) -> int:
+        """Enrol a person with their first operator key, by alice and bob."""
+        key = plant.operator(person)
+        args: Event = {"person": person, "roles": [*roles], "countersignature": self.countersign(key, person)}
+        asking = self.agreed(self.command("alice", Act.OPERATOR_ADD, args))
+        members: Event = {**args, "key": {**key.public.jwk()}}
+        return self.asked("operator.added", asking, members, {"kid": key.kid, "person": person}, **changes)
+
+    def remove(self, person: str = "dora", /, **changes: Json) -> int:
+        """Let a person go who has their first operator key, by alice and bob."""
+        args: Event = {"person": person, "reason": "left"}
+        asking = self.agreed(self.command("alice", Act.OPERATOR_REMOVE, args))
+        members: Event = {**args, "retires": [plant.operator(person).kid]}
+        return self.asked("operator.removed", asking, members, {"person": person, "workloads": 0}, **changes)
+
+    def set_roles(self, person: str = "dora", roles: Sequence[str] = ("issuer",), /, **changes: Json) -> int:
+        """Give a person other roles, by alice and bob."""
+        listed: Json = [*roles]
+        args: Event = {"person": person, "roles": listed, "reason": "new work"}
+        asking = self.agreed(self.command("alice", Act.OPERATOR_ROLES, args))
+        return self.asked("operator.roles-set", asking, args, {"person": person, "roles": listed}, **changes)
+
+    def replace_key(self, person: str = "bob", new: Signer | None = None, /, **changes: Json) -> int:
+        """Put a new key in the place of a person's first one, by alice and bob."""
+        new, old = new or second(person), plant.operator(person).kid
+        proof = self.countersign(new, person)
+        args: Event = {"person": person, "retires": [old], "reason": "lost", "countersignature": proof}
+        asking = self.agreed(self.command("alice", Act.OPERATOR_REPLACE_KEY, args))
+        members: Event = {**args, "key": {**new.public.jwk()}}
+        return self.asked("operator.key-replaced", asking, members, {"keys": [new.kid], "person": person}, **changes)
+
+    def recovering(self, person: str = "bob", replaces: str = "bob", **changes: Json) -> tuple[Asking, Event]:
+        """Let two custodians agree on a recovery; gives their command, and what its entry says."""
+        new = second(person)
+        args: Event = {
+            "replaces": replaces,
+            "person": person,
+            "countersignature": self.countersign(new, person),
+            "reason": "lost",
+        }
+        asking = self.signed(plant.custodian("carol"), "carol", Act.OPERATOR_RECOVER, {**args, **changes})
+        self.wait(asking)
+        self.count("dora", asking, self.approval("dora", asking, signer=plant.custodian("dora")))
+        told: Event = {"key": {**new.public.jwk()}, "roles": ["approver", "officer"]}
+        return asking, {**asking.args, **told, "retires": [plant.operator(replaces).kid]}
+
+    def recover(self, person: str = "bob", replaces: str = "bob", /, **changes: Json) -> int:
+        """Put a new key in an officer's place, by the custodians carol and dora."""
+        asking, members = self.recovering(person, replaces)
+        result: Event = {"kid": second(person).kid, "person": person, "workloads": 0}
+        return self.asked("operator.recovered", asking, members, result, **changes)
+
     def note(self, size: int | None = None, *, key: Signer | None = None) -> bytes:
         """Sign a checkpoint over the first `size` entries, all unless told, with the log key unless told."""
         leaves = [leaf_hash(body) for body in self.bodies[:size]]
@@ -573,6 +640,11 @@ class LogWorld:
             "entries.jsonl": b"".join(body + b"\n" for body in self.bodies),
             "founding.json": self.founded.body,
         }
+
+
+def second(person: str) -> Signer:
+    """Give a person's second operator key."""
+    return Signer.named(f"{person} second operator")
 
 
 def issue_args(**changes: Json) -> dict[str, Json]:

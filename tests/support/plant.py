@@ -8,6 +8,7 @@ from coldcred import founding
 from coldcred.acts import Act
 from coldcred.canonical import Json, dumps, sha256
 from coldcred.command import command_claims
+from coldcred.countersignature import countersignature_claims
 from coldcred.enrolment import enrolment_claims
 from coldcred.jose import Typ
 from coldcred.keys import Algorithm, SealingKey
@@ -167,6 +168,19 @@ def enrolment(signer: Signer | None = None, seal: SealingKey | None = None, **ch
         "expires_at": TIME + 3600,
     }
     return signer.token(Typ.ENROLMENT, enrolment_claims(**{**claims, **changes}))
+
+
+def countersignature(signer: Signer, person: str, **changes: Any) -> str:
+    """Give the document by which a person's new key proves that somebody holds it; it lives for an hour."""
+    claims: dict[str, Any] = {
+        "appliance": appliance_id(),
+        "person": person,
+        "key": signer.public,
+        "jti": "AAECAwQFBgcICQoLDA0ODw",
+        "issued_at": TIME,
+        "expires_at": TIME + 3600,
+    }
+    return signer.token(Typ.COUNTERSIGNATURE, countersignature_claims(**{**claims, **changes}))
 
 
 def command(act: Act = Act.CREDENTIAL_ISSUE, args: dict[str, Json] | None = None) -> dict[str, Json]:

@@ -123,8 +123,8 @@ class RunningPlant:
         }
         return signer.token(Typ.COMMAND, command_claims(**{**claims, **changes}))
 
-    def approval(self, person: str, command: str, verdict: Verdict = Verdict.APPROVE, **changes: Any) -> str:
-        """Give a person's approval of a command."""
+    def approval(self, person: str | Signer, command: str, verdict: Verdict = Verdict.APPROVE, **changes: Any) -> str:
+        """Give an approval of a command, by a person or by any key."""
         claims: dict[str, Any] = {
             "appliance": self.founding.appliance_id,
             "epoch": 1,
@@ -135,7 +135,8 @@ class RunningPlant:
             "issued_at": self.clock.now(),
             "expires_at": self.clock.now() + 3600,
         }
-        return plant.operator(person).token(Typ.APPROVAL, approval_claims(**{**claims, **changes}))
+        signer = plant.operator(person) if isinstance(person, str) else person
+        return signer.token(Typ.APPROVAL, approval_claims(**{**claims, **changes}))
 
     def basis(self, token: str) -> Basis:
         """Give what an approval of a command rests on in the appliance that was started last.
@@ -172,6 +173,26 @@ class RunningPlant:
         digest = self.keep(proof.encode())
         command = self.command("alice", Act.WORKLOAD_ENROL, self.enrolment(enrolment=digest, **changes))
         return await engine.submit_command(command, {digest: proof.encode()}, [self.approval("bob", command)])
+
+    def countersignature(self, signer: Signer, person: str, **changes: Any) -> str:
+        """Give the document by which a person's new key proves that somebody holds it."""
+        now = self.clock.now()
+        claims = {"appliance": self.founding.appliance_id, "issued_at": now, "expires_at": now + 3600, **changes}
+        return plant.countersignature(signer, person, **claims)
+
+    async def with_proof(
+        self,
+        engine: Engine,
+        act: Act,
+        args: dict[str, Json],
+        proof: str,
+        signers: tuple[str | Signer, ...] = ("alice", "bob"),
+    ) -> Outcome:
+        """Carry out an act of operators with the document of a new key; the first signer asks, the others approve."""
+        digest = self.keep(proof.encode())
+        command = self.command(signers[0], act, {**args, "countersignature": digest})
+        approvals = [self.approval(signer, command) for signer in signers[1:]]
+        return await engine.submit_command(command, {digest: proof.encode()}, approvals)
 
     async def by_two(self, engine: Engine, act: Act, args: dict[str, Json]) -> Outcome:
         """Carry out an act that alice asks for and bob approves."""

@@ -4,12 +4,13 @@ This table is code, so no file and no policy can lower it; a founding may raise 
 person, approvals by other people fill the rest. In a home founded by one person every number is one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
 from coldcred import names
+from coldcred.errors import Malformed
 
 
 class Role(StrEnum):
@@ -42,20 +43,27 @@ class Act(StrEnum):
     REVIEW_START = "review.start"
     REVIEW_CONFIRM = "review.confirm"
     REVIEW_CLOSE = "review.close"
+    OPERATOR_ADD = "operator.add"
+    OPERATOR_REMOVE = "operator.remove"
+    OPERATOR_ROLES = "operator.roles"
+    OPERATOR_REPLACE_KEY = "operator.replace-key"
+    OPERATOR_RECOVER = "operator.recover"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who signed a command: a person with roles, or a workload, which is named by its SPIFFE ID and holds none.
 
-    A person's id is a label and holds no colon, so it is never a workload's. A workload's `groups` and `owner` are for
-    policies to look at; the table of acts does not.
+    A person's id is a label and holds no colon, so it is never a workload's. `custodian` says that a founder's
+    custodian key signed; roles do not come with it. A workload's `groups` and `owner` are for policies to look at; the
+    table of acts does not.
     """
 
     id: str
     roles: frozenset[Role] = frozenset()
     groups: tuple[str, ...] = ()
     owner: str | None = None
+    custodian: bool = False
 
     @property
     def is_workload(self) -> bool:
@@ -67,16 +75,26 @@ class Principal:
 class ActRule:
     """Who may ask for an act, and how many people must have signed before it happens.
 
-    `workloads` says whether a workload may ask for it too, for itself and where the profile lets it.
+    `workloads` says whether a workload may ask for it too, for itself and where the profile lets it. `custodians` says
+    that custodian keys ask for it and approve it, and no others do.
     """
 
     may_ask: frozenset[Role]
     people: int
     workloads: bool = False
+    custodians: bool = False
 
     def admits(self, principal: Principal) -> bool:
         """Whether this principal may ask, as far as roles decide it."""
-        return self.workloads if principal.is_workload else bool(principal.roles & self.may_ask)
+        if principal.is_workload:
+            return self.workloads
+        return self.custodians if principal.custodian else bool(principal.roles & self.may_ask)
+
+    def counts_approval_of(self, principal: Principal) -> bool:
+        """Whether this principal's approval counts for it, as far as roles decide it."""
+        if principal.custodian or self.custodians:
+            return principal.custodian and self.custodians
+        return bool(principal.roles & MAY_APPROVE)
 
 
 _OFFICER = frozenset({Role.OFFICER})
@@ -99,6 +117,11 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
         Act.REQUEST_WITHDRAW: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.OPERATOR_ADD: ActRule(_OFFICER, 2),
+        Act.OPERATOR_REMOVE: ActRule(_OFFICER, 2),
+        Act.OPERATOR_ROLES: ActRule(_OFFICER, 2),
+        Act.OPERATOR_REPLACE_KEY: ActRule(_OFFICER, 2),
+        Act.OPERATOR_RECOVER: ActRule(frozenset(), 2, custodians=True),
         Act.WORKLOAD_ADOPT: ActRule(_OFFICER_ISSUER, 2),
         Act.REVIEW_START: ActRule(_OFFICER, 2),
         Act.REVIEW_CONFIRM: ActRule(_ANY - {Role.AUDITOR}, 1),
@@ -106,8 +129,17 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
     },
 )
 
-BEYOND_POLICY = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND, Act.REVIEW_CONFIRM})
-"""Acts that no policy is asked about, so that none can slow them: stopping, and confirming what else would stop."""
+BEYOND_POLICY = frozenset(
+    {
+        Act.CREDENTIAL_REVOKE,
+        Act.WORKLOAD_SUSPEND,
+        Act.KEY_SUSPEND,
+        Act.REQUEST_WITHDRAW,
+        Act.OPERATOR_RECOVER,
+        Act.REVIEW_CONFIRM,
+    }
+)
+"""Acts that no policy is asked about: stopping, recovery by custodians, and confirming what else would stop."""
 
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
 
@@ -119,3 +151,31 @@ def people_needed(act: Act, *, founders: int, raised: int = 0, by_workload: bool
     """
     need = 1 if founders == 1 else max(RULES[act].people, raised)
     return 0 if by_workload and need == 1 else need
+
+
+def unreachable(people: Mapping[str, frozenset[Role]], custodians: int, needed: Callable[[Act], int]) -> frozenset[Act]:
+    """Give the acts that these people can never finish: nobody may ask, or too few others may approve.
+
+    `people` are ids with their roles, `custodians` the number of people who hold a custodian key.
+    """
+    return frozenset(act for act in Act if not _reachable(RULES[act], people, custodians, needed(act)))
+
+
+def _reachable(rule: ActRule, people: Mapping[str, frozenset[Role]], custodians: int, needed: int) -> bool:
+    if rule.custodians:
+        return needed <= custodians
+    may_ask = {person for person, roles in people.items() if roles & rule.may_ask}
+    may_approve = {person for person, roles in people.items() if roles & MAY_APPROVE}
+    return any(1 + len(may_approve - {person}) >= needed for person in may_ask)
+
+
+def roles_of(texts: Collection[str]) -> frozenset[Role]:
+    """Read roles; `Malformed` where there is none, one is unknown, or an auditor holds another."""
+    if not texts or any(text not in set(Role) for text in texts):
+        message = f"roles are among {', '.join(Role)}"
+        raise Malformed(message)
+    roles = frozenset(Role(text) for text in texts)
+    if Role.AUDITOR in roles and len(roles) > 1:
+        message = "an auditor holds no other role"
+        raise Malformed(message)
+    return roles

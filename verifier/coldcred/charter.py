@@ -19,7 +19,7 @@ from coldcred.record import Record
 
 LABEL_DIGITS = 24
 BUNDLE_ROLES = ("site", "snapshot", "timestamp")
-OPERATOR_SIGNS = (Typ.FOUNDING, Typ.COMMAND, Typ.APPROVAL)
+OPERATOR_SIGNS = (Typ.FOUNDING, Typ.COMMAND, Typ.APPROVAL, Typ.COUNTERSIGNATURE)
 """What a person's own key for daily work may sign, and nothing else."""
 
 

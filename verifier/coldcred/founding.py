@@ -4,11 +4,11 @@
 signed it with the operator key and with the custodian key, which proves possession of both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coldcred import charter, names
-from coldcred.acts import MAY_APPROVE, RULES, Act, Role, people_needed
+from coldcred.acts import RULES, Act, Role, people_needed, roles_of, unreachable
 from coldcred.canonical import Json, dumps, loads_canonical, sha256_hex
 from coldcred.errors import BadSignature, Malformed
 from coldcred.jose import Typ, open_jws, parse_unverified
@@ -100,6 +100,21 @@ class Founding:
         """Whether one person founded it, which every screen and document must then say."""
         return len(self.people) == 1
 
+    def people_for(self, act: Act, approvals: int = 0, *, by_workload: bool = False) -> int:
+        """How many people an act takes here: the table, raised by the quorums and by `approvals` of a profile."""
+        recovery = self.quorums.recovery if RULES[act].custodians else 0
+        raised = max(self.quorums.acts.get(act, 0), recovery, approvals)
+        return people_needed(act, founders=len(self.people), raised=raised, by_workload=by_workload)
+
+    def unreachable(self, people: Mapping[str, frozenset[Role]], profiles: Iterable[Profile]) -> frozenset[Act]:
+        """Give the acts that these people can never finish under these profiles (`coldcred.acts.unreachable`)."""
+        approvals = max((profile.approvals for profile in profiles), default=0)
+        return unreachable(
+            people,
+            len(self.people),
+            lambda act: self.people_for(act, approvals if act is Act.CREDENTIAL_ISSUE else 0),
+        )
+
 
 def parse(body: bytes) -> Founding:
     """Read founding.json strictly; `Malformed` says which member breaks which rule."""
@@ -135,7 +150,7 @@ def parse(body: bytes) -> Founding:
 def _person(record: Record) -> Person:
     person = Person(
         id=names.label(record.text("id"), "person id"),
-        roles=_roles(record.texts("roles", least=1)),
+        roles=roles_of(record.texts("roles", least=1)),
         operator=PublicKey.from_jwk(record.value("operator")),
         custodian=PublicKey.from_jwk(record.value("custodian")),
     )
@@ -144,17 +159,6 @@ def _person(record: Record) -> Person:
         message = f"founding: the custodian key of {person.id} is not Ed25519"
         raise Malformed(message)
     return person
-
-
-def _roles(texts: tuple[str, ...]) -> frozenset[Role]:
-    if any(text not in set(Role) for text in texts):
-        message = f"roles are among {', '.join(Role)}"
-        raise Malformed(message)
-    roles = frozenset(Role(text) for text in texts)
-    if Role.AUDITOR in roles and len(roles) > 1:
-        message = "an auditor holds no other role"
-        raise Malformed(message)
-    return roles
 
 
 def _quorums(record: Record) -> Quorums:
@@ -235,16 +239,12 @@ def _check_people(founding: Founding) -> None:
 
 def _check_reachable(founding: Founding) -> None:
     """Refuse numbers that the people of this founding can never reach, and acts that nobody may ask for."""
-    approvals = max((profile.approvals for profile in founding.profiles), default=1)
-    for act in Act:
-        raised = max(founding.quorums.acts.get(act, 1), approvals if act is Act.CREDENTIAL_ISSUE else 1)
-        needed = people_needed(act, founders=len(founding.people), raised=raised)
-        may_ask = [person for person in founding.people if person.roles & RULES[act].may_ask]
-        may_approve = [person for person in founding.people if person.roles & MAY_APPROVE]
-        reachable = any(1 + len({other.id for other in may_approve} - {person.id}) >= needed for person in may_ask)
-        if not reachable:
-            message = f"founding: {act} takes {needed} people and these people cannot reach that"
-            raise Malformed(message)
+    lost = founding.unreachable({person.id: person.roles for person in founding.people}, founding.profiles)
+    if act := next((act for act in Act if act in lost), None):
+        approvals = max((profile.approvals for profile in founding.profiles), default=0)
+        needed = founding.people_for(act, approvals if act is Act.CREDENTIAL_ISSUE else 0)
+        message = f"founding: {act} takes {needed} people and these people cannot reach that"
+        raise Malformed(message)
 
 
 def _check_keys(founding: Founding) -> None:

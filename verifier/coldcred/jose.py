@@ -31,6 +31,7 @@ class Typ(StrEnum):
     ACCESS = "at+jwt"
     SVID = "JWT"
     ENROLMENT = "coldcred-enrolment+jwt"
+    COUNTERSIGNATURE = "coldcred-countersignature+jwt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from coldcred.enrolment import Enrolment, parse_enrolment
 from coldcred.errors import BadSignature, CharterExceeded, LogReason, LogRejected, Malformed
 from coldcred.founding import read_site
 from coldcred.keys import PublicKey, SealingKey
+from coldcred.log.approvals import TOLERANCE
 from coldcred.log.blobs import Blobs
 from coldcred.log.live import Issued
-from coldcred.log.people import TOLERANCE
 from coldcred.log.signing import LoggedKey
 from coldcred.profile import Profile
 from coldcred.record import Record
@@ -93,8 +93,8 @@ class Enrolled:
     """A workload as an entry enrols it, with the keys that it proved to hold."""
 
     workload: str
-    owner: str
     review_by: int
+    owner: str
     key: PublicKey | None = None
     seal: SealingKey | None = None
 
@@ -111,10 +111,10 @@ def enrolled(event: Record, command: Command, blobs: Blobs, time: int) -> Enroll
             _check_same(workload, asked, (name,))
     asked.done()
     name, owner = str(command.args["id"]), str(command.args["owner"])
-    found = Enrolled(name, owner, review_by)
+    found = Enrolled(name, review_by, owner)
     if "enrolment" in command.args:
         proof = _proved(Record(command.args, "workload.enrol").digest("enrolment"), command, blobs, time)
-        found = Enrolled(name, owner, review_by, proof.key, proof.seal)
+        found = Enrolled(name, review_by, owner, proof.key, proof.seal)
     for member, key in (("key", found.key), ("seal", found.seal)):
         told = workload.value(member) if workload.has(member) else None
         if told != (key.jwk() if key is not None else None):

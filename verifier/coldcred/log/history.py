@@ -23,8 +23,9 @@ from coldcred.log.combinations import Holdings
 from coldcred.log.credentials import Credentials
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
-from coldcred.log.people import People
+from coldcred.log.people import People, Step
 from coldcred.log.signing import Signing
+from coldcred.log.staffing import Staffing
 from coldcred.log.tree import Frontier
 from coldcred.profile import Profile
 from coldcred.record import MAX_TIME, Record
@@ -41,6 +42,7 @@ class History:
         self._blobs = blobs
         self._people = People(founding, blobs)
         self.signing = Signing(founding)
+        self._staffing = Staffing(self._people, self.signing, blobs)
         self._bundles = Bundles(self.signing)
         self._batches = Batches(self.signing, blobs, founding.issuer)
         self._credentials = Credentials()
@@ -115,7 +117,7 @@ class History:
         act = _ACTS.get(entry.type)
         if act is None:
             raise Malformed(f"an event of type {entry.type}, which this reader does not know")
-        command = self._people.carried(event, entry.time, act, ends=entry.type not in _STEPS)
+        command = self._people.carried(event, entry.time, act, _STEPS.get(entry.type, Step.WHOLE))
         self._takers[entry.type](entry, event, command)
 
     def _takers_by_type(self) -> Mapping[str, _Taker]:
@@ -144,6 +146,7 @@ class History:
             "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
             "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
+            **self._staffing.takers(),
             "workload.adopted": self._adopt,
             "review.started": self._review_started,
             "review.confirmed": self._review_confirmed,
@@ -156,7 +159,7 @@ class History:
         self.signing.workload_key(found.workload, found.seal)
         if found.owner not in self._people.enrolled:
             raise LogRejected(LogReason.BAD_COMMAND, f"its owner {found.owner[:48]!a} is nobody enrolled")
-        self._people.workloads.enrolled(found.workload, found.owner, found.review_by, found.key)
+        self._people.workloads.enrolled(found.workload, found.review_by, found.key, found.owner)
 
     def _suspend(self, workload: str) -> None:
         self._people.workloads.suspended((workload,), suspended=True)
@@ -235,7 +238,16 @@ class History:
         self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
 
 
-_STEPS = frozenset({"batch.begun", "batch.issued", "bundle.begun", "bundle.signed"})
+_STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        "batch.begun": Step.FIRST,
+        "batch.issued": Step.CHUNK,
+        "batch.done": Step.LAST,
+        "bundle.begun": Step.FIRST,
+        "bundle.signed": Step.NEXT,
+        "bundle.created": Step.LAST,
+    }
+)
 
 
 def _check_place(entry: Entry) -> None:
@@ -266,6 +278,11 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "key.suspended": Act.KEY_SUSPEND,
         "key.activated": Act.KEY_ACTIVATE,
         "request.withdrawn": Act.REQUEST_WITHDRAW,
+        "operator.added": Act.OPERATOR_ADD,
+        "operator.removed": Act.OPERATOR_REMOVE,
+        "operator.roles-set": Act.OPERATOR_ROLES,
+        "operator.key-replaced": Act.OPERATOR_REPLACE_KEY,
+        "operator.recovered": Act.OPERATOR_RECOVER,
         "workload.adopted": Act.WORKLOAD_ADOPT,
         "review.started": Act.REVIEW_START,
         "review.confirmed": Act.REVIEW_CONFIRM,

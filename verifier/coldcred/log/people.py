@@ -7,11 +7,12 @@ not the length of the log.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
-from coldcred import names, policy
-from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act, Principal, Role, people_needed
+from coldcred import policy
+from coldcred.acts import RULES, Act, Principal, Role
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import sha256_hex
 from coldcred.command import (
@@ -27,52 +28,31 @@ from coldcred.command import (
     shown,
 )
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
-from coldcred.founding import Founding, Person
+from coldcred.founding import Founding
 from coldcred.keys import PublicKey
+from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, listed, void
 from coldcred.log.blobs import Blobs
+from coldcred.log.operators import Operators
 from coldcred.log.reviews import Reviews
+from coldcred.log.under import Under, take_under
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
 
-TOLERANCE = 120
-"""Seconds that an entry may lie before the signing of its command, after its end, or beside the times it names."""
-
 EPOCH = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """An approval that was given: by whom, on what basis, and when it ends."""
+class Step(Enum):
+    """Which step of carrying out a command an entry is; a command that takes one has the step `WHOLE`.
 
-    person: str
-    kid: str
-    basis: Basis
-    expires_at: int
+    Who asked is held to at the first step. `CHUNK` is a step that is held to who is enrolled when it is taken.
+    """
 
-
-@dataclass(slots=True)
-class _Request:
-    """A command that waits for people; `given` maps approval id to what was given, `named` are profiles."""
-
-    requester: str
-    act: Act
-    need: int
-    expires_at: int
-    attachments: tuple[str, ...]
-    named: frozenset[str]
-    shown: str
-    given: dict[str, _Given] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Under:
-    """What a command is decided under, from its first step to its last: policy, profiles' version, people needed."""
-
-    policy: str
-    profiles: str | None
-    need: int
-    approvals: tuple[str, ...]
+    WHOLE = auto()
+    FIRST = auto()
+    NEXT = auto()
+    CHUNK = auto()
+    LAST = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +74,11 @@ class People:
         self.reviews = Reviews(alone=founding.single_operator)
         self._founding = founding
         self._blobs = blobs
-        self._operators = {person.operator.thumbprint: person for person in founding.people}
-        self._requests: dict[str, _Request] = {}
+        self.operators = Operators(founding)
+        self._begun: dict[str, Under] = {}
+        self._requests: dict[str, Request] = {}
         self._ended: set[str] = set()
         self._batch_profiles: dict[str, frozenset[str]] = {}
-        self._begun: dict[str, _Under] = {}
         self._ends: list[tuple[int, str]] = []
         self.policy = sha256_hex(policy.DEFAULT.encode())
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
@@ -106,7 +86,7 @@ class People:
     @property
     def enrolled(self) -> Mapping[str, frozenset[Role]]:
         """Everyone who is enrolled at this entry, with their roles."""
-        return {person.id: person.roles for person in self._operators.values()}
+        return self.operators.people
 
     def check_issuing(self, workload: str, time: int) -> None:
         """Return when something may be issued to a workload at `time`, whoever asks."""
@@ -128,6 +108,8 @@ class People:
             raise _bad(f"waits for {need} people where {command.act} takes {needed}")
         if event.time("expires") != command.expires_at:
             raise _bad("gives another end than the command's own")
+        if event.text("kid") != command.signer:
+            raise _bad("names another key than the one that signed")
         attachments = event.texts("attachments")
         for digest in attachments:
             self._blobs.read(digest)
@@ -137,8 +119,8 @@ class People:
         told = event.digest("shown")
         if told != shown(command, asked.requester.id):
             raise _bad("gives another hash of what approvers are shown")
-        request = _Request(asked.requester.id, command.act, need, command.expires_at, attachments, named, told)
-        self._requests[command.id] = request
+        by, ends = asked.requester.id, command.expires_at
+        self._requests[command.id] = Request(command.act, command.signer, by, need, ends, attachments, named, told)
         heapq.heappush(self._ends, (command.expires_at, command.id))
 
     def refused(self, event: Record, time: int) -> None:
@@ -150,24 +132,33 @@ class People:
         event.text("detail")
         self._end(asked.command.id, asked.command.expires_at)
 
-    def carried(self, event: Record, time: int, act: Act, *, ends: bool) -> Command:
-        """Take what every event that carries out `act` says of its command; one that `ends` it has a result."""
+    def carried(self, event: Record, time: int, act: Act, step: Step = Step.WHOLE) -> Command:
+        """Take what every event that carries out `act` says of its command."""
         asked = self._asked(event, time)
         command = asked.command
+        if step is Step.CHUNK:
+            asked = replace(asked, requester=self._principal(command.signer))
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
         self.reviews.check_people(asked.people, act, time)
         under = self._check_under(event, asked)
         if len(asked.people) < under.need:
-            detail = f"{act} takes {under.need} people; {_listed(asked.people)} signed"
+            detail = f"{act} takes {under.need} people; {listed(asked.people)} signed"
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
-        if ends:
-            self._end(command.id, command.expires_at)
-        elif command.id not in self._begun:
+        if step is Step.FIRST:
             self._begun[command.id] = under
             heapq.heappush(self._ends, (command.expires_at, command.id))
+        if step in {Step.WHOLE, Step.LAST}:
+            self._end(command.id, command.expires_at)
         return command
+
+    def retire(self, kids: Collection[str]) -> None:
+        """Take keys out of use: what they signed and was not begun yet is carried out no more."""
+        self.operators.retire(kids)
+        for command, request in list(self._requests.items()):
+            if request.kid in kids and command not in self._begun:
+                self._end(command, request.expires_at)
 
     def withdrawn(self, event: Record, command: Command) -> None:
         """Take `request.withdrawn`: by whoever made the request, which ends."""
@@ -183,33 +174,16 @@ class People:
             raise _bad("withdraws a request that somebody else made")
         self._end(request_id, request.expires_at)
 
-    def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> _Under:
-        """Hold what an entry says it was decided under to what stands, or stood when its command began (rule R8).
-
-        Whether the policy permits it is not asked here: that the policy is the one in force is what makes it checkable.
-        A refusal need not say which profiles, since it may be about a batch without its file, nor what permitted it.
-        """
+    def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> Under:
+        """Hold an entry to what it is decided under: what stands, or stood at the first step of its command."""
         command = asked.command
         under = self._begun.get(command.id)
-        told, version, permits = (
-            event.digest("policy"),
-            event.optional_text("profiles"),
-            event.optional_texts("permits"),
-        )
         if under is None:
-            profiles = None if refused and version is None else self._version(command)
-            under = _Under(self.policy, profiles, 0 if refused else self._need(asked), asked.approvals)
-        if told != under.policy:
-            raise _bad("was decided under another policy than the one in force")
-        if version != under.profiles and not (refused and version is None):
-            raise _bad("was decided under other profiles than those that stand")
-        if permits is None:
-            if not refused and command.act not in BEYOND_POLICY:
-                raise Malformed("names no policies that permitted it")
-        elif list(permits) != sorted(names.label(name, "policy id") for name in permits):
-            raise Malformed("its permits are not sorted")
-        elif command.act in BEYOND_POLICY:
-            raise Malformed(f"names policies, which are not asked about {command.act}")
+            # A refusal may be about a batch without its file, so its profiles are looked up only where it names them.
+            profiles = None if refused and not event.has("profiles") else self._version(command)
+            need = 0 if refused else self._need(asked)
+            under = Under(asked.requester, self.policy, profiles, need, asked.approvals)
+        take_under(event, command, under, refused=refused)
         return under
 
     def _version(self, command: Command) -> str | None:
@@ -232,23 +206,22 @@ class People:
         request = self._requests.get(document.command)
         if request is None:
             raise _bad("approves or denies what does not wait here")
-        if not person.roles & MAY_APPROVE or person.id == request.requester:
-            raise _bad(f"{person.id} may not approve this: it takes an officer or approver other than the requester")
+        if not RULES[request.act].counts_approval_of(person) or person.id == request.requester:
+            raise _bad(f"{person.id} may not approve this: by role, by key, or as its requester")
         if document.id in request.given:
             raise _bad("counts one approval twice")
         if event.integer("need") != request.need:
             raise _bad(f"gives another number of people than the {request.need} the request waits for")
         # What lapsed within the tolerance of clocks may, or may not, have been counted.
         most, least = self._have(request, time), self._have(request, time + TOLERANCE)
-        _check_between(
-            event, people(request.requester, (*least, person.id)), people(request.requester, (*most, person.id))
-        )
+        signed = [people(request.requester, (*have, person.id)) for have in (least, most)]
+        check_people(event, *signed)
         if document.verdict is Verdict.DENY:
             self._end(document.command, request.expires_at)
             return
-        found = _Given(person.id, document.signer, document.basis, document.expires_at)
-        if (void := self._void(request, found, time)) is not None:
-            raise _bad(f"counts an approval that counts no more: {void}")
+        found = Given(person.id, document.signer, document.basis, document.expires_at)
+        if (why := self._void(request, found, time)) is not None:
+            raise _bad(f"counts an approval that counts no more: {why}")
         if person.id in least:
             raise _bad(f"counts {person.id} twice, by two approvals")
         request.given[document.id] = found
@@ -260,36 +233,32 @@ class People:
         event.text("rule", max_chars=256)
         event.text("detail")
 
-    def _told(self, event: Record) -> tuple[Approval, Person]:
+    def _told(self, event: Record) -> tuple[Approval, Principal]:
         """Read an approval again from its stored bytes and hold the entry to it; gives it and who signed it."""
         document = self._open_approval(event.digest("document"))
-        person = self._operators[document.signer]
+        person = self._principal(document.signer)
         told = (event.digest("approval"), event.digest("request"), event.text("verdict"), event.text("by"))
         if told != (document.id, document.command, document.verdict.value, person.id):
             raise _bad("does not say what the approval says that it names")
         self._check_addressee(document)
         return document, person
 
-    def _have(self, request: _Request, time: int) -> set[str]:
+    def _have(self, request: Request, time: int) -> set[str]:
         """Give the people whose approvals count at `time`, within the tolerance of clocks."""
         return {given.person for given in request.given.values() if self._void(request, given, time) is None}
 
-    def _void(self, request: _Request, given: _Given, time: int) -> str | None:
-        """Say why an approval does not count at `time`, within the tolerance of clocks; None where it does."""
-        if time >= given.expires_at + TOLERANCE:
-            return "it has ended"
+    def _void(self, request: Request, given: Given, time: int) -> str | None:
         if self.reviews.holds(given.person, request.act, time):
             return f"nobody confirmed {given.person} in the access review by its date"
-        profiles = [self.profiles[name] for name in request.named if name in self.profiles]
-        stands = Basis.of(policy=self.policy, profiles=profiles, attachments=request.attachments, shown=request.shown)
-        differs = given.basis.differs(stands)
-        return f"it was given for another {' and '.join(differs)}" if differs else None
+        stands = request.basis(self.policy, self.profiles)
+        return void(request, given, time, stands, self.operators.principal)
 
     def _asked(self, event: Record, time: int) -> _Asked:
         """Read a command again from its stored bytes and hold the entry to it and to the approvals before it."""
         self._forget(time)
         command = self._open_command(event.digest("document"))
-        requester = self._principal(command.signer)
+        begun = self._begun.get(command.id)
+        requester = self._principal(command.signer) if begun is None else begun.requester
         told = (event.digest("command"), event.text("act"), event.text("by"))
         if told != (command.id, command.act.value, requester.id):
             raise _bad("does not say what the command says that it names")
@@ -301,21 +270,21 @@ class People:
             raise _bad(f"counts approval {unproved[0][:64]!a}, which no entry before it shows")
         if list(counted) != sorted(counted):
             raise Malformed("its approvals are not sorted")
-        if (under := self._begun.get(command.id)) is not None:
-            if counted != under.approvals:
+        if begun is not None:
+            if counted != begun.approvals:
                 raise _bad("counts other approvals than its first step")
         elif request is not None:
             self._check_counted(request, counted, time)
         signed = people(requester.id, (given[one].person for one in counted))
         if requester.is_workload:
             take_peer(event)
-        return _Asked(command, requester, _check_people(event, signed), counted)
+        return _Asked(command, requester, check_people(event, signed, signed), counted)
 
-    def _check_counted(self, request: _Request, counted: tuple[str, ...], time: int) -> None:
+    def _check_counted(self, request: Request, counted: tuple[str, ...], time: int) -> None:
         """Hold what is counted to what still counts."""
         for one in counted:
-            if (void := self._void(request, request.given[one], time)) is not None:
-                raise _bad(f"counts an approval that counts no more: {void}")
+            if (why := self._void(request, request.given[one], time)) is not None:
+                raise _bad(f"counts an approval that counts no more: {why}")
 
     def _check_may_ask(self, asked: _Asked, time: int) -> None:
         command = asked.command
@@ -346,12 +315,11 @@ class People:
     def _need(self, asked: _Asked) -> int:
         """Count the people a command takes: the table, raised by the founding and by the profile it names."""
         act = asked.command.act
-        raised = self._founding.quorums.acts.get(act, 0)
+        approvals = 0
         if act is Act.CREDENTIAL_ISSUE:
             named = self._profiles_of(asked.command)
-            raised = max(raised, *(self.profiles[name].approvals for name in named if name in self.profiles), 0)
-        founders = len(self._founding.people)
-        return people_needed(act, founders=founders, raised=raised, by_workload=asked.requester.is_workload)
+            approvals = max((self.profiles[name].approvals for name in named if name in self.profiles), default=0)
+        return self._founding.people_for(act, approvals, by_workload=asked.requester.is_workload)
 
     def _profile(self, command: Command) -> Profile | None:
         """Give the profile that a request for one credential names, where it stands."""
@@ -359,11 +327,12 @@ class People:
         return self.profiles.get(name) if isinstance(name, str) else None
 
     def _principal(self, kid: str) -> Principal:
-        """Give whoever signs commands with this key, one that `_key_of` knows."""
+        """Give whoever signs with this key at present."""
         if (workload := self.workloads.holder(kid)) is not None:
             return Principal(workload)
-        person = self._operators[kid]
-        return Principal(person.id, person.roles)
+        if (person := self.operators.principal(kid)) is None:
+            raise _bad("it is signed by a key that was retired")
+        return person
 
     def _profiles_of(self, command: Command) -> frozenset[str]:
         """Name the profile that a command asks for, or those that the lines of its batch do."""
@@ -378,25 +347,25 @@ class People:
     def _open_command(self, digest: str) -> Command:
         token = _text(self._blobs.read(digest))
         try:
-            return parse_command(token, lambda kid: self.workloads.key(kid) or self._key_of(kid))
+            return parse_command(token, self._key_of)
         except ColdcredError as error:
             raise _bad(f"its command: {error}") from error
 
     def _open_approval(self, digest: str) -> Approval:
         token = _text(self._blobs.read(digest))
         try:
-            return parse_approval(token, self._key_of)
+            return parse_approval(token, self.operators.key)
         except ColdcredError as error:
             raise _bad(f"its approval: {error}") from error
 
     def _key_of(self, kid: str) -> PublicKey | None:
-        person = self._operators.get(kid)
-        return person.operator if person else None
+        """Give the key of a command's signer; a retired one too, since it may have signed what is under way."""
+        return self.workloads.key(kid) or self.operators.key(kid) or self.operators.retired_key(kid)
 
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
-        self._batch_profiles.pop(command, None)
         self._begun.pop(command, None)
+        self._batch_profiles.pop(command, None)
         self._ended.add(command)
         heapq.heappush(self._ends, (expires_at, command))
 
@@ -409,32 +378,9 @@ class People:
             self._ended.discard(command)
 
 
-def _check_between(event: Record, least: frozenset[str], most: frozenset[str]) -> None:
-    """Hold the people an entry names to at least these, and at most those."""
-    found = event.texts("people")
-    if found == tuple(sorted(found)) and least <= {*found} <= most:
-        return
-    too_many = not {*found} <= most
-    detail = f"names {_listed(found)} where {_listed(sorted(most))} signed"
-    raise LogRejected(LogReason.TOO_FEW_PEOPLE if too_many else LogReason.BAD_COMMAND, detail)
-
-
-def _check_people(event: Record, signed: Iterable[str]) -> tuple[str, ...]:
-    """Hold the people an entry names to those who signed."""
-    found, proved = event.texts("people"), tuple(sorted(signed))
-    if found != proved:
-        detail = f"names {_listed(found)} where {_listed(proved)} signed"
-        raise LogRejected(LogReason.TOO_FEW_PEOPLE if len(found) > len(proved) else LogReason.BAD_COMMAND, detail)
-    return proved
-
-
 def _check_time(issued_at: int, expires_at: int, time: int) -> None:
     if not issued_at - TOLERANCE <= time < expires_at + TOLERANCE:
         raise _bad(f"rests on what was signed for {issued_at} to {expires_at}, at {time}")
-
-
-def _listed(found: Iterable[str]) -> str:
-    return ", ".join(person[:32] for person in found)
 
 
 def _text(body: bytes) -> str:

@@ -28,6 +28,7 @@ UNHELD = frozenset(
         Act.REQUEST_WITHDRAW,
         Act.READ_OPEN,
         Act.REVIEW_CONFIRM,
+        Act.OPERATOR_RECOVER,
     }
 )
 """What a person whom nobody confirmed may still ask for: stopping, reading, and confirming others."""

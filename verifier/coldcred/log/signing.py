@@ -14,8 +14,8 @@ from coldcred.charter import KeyCharter, Purpose
 from coldcred.errors import LogReason, LogRejected
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey, SealingKey
+from coldcred.log.approvals import TOLERANCE
 from coldcred.log.entry import MAX_BODY
-from coldcred.log.people import TOLERANCE
 from coldcred.record import Record
 
 MAX_SIGNS = 1024
@@ -127,6 +127,12 @@ class Signing:
         owner = self._registered.setdefault(key.thumbprint, workload)
         if owner != workload:
             raise _wrong_key(f"the key of {workload} is {owner}'s already")
+
+    def person_key(self, person: str, key: PublicKey) -> None:
+        """Take a person's new key, which no entry before it has named (R10)."""
+        if (owner := self._registered.get(key.thumbprint)) is not None:
+            raise _wrong_key(f"the new key of {person} is {owner}'s already")
+        self._registered[key.thumbprint] = person
 
     def intent(self, event: Record, seq: int, purpose: Purpose, *, most: int = MAX_SIGNS) -> tuple[Sign, ...]:
         """Take `signs`: 1 to `most` signatures, each by a key made before this entry and for `purpose`."""

@@ -14,9 +14,9 @@ _MAX_ID = 2**32 - 1
 class _Workload:
     """A workload that was enrolled; `key` is the one that it signs with at present, if any."""
 
-    owner: str
     review_by: int
     key: PublicKey | None
+    owner: str
     suspended: bool = False
 
 
@@ -38,9 +38,9 @@ class Workloads:
         found = self._workloads.get(workload)
         return found.owner if found is not None else None
 
-    def enrolled(self, workload: str, owner: str, review_by: int, key: PublicKey | None) -> None:
+    def enrolled(self, workload: str, review_by: int, key: PublicKey | None, owner: str) -> None:
         """Take an enrolment: it is active from now on, and an earlier key of its signs nothing more."""
-        self._workloads[workload] = _Workload(owner, review_by, key)
+        self._workloads[workload] = _Workload(review_by, key, owner)
         if key is not None:
             self._holders[key.thumbprint] = workload
 
@@ -52,6 +52,10 @@ class Workloads:
     def adopted(self, workload: str, owner: str) -> None:
         """Give a workload that was enrolled another owner; the rest of it stays."""
         self._named(workload).owner = owner
+
+    def owned_by(self, person: str) -> int:
+        """Count the workloads that a person answers for."""
+        return sum(found.owner == person for found in self._workloads.values())
 
     def holder(self, kid: str) -> str | None:
         """Give the workload that signs with this key at present."""

@@ -1,0 +1,75 @@
+"""Requests in the log and what their approvals rest on (rule R9): which of them still count."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from coldcred.acts import RULES, Act, Principal
+from coldcred.command import Basis
+from coldcred.errors import LogReason, LogRejected
+from coldcred.profile import Profile
+from coldcred.record import Record
+
+TOLERANCE = 120
+"""Seconds that an entry may lie before the signing of its command, after its end, or beside the times it names."""
+
+SignerOf: TypeAlias = Callable[[str], Principal | None]
+"""Gives who signs with a key, by thumbprint, at present."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An approval that was given: by whom, with which key, on what basis, and when it ends (Unix seconds)."""
+
+    person: str
+    kid: str
+    basis: Basis
+    expires_at: int
+
+
+@dataclass(slots=True)
+class Request:
+    """A command that waits for people, signed by `kid`; `given` maps approval id to what was given.
+
+    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown.
+    """
+
+    act: Act
+    kid: str
+    requester: str
+    need: int
+    expires_at: int
+    attachments: tuple[str, ...]
+    named: frozenset[str]
+    shown: str
+    given: dict[str, Given] = field(default_factory=dict)
+
+    def basis(self, policy: str, profiles: Mapping[str, Profile]) -> Basis:
+        """Give what an approval has to rest on under a policy (SHA-256) and profiles as they stand."""
+        named = [profiles[name] for name in self.named if name in profiles]
+        return Basis.of(policy=policy, profiles=named, attachments=self.attachments, shown=self.shown)
+
+
+def void(request: Request, given: Given, time: int, stands: Basis, signer_of: SignerOf) -> str | None:
+    """Say why an approval does not count at `time`, within the tolerance of clocks; None where it does."""
+    if time >= given.expires_at + TOLERANCE:
+        return "it has ended"
+    approver = signer_of(given.kid)
+    if approver is None or not RULES[request.act].counts_approval_of(approver):
+        return "who gave it may not approve any more"
+    differs = given.basis.differs(stands)
+    return f"it was given for another {' and '.join(differs)}" if differs else None
+
+
+def check_people(event: Record, least: frozenset[str], most: frozenset[str]) -> tuple[str, ...]:
+    """Take the people that an entry names: at least these, and at most those, sorted."""
+    found = event.texts("people")
+    if found == tuple(sorted(found)) and least <= {*found} <= most:
+        return found
+    detail = f"names {listed(found)} where {listed(sorted(most))} signed"
+    raise LogRejected(LogReason.TOO_FEW_PEOPLE if len(found) > len(most) else LogReason.BAD_COMMAND, detail)
+
+
+def listed(found: Iterable[str]) -> str:
+    """Name people in a line."""
+    return ", ".join(person[:32] for person in found)
