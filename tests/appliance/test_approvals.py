@@ -25,7 +25,7 @@ from tests.support.signers import Signer
 @pytest.fixture
 def running(tmp_path: Path) -> RunningPlant:
     """Give a plant that was founded and not started."""
-    return RunningPlant(tmp_path / "home")
+    return RunningPlant(tmp_path / "home", roles={**plant.ROLES, "dora": ["approver"]})
 
 
 Story = Callable[[RunningPlant, Engine], Awaitable[None]]
