@@ -1,6 +1,10 @@
 """Exports: the whole log, what it refers to, and a checkpoint over it, in one file an auditor can carry away."""
 
+from dataclasses import replace
+
+from appliance.authority import SigningKey
 from appliance.decision import Ask, Decision, Finished
+from appliance.errors import Refusal, Refused
 from appliance.nouns import checkpoints, keys
 from appliance.standing import Standing
 from coldcred import framing
@@ -10,9 +14,14 @@ from coldcred.record import Record
 
 
 def decide_export(standing: Standing, ask: Ask) -> Decision:
-    """Export the log up to and with the entry that records the export: no arguments."""
+    """Export the log up to and with the entry that records the export: no arguments.
+
+    While the log key's token is closed no checkpoint can be signed: then up to the newest that was kept (R5).
+    """
     Record(ask.command.args, "log.export").done()
-    keys.ready(standing.authority, Purpose.LOG)
+    key, _ = keys.ready(standing.authority, Purpose.LOG)
+    if key.token not in standing.opened:
+        return _decide_older(standing, ask, key)
     size = standing.head.size + 1
     event = ask.event("log.exported", {}, {"size": size})
 
@@ -21,6 +30,17 @@ def decide_export(standing: Standing, ask: Ask) -> Decision:
         return checkpoints.decide(standing.authority, covered, lambda note: _file(standing, covered.size, note))
 
     return Decision((event,), finish=checkpoint)
+
+
+def _decide_older(standing: Standing, ask: Ask, key: SigningKey) -> Decision:
+    kept = standing.archive.newest_checkpoint()
+    if kept is None:
+        raise Refused(Refusal.KEY_NOT_READY, f"token {key.token} is not open, and no checkpoint was kept")
+    size, note = kept
+    event = ask.event("log.exported", {}, {"size": size})
+    told = f"token {key.token} is not open: the export ends with the newest checkpoint, of {size} entries"
+    found = replace(_file(standing, size, note), warnings=(told,))
+    return Decision((event,), finish=lambda _none: found)
 
 
 def _file(standing: Standing, size: int, note: bytes) -> Finished:

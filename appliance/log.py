@@ -117,6 +117,13 @@ class Log:
             if isinstance(size, int) and isinstance(note, bytes):
                 yield size, note
 
+    def newest_checkpoint(self) -> tuple[int, bytes] | None:
+        """Give size and signed note of the newest checkpoint that was kept, if there is one."""
+        row = self._store.row("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        if row is None or not isinstance(row[0], int) or not isinstance(row[1], bytes):
+            return None
+        return row[0], row[1]
+
     def table(self, name: str, limit: int) -> list[Json]:
         """Give the newest `limit` rows of a reading table as objects."""
         columns = registry.TABLES[name]

@@ -129,11 +129,17 @@ def status(standing: Standing) -> Json:
         "live_credentials": lookups.live.unrevoked,
         "keys": len(authority.keys),
         "suspended_keys": [key.name for key in authority.keys.values() if key.suspended],
-        "makes_checkpoints": (log := authority.key_for(Purpose.LOG)) is not None and not log.suspended,
+        "open_tokens": [*sorted(standing.opened)],
+        "makes_checkpoints": _makes_checkpoints(standing),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": _conditions(standing),
     }
+
+
+def _makes_checkpoints(standing: Standing) -> bool:
+    key = standing.authority.key_for(Purpose.LOG)
+    return key is not None and not key.suspended and key.token in standing.opened
 
 
 def _conditions(standing: Standing) -> Json:

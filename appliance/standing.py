@@ -34,13 +34,21 @@ class Archive(Protocol):
         """Give entries verbatim, in order."""
         ...
 
+    def newest_checkpoint(self) -> tuple[int, bytes] | None:
+        """Give size and signed note of the newest checkpoint that was kept, if there is one."""
+        ...
+
 
 @dataclass
 class Standing:
-    """The folded state and the end of the log it was folded from; `archive` holds what was committed."""
+    """The folded state and the end of the log it was folded from; `archive` holds what was committed.
+
+    `opened` is of this run and of no entry: the tokens that can sign.
+    """
 
     authority: Authority
     archive: Archive
+    opened: frozenset[str] = frozenset()
     lookups: Lookups = field(default_factory=Lookups)
     head: Head = field(default_factory=Head)
     frontier: Frontier = field(default_factory=Frontier)

@@ -17,30 +17,30 @@ from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault
 from appliance.home import SETTINGS, Home, Settings
 from appliance.log import Log
+from appliance.pins import Opening
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
-from coldcred.log.system import PinMode
+from coldcred.founding import Token
 from hsm import tokens
 from hsm.keystore import KeyStore, TokenInfo
-from hsm.supervisor import Observer, WorkerKeyStore
+from hsm.supervisor import Observer, PinSource, WorkerKeyStore
 from hsm.uri import TokenUri
 
-PinCallback = Callable[[], bytearray]
+Openings = Callable[[Token], Opening | None]
+"""Says, for each token of the founding, how it is opened; None leaves it closed."""
 
 
 @asynccontextmanager
-async def open_engine(
-    path: Path, pin: PinCallback | None, mode: PinMode = PinMode.DESCRIPTOR, clock: Clock | None = None
-) -> AsyncIterator[Engine]:
+async def open_engine(path: Path, openings: Openings | None, clock: Clock | None = None) -> AsyncIterator[Engine]:
     """Open a home and serve it until the block ends; the lock is held meanwhile.
 
-    Without a `pin` nothing can be signed: the appliance then serves reading and what needs no signature. `mode` says
-    how the PIN comes, `clock` is the machine's unless given. Raises `HomeError` or `HsmError`; a fault while serving
-    is in `Engine.failure` and is raised when the block ends.
+    The tokens that `openings` opens can sign; what needs keys on the others is refused, and with none of them open the
+    appliance serves reading and what needs no signature. `clock` is the machine's unless given. Raises `HomeError` or
+    `HsmError`; a fault while serving is in `Engine.failure` and is raised when the block ends.
     """
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        engine = await loop.run_in_executor(None, _build, stack, path, pin, mode, clock or SystemClock())
+        engine = await loop.run_in_executor(None, _build, stack, path, openings, clock or SystemClock())
         engine.start()
         try:
             yield engine
@@ -50,15 +50,16 @@ async def open_engine(
             raise engine.failure
 
 
-def _build(stack: ExitStack, path: Path, pin: PinCallback | None, mode: PinMode, clock: Clock) -> Engine:
+def _build(stack: ExitStack, path: Path, openings: Openings | None, clock: Clock) -> Engine:
     home = Home.open(path)
     log = stack.enter_context(open_log(home))
     recovery = Recovery(home, log, lambda: guarded(clock.now(), recovery.standing.lookups.last_time))
     recovery.fold()
     notices, keystores = Notices(), {}
-    if pin is not None:
-        recovery.check_pins()
-        keystores = _keystores(stack, home, pin, lambda token: notices.observer(token, mode))
+    opened = _opened(home, openings)
+    if opened:
+        recovery.check_pins(opened)
+        keystores = _keystores(stack, home.settings, opened, notices)
     recovery.settle()
     recovery.begin(__version__)
     if keystores:
@@ -83,18 +84,24 @@ def open_log(home: Home) -> Iterator[Log]:
             log.close()
 
 
+def _opened(home: Home, openings: Openings | None) -> dict[str, Opening]:
+    """Give how each token is opened, by label, in the order of the founding; those that stay closed are left out."""
+    found = ((token.label, openings(token)) for token in home.founding.tokens) if openings is not None else ()
+    return {label: opening for label, opening in found if opening is not None}
+
+
 def _keystores(
-    stack: ExitStack, home: Home, pin: PinCallback, observer: Callable[[str], Observer]
+    stack: ExitStack, settings: Settings, opened: Mapping[str, Opening], notices: Notices
 ) -> dict[str, KeyStore]:
     keystores: dict[str, KeyStore] = {}
-    for token in home.founding.tokens:
-        keystore = _keystore(home.settings, token.label, pin, observer(token.label))
-        keystores[token.label] = stack.enter_context(keystore)
+    for label, opening in opened.items():
+        keystore = _keystore(settings, label, opening.pin, notices.observer(label, opening.mode))
+        keystores[label] = stack.enter_context(keystore)
     return keystores
 
 
 @contextmanager
-def _keystore(settings: Settings, label: str, pin: PinCallback, observer: Observer) -> Iterator[KeyStore]:
+def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer) -> Iterator[KeyStore]:
     try:
         uri = TokenUri.parse(settings.tokens[label])
         keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment, observer=observer)

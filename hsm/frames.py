@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Sequence
 
+from coldcred import memory
 from coldcred.canonical import Json, dumps, loads
 from coldcred.errors import Malformed
 
@@ -98,19 +99,30 @@ class Channel:
         return items
 
     def receive_secret(self, *, timeout: float | None = None) -> bytearray:
-        """Read one secret frame into a buffer of its own, which the caller wipes."""
-        return self._body(_SECRET, MAX_SECRET, _deadline(timeout))
+        """Read one secret frame into a buffer of its own, off the swap where that can be, which the caller wipes."""
+        deadline = _deadline(timeout)
+        secret = bytearray(self._length(_SECRET, MAX_SECRET, deadline))
+        memory.hold(secret)
+        self._fill(secret, deadline)
+        return secret
 
     def _body(self, kind: bytes, most: int, deadline: float | None) -> bytearray:
+        return self._exactly(self._length(kind, most, deadline), deadline)
+
+    def _length(self, kind: bytes, most: int, deadline: float | None) -> int:
         found, length = _HEAD.unpack(self._exactly(_HEAD.size, deadline))
         if found != kind or length > most:
             raise FrameInvalid(f"a frame of kind {found!a} and {length} bytes where kind {kind!a} belongs")
-        return self._exactly(length, deadline)
+        return int(length)
 
     def _exactly(self, length: int, deadline: float | None) -> bytearray:
         buffer = bytearray(length)
+        self._fill(buffer, deadline)
+        return buffer
+
+    def _fill(self, buffer: bytearray, deadline: float | None) -> None:
         view, have = memoryview(buffer), 0
-        while have < length:
+        while have < len(buffer):
             try:
                 self._connection.settimeout(_left(deadline))
                 got = self._connection.recv_into(view[have:])
@@ -121,7 +133,6 @@ class Channel:
             if got == 0:
                 raise ChannelClosed("the other side closed the channel")
             have += got
-        return buffer
 
     def _send(self, data: bytes | memoryview, timeout: float | None) -> None:
         try:

@@ -9,9 +9,7 @@ Termination signals are ignored: a service manager sends them to every process o
 has a last checkpoint to sign. When the socket closes, the process ends, even from within a hanging C call.
 """
 
-import ctypes
 import os
-import resource
 import select
 import signal
 import socket
@@ -20,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from coldcred import charter as charters
+from coldcred import memory
 from coldcred.canonical import Json
 from coldcred.charter import KeyCharter
 from coldcred.errors import Malformed
@@ -35,7 +34,6 @@ from hsm.uri import TokenUri
 EXIT_PROTOCOL, EXIT_USAGE, EXIT_UNLOCKED, EXIT_ORPHANED = 3, 64, 71, 75
 
 _GRACE = 2.0
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _POLL_GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -167,12 +165,9 @@ def _charter(record: Record) -> KeyCharter:
 
 
 def lock_down() -> None:
-    """Leave no core, let no process of the same user read this one's memory, gain no privilege; `OSError`."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    system = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
-        if system.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+    """Leave no core, let no process of the same user read this one's memory, gain no privilege; `Unguarded`."""
+    memory.guard()
+    memory.gain_nothing()
     os.umask(0o077)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -193,7 +188,7 @@ def main(arguments: list[str]) -> int:
         return EXIT_USAGE
     try:
         lock_down()
-    except OSError:
+    except memory.Unguarded:
         return EXIT_UNLOCKED
     connection = socket.socket(fileno=int(arguments[0]))
     connection.set_inheritable(False)

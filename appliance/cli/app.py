@@ -13,6 +13,7 @@ from appliance.cli import failures
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.session import Session
+from coldcred import memory
 
 DEFAULT_HOME = Path("/var/lib/coldcred")
 _CARD = "pkcs11:"
@@ -78,12 +79,23 @@ appliance's token is opened too, its PIN stands on the line after the card's."""
 @click.option(
     "--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line, your card's first."
 )
+@click.option(
+    "--ceremony", multiple=True, metavar="LABEL", help="Open this ceremony token too: two people give its PIN in parts."
+)
 @click.pass_context
-def root(context: click.Context, *, home: Path, who: str | None, passphrase_fd: int | None, pin_fd: int | None) -> None:
+def root(
+    context: click.Context,
+    *,
+    home: Path,
+    who: str | None,
+    passphrase_fd: int | None,
+    pin_fd: int | None,
+    ceremony: tuple[str, ...],
+) -> None:
     """Run an offline credential appliance: signed commands in, logged events out."""
     card = who if who is not None and who.startswith(_CARD) else None
     key_file = Path(who) if who is not None and card is None else None
-    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd, card)
+    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd, card, frozenset(ceremony))
     context.obj = session
     context.call_on_close(session.close)
 
@@ -92,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and give its exit code; whatever goes wrong is said in words."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        memory.guard()
         code = root.main(given, prog_name="coldcredctl", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -175,7 +175,7 @@ def _create(
     ceremony.check(founding, signatures)
     create(session.home, founding, signatures, settings, now())
     output.talk(f"founded {founding.name} in {session.home}; the token makes its keys")
-    engine = EngineTransport(session.home, session.pin, session.pin_mode)
+    engine = EngineTransport(session.home, session.pins.of_everybody)
     engine.close()
     output.talk("done: keep the passphrases apart from the keys, and start it with `coldcredctl serve`")
     output.data({"appliance": founding.appliance_id, "home": str(session.home)}, [founding.appliance_id])

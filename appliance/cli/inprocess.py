@@ -1,7 +1,7 @@
 """The appliance inside this process, for one command: the same engine that `serve` runs, without a socket."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -9,22 +9,21 @@ from appliance.client import TakeLines
 from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome
 from appliance.reading import Reader
-from appliance.wiring import open_engine
+from appliance.wiring import Openings, open_engine
 from coldcred.canonical import Json
-from coldcred.log.system import PinMode
 from coldcred.record import Record
 
 
 class EngineTransport:
     """A transport that is the engine itself; closing it stops the engine cleanly."""
 
-    def __init__(self, home: Path, pin: Callable[[], bytearray] | None, mode: PinMode) -> None:
-        """Take the home's lock, open its log and, with a `pin`, its token; raises `HomeError` and the HSM's errors."""
+    def __init__(self, home: Path, openings: Openings | None) -> None:
+        """Take the home's lock, open its log and the tokens of `openings`; raises `HomeError` and the HSM's errors."""
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._reader: Reader | None = None
         try:
-            self._engine = self._runner.run(self._stack.enter_async_context(open_engine(home, pin, mode)))
+            self._engine = self._runner.run(self._stack.enter_async_context(open_engine(home, openings)))
         except BaseException:
             self._runner.close()
             raise

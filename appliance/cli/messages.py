@@ -93,6 +93,19 @@ _BY_STATE = {
         "secret-empty": ("a secret is empty", "give it on one line, ended by a newline"),
         "secret-too-long": ("a secret is too long", "check what the descriptor reads from"),
         "secret-differs": ("a new secret was typed differently", "run the command again"),
+        "pin-part-unusable": ("this is no part of a PIN", "type 8 to 32 printable characters, without spaces"),
+        "credential-unusable": (
+            "the credential with the PIN cannot be used",
+            "see that it is a file of root or of the service's user, which nobody else can read",
+        ),
+        "credential-for-ceremony": (
+            "the PIN of a ceremony's token lies in the service manager's care",
+            "remove the credential and change the PIN: two people give it, in two parts",
+        ),
+        "memory-unguarded": (
+            "the system refuses to guard this program's memory",
+            "run it where setrlimit and prctl are allowed; no secret was read",
+        ),
         "not-serving": ("the appliance cannot be reached", "see that `serve` runs, as your user"),
         "service-busy": ("the appliance serves too many at once", "wait a moment and run it again"),
         "token-exists": ("there is a token of that label", "choose another label; none is overwritten"),
@@ -182,7 +195,10 @@ _BY_STATE = {
             "the status list is full",
             "make the site's next bundle, which brings the next list",
         ),
-        "key-not-ready": ("the signing key is not made yet", "start the appliance with its PIN; it makes them"),
+        "key-not-ready": (
+            "the signing key is not made yet, or its token is not open",
+            "start the appliance with the token's PIN; it makes what is missing",
+        ),
     },
     "the attempt is in the log; nothing unsigned left the appliance": {
         "hsm-fault": ("the HSM did not sign", "see that the token is there, then make a new request"),

@@ -1,14 +1,14 @@
 """Secrets come from the terminal, unseen, or from a file descriptor; never from arguments or the environment."""
 
-import ctypes
 import os
-import resource
 import termios
 from enum import StrEnum
 
+from coldcred import memory
+
 LONGEST = 1024  # bytes
 
-_PR_SET_DUMPABLE = 4
+_LINE_END = ord("\n")
 _ERASE_LINE = b"\r\x1b[K"
 
 
@@ -20,6 +20,9 @@ class SecretFault(StrEnum):
     EMPTY = "secret-empty"
     TOO_LONG = "secret-too-long"
     DIFFERS = "secret-differs"
+    PART = "pin-part-unusable"
+    CREDENTIAL = "credential-unusable"
+    CEREMONY = "credential-for-ceremony"
 
 
 class SecretError(Exception):
@@ -40,19 +43,36 @@ class SecretError(Exception):
 def from_descriptor(descriptor: int, what: str) -> bytearray:
     """Read one line from a descriptor, without its end; a second secret may follow on the next line.
 
-    Byte by byte into an array that the caller wipes, so that nothing is read ahead and no copy is left behind.
+    Byte by byte into a place off the swap, then into an array of its length that the caller wipes: nothing is read
+    ahead, and no array grows, which would leave copies behind.
     """
-    _leave_no_core()
-    secret = bytearray()
-    place = bytearray(1)
+    memory.guard()
+    place = bytearray(LONGEST + 1)
+    memory.hold(place)
+    view, length = memoryview(place), 0
     try:
-        while os.readv(descriptor, [place]) and place != b"\n":
-            if len(secret) == LONGEST:
+        while os.readv(descriptor, [view[length : length + 1]]) and place[length] != _LINE_END:
+            length += 1
+            if length > LONGEST:
                 raise SecretError(SecretFault.TOO_LONG, f"the {what} is longer than {LONGEST} bytes")
-            secret += place
+        secret = bytearray(view[:length])
+        memory.hold(secret)
     except OSError as error:
         raise SecretError(SecretFault.BAD_DESCRIPTOR, f"descriptor {descriptor}: {error.strerror}") from error
-    return _filled(secret, what)
+    finally:
+        memory.wipe(place)
+    if not secret:
+        raise SecretError(SecretFault.EMPTY, f"the {what} is empty")
+    return secret
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal to ask at."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def from_terminal(what: str) -> bytearray:
@@ -80,20 +100,8 @@ def twice_from_terminal(what: str) -> bytearray:
     """Ask for a new secret two times, since nobody sees what was typed."""
     first, second = from_terminal(what), from_terminal(f"{what} again")
     same = first == second
-    second[:] = bytes(len(second))
+    memory.wipe(second)
     if not same:
-        first[:] = bytes(len(first))
+        memory.wipe(first)
         raise SecretError(SecretFault.DIFFERS, f"the two times the {what} was typed differ")
     return first
-
-
-def _filled(secret: bytearray, what: str) -> bytearray:
-    if not secret:
-        raise SecretError(SecretFault.EMPTY, f"the {what} is empty")
-    return secret
-
-
-def _leave_no_core() -> None:
-    """Keep a process that learns a secret out of core dumps and out of the reach of its owner's debugger."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -3,27 +3,25 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from appliance.cli.output import talk
 from appliance.home import Home
 from appliance.service.serving import Door, serve
-from appliance.wiring import open_engine
-from coldcred.log.system import PinMode
+from appliance.wiring import Openings, open_engine
 
 _STANDARD_ERROR = 2
 
 
-def serve_home(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_fd: int | None) -> None:
-    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers, `mode` is how the PIN comes.
+def serve_home(path: Path, openings: Openings | None, ready_fd: int | None) -> None:
+    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers.
 
     Raises `HomeError` and the HSM's errors, also for what ended the engine while it served.
     """
-    asyncio.run(_serve(path, pin, mode, ready_fd))
+    asyncio.run(_serve(path, openings, ready_fd))
 
 
-async def _serve(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_fd: int | None) -> None:
+async def _serve(path: Path, openings: Openings | None, ready_fd: int | None) -> None:
     home = Home.open(path)
     door = Door(home.workload_socket_path, home.workload_group())
 
@@ -35,7 +33,7 @@ async def _serve(path: Path, pin: Callable[[], bytearray], mode: PinMode, ready_
                 if ready_fd > _STANDARD_ERROR:
                     os.close(ready_fd)
 
-    async with open_engine(path, pin, mode) as engine:
+    async with open_engine(path, openings) as engine:
         await serve(engine, home.socket_path, door, ready, talk)
         talk("stopping")
     talk("stopped")

@@ -1,26 +1,38 @@
 """`serve` and `status`: the appliance at work, and how it stands."""
 
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import click
 
-from appliance.cli import output
+from appliance.cli import opening, output
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
 from appliance.cli.session import SOCKET, Session
 from appliance.client import SocketTransport
 from appliance.disk import free_bytes, is_low
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
+from appliance.pins import Opening
 from coldcred.canonical import Json
+from coldcred.founding import Token
 
 
 @click.command(cls=Verb)
 @click.option("--ready-fd", type=click.IntRange(0), metavar="N", help="Write a line to descriptor N once it serves.")
+@click.option("--closed", is_flag=True, help="Open no token: serve reading, and what needs no signature.")
 @click.pass_obj
-def serve(session: Session, ready_fd: int | None) -> Exit:
-    """Serve the home on its socket until stopped by SIGTERM or SIGINT."""
+def serve(session: Session, *, ready_fd: int | None, closed: bool) -> Exit:
+    """Serve the home on its socket until stopped by SIGTERM or SIGINT.
+
+    PINs of daily tokens may come from the service manager, in $CREDENTIALS_DIRECTORY. A token without one stays closed
+    where nobody is there to type it.
+    """
     from appliance.cli.served import serve_home  # noqa: PLC0415 - only this verb needs a server
 
     _tell_single(session)
-    serve_home(session.home, session.pin, session.pin_mode, ready_fd)
+    serve_home(session.home, None if closed else _openings(session), ready_fd)
     output.data({"served": str(session.home)}, [])
     return Exit.DONE
 
@@ -46,10 +58,18 @@ def status(session: Session) -> Exit:
         _tell_single(session)
     else:
         facts |= _read(session)
-        if facts.get("suspended_keys") and not facts.get("makes_checkpoints"):
-            output.talk("the log key is suspended: no checkpoint, bundle or export is made until it is activated")
+        if facts.get("makes_checkpoints") is False and (facts["served"] or facts.get("suspended_keys")):
+            output.talk("the log key is suspended, or its token is closed: no checkpoint and no bundle is made")
     output.data(facts, output.facts(facts))
     return Exit.DONE
+
+
+def _openings(session: Session) -> Callable[[Token], Opening | None]:
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    credentials = None if given is None else Path(given)
+    if (founding := session.founding()) is not None:
+        opening.check(founding, session.ceremony, credentials)
+    return partial(session.pins.of_service, session.ceremony, credentials)
 
 
 def _read(session: Session) -> dict[str, Json]:

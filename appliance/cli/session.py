@@ -5,18 +5,20 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
 
-from appliance.cli import secret_input
+from appliance.cli import opening, secret_input
+from appliance.cli.opening import TokenPins
 from appliance.cli.output import SINGLE_OPERATOR, talk
 from appliance.client import Client, SocketTransport, Transport
 from appliance.identity import Identity
+from appliance.pins import Opening
 from appliance.signing import Signing
 from coldcred import founding
-from coldcred.founding import Founding
-from coldcred.log.system import PinMode
+from coldcred.founding import Founding, Token
 
 SOCKET = "operator.sock"
 FOUNDING = "founding.json"
@@ -31,18 +33,22 @@ class Session:
     passphrase_fd: int | None = None
     pin_fd: int | None = None
     card: str | None = None
+    ceremony: frozenset[str] = frozenset()
+    pins: TokenPins = field(init=False)
     _exits: ExitStack = field(default_factory=ExitStack)
     _identity: Identity | None = None
-    _pin: bytearray | None = field(default=None, repr=False)
     _client: Client | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with no PIN."""
+        self.pins = TokenPins(self.pin_fd)
 
     def close(self) -> None:
         """End whatever this run opened: in-process, the engine stops here."""
         try:
             self._exits.close()
         finally:
-            if self._pin is not None:
-                self._pin[:] = bytes(len(self._pin))
+            self.pins.wipe()
 
     def identity(self) -> Identity:
         """Open the key of whoever runs this, asking for its secret once; misuse where no key was named."""
@@ -81,23 +87,11 @@ class Session:
         what = f"new passphrase of {key_file.name}"
         return lambda: self._secret(self.passphrase_fd, what, secret_input.twice_from_terminal)
 
-    def pin(self) -> bytearray:
-        """Give the token's PIN, asked for once and kept while this run lasts, so that a new HSM worker can log in.
-
-        Each array that is given is the caller's own, to wipe.
-        """
-        if self._pin is None:
-            self._pin = self._secret(self.pin_fd, "PIN of the token", secret_input.from_terminal)
-        return bytearray(self._pin)
-
-    @property
-    def pin_mode(self) -> PinMode:
-        """How the PIN comes, as the log says it."""
-        return PinMode.TERMINAL if self.pin_fd is None else PinMode.DESCRIPTOR
-
-    def new_pin(self, what: str) -> bytearray:
-        """Ask for a PIN that is about to be set; from the descriptor each PIN is a line of its own."""
-        return self._secret(self.pin_fd, what, secret_input.twice_from_terminal)
+    def openings(self) -> Callable[[Token], Opening | None]:
+        """Give how the engine of a verb opens its tokens, after what no run may do was refused."""
+        if (found := self.founding()) is not None:
+            opening.check(found, self.ceremony, None)
+        return partial(self.pins.of_people, self.ceremony)
 
     def founding(self) -> Founding | None:
         """Read the home's founding, if there is a home; `Malformed` where it is damaged."""
@@ -128,7 +122,7 @@ class Session:
             # The engine and the PKCS#11 seam are loaded only when nothing serves the home.
             from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415
 
-            transport = EngineTransport(self.home, self.pin if hsm else None, self.pin_mode)
+            transport = EngineTransport(self.home, self.openings() if hsm else None)
         self._exits.callback(transport.close)
         return transport
 

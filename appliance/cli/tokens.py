@@ -42,11 +42,16 @@ def list_them(module: Path, environment: tuple[str, ...]) -> None:
 @_MODULE
 @_ENVIRONMENT
 @click.option("--so-pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has the security officer's PIN.")
+@click.option("--ceremony", is_flag=True, help="A ceremony's token: two people set one part each of the user's PIN.")
 @click.pass_obj
 def init_token(
-    session: Session, *, label: str, module: Path, environment: tuple[str, ...], so_pin_fd: int | None
+    session: Session, *, label: str, module: Path, environment: tuple[str, ...], so_pin_fd: int | None, ceremony: bool
 ) -> None:
-    """Initialise a token called LABEL in a free slot, with two new PINs: the security officer's and the user's."""
+    """Initialise a token called LABEL in a free slot, with two new PINs: the security officer's and the user's.
+
+    With --ceremony the user's PIN is two parts, the second right behind the first, of 8 to 32 characters each: two
+    people type one each, twice, or --pin-fd has them on two lines. Nobody else is to know either.
+    """
     names.label(label, "token label")
     where = variables(environment)
     what = "new PIN of the security officer"
@@ -54,7 +59,7 @@ def init_token(
         so_pin = secret_input.twice_from_terminal(what)
     else:
         so_pin = secret_input.from_descriptor(so_pin_fd, what)
-    pin = session.new_pin("new PIN of the user")
+    pin = session.pins.new_in_parts(label) if ceremony else session.pins.new("new PIN of the user")
     from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
 
     made = wiring.initialise_token(str(module.absolute()), label, so_pin, pin, where)

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from appliance import deciding
-from appliance.authority import Authority
 from appliance.decision import Ask, Decision, Finished
 from appliance.engine.carrying import Carrier, Work
 from appliance.errors import Refusal, Refused
 from appliance.intake import Items
-from appliance.lookups import Lookups
-from appliance.nouns import batches
+from appliance.nouns import batches, keys
 from appliance.nouns.batches import Batch, Chunk
 from appliance.nouns.credentials import Random
 from appliance.outcome import Outcome
@@ -112,9 +110,11 @@ class Running:
     def _stops(self) -> bool:
         return self.stopped is not None or self.stream.abandoned
 
-    def decide_chunk(self, authority: Authority, lookups: Lookups, now: int, random: Random) -> Decision | None:
-        """Decide the next chunk; None where every line of it is held already."""
-        chunk: Chunk = batches.decide_chunk(self.batch, self.following, authority, lookups, now, random)
+    def decide_chunk(self, standing: Standing, now: int, random: Random) -> Decision | None:
+        """Decide the next chunk; None where every line of it is held already; `Refused` where no key can sign it."""
+        authority = standing.authority
+        chunk: Chunk = batches.decide_chunk(self.batch, self.following, authority, standing.lookups, now, random)
+        keys.check_usable(authority, standing.opened, chunk.decision.signings)
         self.following = chunk.following
         self.issued += chunk.issued
         self.refused += chunk.refused
@@ -204,11 +204,10 @@ class Batches:
         try:
             now = self._permit()
             deciding.check_still_asks(self._standing, running.ask.command)
+            decision = running.decide_chunk(self._standing, now, self._random)
         except Refused as refused:
             running.stopped = refused
             return None
-        standing = self._standing
-        decision = running.decide_chunk(standing.authority, standing.lookups, now, self._random)
         return None if decision is None else self._carrier.stage(decision, running.landed)
 
     def _end(self, running: Running) -> Work:

@@ -68,6 +68,10 @@ class _StagedArchive:
         """Give committed entries."""
         return self._log.bodies(first, limit)
 
+    def newest_checkpoint(self) -> tuple[int, bytes] | None:
+        """Give the newest checkpoint that was committed."""
+        return self._log.newest_checkpoint()
+
 
 class Carrier:
     """Carries decisions through log and HSM; the one place that appends while an appliance serves."""
@@ -93,6 +97,7 @@ class Carrier:
         self._hsm = ThreadPoolExecutor(1, "hsm")
         self._batch = self._committing = _Batch()
         standing.archive = _StagedArchive(log, self._staged_blob)
+        standing.opened = frozenset(keystores)
         self._signed: list[int] = []
         self._failed: list[int] = []
         self._following: list[Work] = []
@@ -246,7 +251,7 @@ class Carrier:
         try:
             following = work.decision.finish([item for item in found if isinstance(item, bytes)])
             if isinstance(following, Decision):
-                keys.check_active(self._standing.authority, following.signings)
+                keys.check_usable(self._standing.authority, self._standing.opened, following.signings)
         except Refused as refused:
             self._refuse(work, refused)
             return

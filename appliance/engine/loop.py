@@ -22,6 +22,7 @@ from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake
 from appliance.log import Log
+from appliance.nouns import keys
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.rules import rule_of
@@ -338,7 +339,9 @@ class Engine:
         job.answer(ended)
 
     def _decide(self, ask: Ask) -> Decision:
-        decision = deciding.decide(self._standing, ask, self._now(), self._random)
+        standing = self._standing
+        decision = deciding.decide(standing, ask, self._now(), self._random)
+        keys.check_usable(standing.authority, standing.opened, decision.signings)
         if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
             return decision
         for event in decision.events:

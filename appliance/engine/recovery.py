@@ -78,11 +78,15 @@ class Recovery:
                 raise HomeError(HomeFault.LOG_DAMAGED, detail)
             self._newest_checkpoint = checkpoint
 
-    def check_pins(self) -> None:
-        """Refuse a start that would try a PIN too soon after others were refused (`PinDelayed`); writes nothing."""
+    def check_pins(self, tokens: Iterable[str]) -> None:
+        """Refuse a start that would try a PIN of one of `tokens` too soon after others were refused (`PinDelayed`).
+
+        Each token has its own count; one that stays closed keeps nobody from opening another. Writes nothing.
+        """
         now = self._now()
-        for label, refused in self.standing.lookups.refused_pins.items():
-            if left := refused.seconds_left(now):
+        for label in tokens:
+            refused = self.standing.lookups.refused_pins.get(label)
+            if refused is not None and (left := refused.seconds_left(now)):
                 raise PinDelayed(f"token {label} refused {refused.count} PINs in a row; the next is tried in {left} s")
 
     def record(self, events: Iterable[Event]) -> None:

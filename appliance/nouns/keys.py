@@ -1,6 +1,6 @@
 """Signing keys: ordered first, then done, so that an object in the token always answers to an entry (rule R14)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from appliance.authority import Authority, SigningKey
@@ -13,6 +13,8 @@ from coldcred.keys import PublicKey
 from coldcred.record import Record
 
 KEY_ID_BYTES = 16
+
+_OPEN = "R5 tokens that are open"
 
 
 def ordered(authority: Authority, name: str, key_id: str) -> Event:
@@ -69,12 +71,18 @@ def ready(authority: Authority, purpose: str, kind: Kind | None = None) -> tuple
     return key, key.public
 
 
-def check_active(authority: Authority, signings: Iterable[Signing]) -> None:
-    """Return when none of the keys that are to sign is suspended, whatever was so when it was decided."""
+def check_usable(authority: Authority, opened: Collection[str], signings: Iterable[Signing]) -> None:
+    """Return when no key that is to sign is suspended, whatever was so when it was decided, and all can be reached.
+
+    `opened` has the tokens that this run opened: a ceremony's token stays closed on most days (R5).
+    """
     wanted = {signing.key_id for signing in signings}
     for key in authority.keys.values():
         if key.key_id in wanted:
             _check_active(key)
+            if key.token not in opened:
+                detail = f"key {key.name} is on token {key.token}, which is not open"
+                raise Refused(Refusal.KEY_NOT_READY, detail, rule=_OPEN)
 
 
 def _check_active(key: SigningKey) -> None:

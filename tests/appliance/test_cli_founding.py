@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from appliance.identity import public_path, read_public
+from appliance.log import Log
 from coldcred import founding
 from coldcred.founding import MAX_FOUNDING
+from coldcred.log import entry as entries
 from tests.support.commandline import CTL, ENVIRONMENT, Ended, run, typed
-from tests.support.founded import EXAMPLE, PASSPHRASE, PEOPLE, Plant, begin, found, hsm_options
-from tests.support.softhsm import MODULE, SoftHsm
+from tests.support.founded import EXAMPLE, PASSPHRASE, PEOPLE, Plant, alone_plan, begin, found, hsm_options
+from tests.support.softhsm import MODULE, PIN, SoftHsm
 
 REGISTERS = ("operator", "custodian")
 
@@ -224,3 +226,33 @@ def test_one_person_is_called_a_single_operator(alone: Plant, tmp_path: Path) ->
     assert alone.done("status", "--json").json["single_operator"] is True
     enrolled = alone.done("workload", "enrol", "spiffe://plant-a.example/line-1/a", "--owner", "alice", who="alice")
     assert "SINGLE OPERATOR" in enrolled.err
+
+
+def test_a_founding_opens_a_ceremonys_token_too(tmp_path: Path, softhsm_prepared: SoftHsm) -> None:
+    """Everybody is there: each token makes its keys, the ceremony's with the parts of two people."""
+    plant = begin(tmp_path / "two", softhsm_prepared, ("alice",))
+    module = ("--module", MODULE, "--module-env", plant.environment)
+    made = run(
+        [*CTL, "token", "init", "plant-a-ceremony", *module, "--ceremony"],
+        secrets={"--pin-fd": "canary-first-1\ncanary-second-2"},
+        verb_secrets={"--so-pin-fd": "87654321"},
+    )
+    assert made.code == 0, made
+    plan = alone_plan(plant.folder)
+    text = plan.read_text()
+    key = text[text.index('[[keys]]\nname = "access-1"') : text.index('[[keys]]\nname = "status-1"')]
+    key = key.replace("access-1", "svid-1").replace("plant-a-daily", "plant-a-ceremony").replace('"access"', '"svid"')
+    token = '[[tokens]]\nlabel = "plant-a-ceremony"\nclass = "ceremony"\nexclusive = true\n\n'
+    plan.write_text(text.replace("[horizons]", token + key + "[horizons]"))
+    people = ("--people", plant.people, "--passphrase-dir", plant.people)
+    pins = f"{PIN.decode()}\ncanary-first-1\ncanary-second-2"
+    founded = plant.ctl("init", "all", "--plan", plan, *people, *hsm_options(plant), pin=pins)
+    assert founded.code == 0, founded
+    log = Log.open(plant.home / "log.sqlite")
+    events = [entries.parse(body).event for body in log.bodies()]
+    log.close()
+    assert {event["name"] for event in events if event["type"] == "key.done"} >= {"access-1", "svid-1"}
+    assert {(event["token"], event["mode"]) for event in events if event["type"] == "pin.accepted"} == {
+        ("plant-a-daily", "descriptor"),
+        ("plant-a-ceremony", "two-people"),
+    }

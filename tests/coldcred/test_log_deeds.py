@@ -245,6 +245,42 @@ def _activated_by_one(world: LogWorld) -> int:
     return world.asked("key.activated", world.command("alice", Act.KEY_ACTIVATE, args), args, {"key": "tokens-1"})
 
 
+def _export(world: LogWorld, size: int) -> int:
+    """Say that the log was exported up to a size."""
+    return world.asked("log.exported", world.command("carol", Act.LOG_EXPORT, {}), {}, {"size": size})
+
+
+def _checkpointed(world: LogWorld, *, signed: bool = True) -> int:
+    """Write a checkpoint and its outcome; gives its size."""
+    world.settle().checkpoint()
+    size = world.head.size - 1
+    world.settle(failed=() if signed else [size])
+    return size
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An export ends neither here nor with a checkpoint.")
+def _exported_up_to_anywhere(world: LogWorld) -> int:
+    return _export(world, _checkpointed(world) - 1)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An export ends with a checkpoint that is not the newest.")
+def _exported_up_to_an_old_checkpoint(world: LogWorld) -> int:
+    older = _checkpointed(world)
+    _checkpointed(world)
+    return _export(world, older)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An export ends with a checkpoint that the HSM never signed.")
+def _exported_up_to_a_checkpoint_that_failed(world: LogWorld) -> int:
+    _checkpointed(world)
+    return _export(world, _checkpointed(world, signed=False))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An export of nothing.")
+def _exported_nothing(world: LogWorld) -> int:
+    return _export(world, 0)
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "An index is given out that another credential had.")
 def _an_index_twice(world: LogWorld) -> int:
     issued = world.issue()
@@ -500,6 +536,18 @@ def test_a_suspended_key_signs_again_once_it_is_activated(begun: LogWorld) -> No
     world.activate_key("tokens-1")
     world.issue()
     world.settle()
+    assert refusal(world) is None
+
+
+def test_an_export_may_end_with_the_newest_signed_checkpoint(begun: LogWorld) -> None:
+    """As it does where the log key's token is closed, however many entries came since, and failed checkpoints too."""
+    world = begun.copy()
+    size = _checkpointed(world)
+    _checkpointed(world, signed=False)
+    world.issue()
+    _export(world, size)
+    world.settle()
+    _export(world, world.head.size + 1)
     assert refusal(world) is None
 
 

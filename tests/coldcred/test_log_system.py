@@ -5,6 +5,7 @@ import pytest
 from coldcred.canonical import Json
 from coldcred.errors import LogReason
 from coldcred.log import system
+from tests.support import plant
 from tests.support.logrules import refusal, verified
 from tests.support.logworld import LogWorld
 
@@ -71,6 +72,29 @@ def test_a_system_event_brings_nothing_along(begun: LogWorld, kind: str) -> None
 def test_a_system_event_of_another_shape_is_refused(begun: LogWorld, kind: str, changes: Event) -> None:
     """Numbers add up, ids are of closed lists, names are names."""
     _is_malformed(begun, {"type": kind, **SHAPES[kind], **changes})
+
+
+CEREMONIAL: Json = [
+    {"label": "plant-a-daily", "class": "daily", "exclusive": True},
+    {"label": "plant-a-ceremony", "class": "ceremony", "exclusive": True},
+]
+
+
+@pytest.mark.parametrize("kind", ["pin.accepted", "pin.refused"])
+def test_a_pin_comes_as_its_token_s_class_wants(kind: str) -> None:
+    """Two people give a ceremony's PIN, and nobody gives a daily one so (R5); other tokens are none of the founding."""
+    world = LogWorld.begin(plant.members() | {"tokens": CEREMONIAL}).start()
+    modes = {"plant-a-daily": {"terminal", "descriptor", "credential"}, "plant-a-ceremony": {"two-people"}}
+    for token, allowed in modes.items():
+        for mode in system.PinMode:
+            event: Event = {"type": kind, "token": token, "mode": mode.value}
+            if mode in allowed:
+                told = world.copy()
+                told.append(event)
+                assert verified(told).counts[kind] == 1
+            else:
+                _is_malformed(world, event)
+    _is_malformed(world, {"type": kind, "token": "plant-b-daily", "mode": "terminal"})
 
 
 def _is_malformed(begun: LogWorld, event: Event) -> None:

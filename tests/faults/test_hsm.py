@@ -21,9 +21,11 @@ from appliance.cli.exits import Exit
 from appliance.errors import HomeError
 from appliance.log import Log
 from appliance.outcome import Outcome, State
+from appliance.pins import Opening
 from appliance.wiring import open_engine
 from coldcred.charter import KeyCharter, label, parse
 from coldcred.log import entry as entries
+from coldcred.log.system import PinMode
 from hsm.errors import HsmError
 from tests.support.ledger import Ledger
 from tests.support.serving import Appliance, NotReady
@@ -132,7 +134,8 @@ def issue_on(mine: Appliance, command: str) -> Outcome | HomeError | HsmError:
     """Start an engine on the token as it is and ask for a credential."""
 
     async def story() -> Outcome:
-        async with open_engine(mine.home, lambda: bytearray(PIN)) as engine:
+        opening = Opening(lambda: bytearray(PIN), PinMode.DESCRIPTOR)
+        async with open_engine(mine.home, lambda _token: opening) as engine:
             return await engine.submit_command(command)
 
     try:

@@ -12,10 +12,12 @@ from appliance.engine import Engine
 from appliance.log import Log
 from appliance.nouns import checkpoints
 from appliance.outcome import State
+from appliance.pins import Opening
 from appliance.wiring import open_engine
 from coldcred.acts import Act
 from coldcred.log import entry as entries
 from coldcred.log import export
+from coldcred.log.system import PinMode
 from hsm.errors import PinDelayed, PinIncorrect
 from hsm.supervisor import WorkerKeyStore
 from tests.support.running import LABEL, SetClock
@@ -43,8 +45,10 @@ class Starts:
             self.asked += 1
             return bytearray(self.pin)
 
+        opening = Opening(source, PinMode.DESCRIPTOR)
+
         async def story() -> None:
-            async with open_engine(self.mine.home, source, clock=self.clock) as engine:
+            async with open_engine(self.mine.home, lambda _token: opening, clock=self.clock) as engine:
                 if use is not None:
                     await use(engine)
 

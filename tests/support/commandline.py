@@ -74,11 +74,6 @@ def run(
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def coldcred(*arguments: str | Path, stdin: str = "") -> Ended:
-    """Run the verifier's command line."""
-    return run([*COLDCRED, *arguments], stdin=stdin)
-
-
 def typed(command: list[str], *lines: str) -> tuple[int, str]:
     """Run a command at a terminal of its own, type `lines` when asked, and give its code and what was on the screen."""
     child, terminal = pty.fork()
@@ -98,3 +93,8 @@ def typed(command: list[str], *lines: str) -> tuple[int, str]:
             os.write(terminal, waiting.pop(0).encode() + b"\n")
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), screen.decode()
+
+
+def coldcred(*arguments: str | Path, stdin: str = "") -> Ended:
+    """Run the verifier's command line."""
+    return run([*COLDCRED, *arguments], stdin=stdin)

@@ -178,8 +178,14 @@ def served(plant: Plant) -> Generator[Plant]:
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory: pytest.TempPathFactory, softhsm_prepared: SoftHsm) -> Plant:
     """Return an appliance that one person founded."""
-    folder = tmp_path_factory.mktemp("alone")
-    made = begin(folder, softhsm_prepared, ("alice",))
+    made = begin(tmp_path_factory.mktemp("alone"), softhsm_prepared, ("alice",))
+    ended = found(made, alone_plan(made.folder))
+    assert ended.code == 0, ended
+    return made
+
+
+def alone_plan(folder: Path) -> Path:
+    """Write the example's plan as one person founds it, and give its file."""
     plan = (EXAMPLE / "plan.toml").read_text()
     before, rest = plan[: plan.index('[[people]]\nid = "alice"')], plan[plan.index("# How many custodians") :]
     person = '[[people]]\nid = "alice"\nroles = ["officer", "issuer", "approver"]\n\n'
@@ -187,6 +193,4 @@ def alone(tmp_path_factory: pytest.TempPathFactory, softhsm_prepared: SoftHsm) -
     lowered = lowered.replace('"workload.enrol" = 2\n', "")
     (folder / "plan.toml").write_text(before + person + lowered)
     shutil.copy(EXAMPLE / "orders-reader.toml", folder)
-    ended = found(made, folder / "plan.toml")
-    assert ended.code == 0, ended
-    return made
+    return folder / "plan.toml"

@@ -17,7 +17,8 @@ from coldcred.profile import Profile
 from coldcred.record import Record
 
 MAX_FOUNDING = 256 * 1024
-TOKEN_CLASSES = ("daily", "ceremony")
+DAILY, CEREMONY = "daily", "ceremony"
+TOKEN_CLASSES = (DAILY, CEREMONY)
 OPERATOR, CUSTODIAN = "operator", "custodian"
 
 

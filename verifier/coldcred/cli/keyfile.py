@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from coldcred import memory
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
 from coldcred.files import write_file
@@ -91,6 +92,7 @@ def _pem(private: ec.EllipticCurvePrivateKey | X25519PrivateKey) -> bytes:
 
 def _make(path: Path, make: Callable[[], bytes]) -> bool:
     """Put a new key in place whole: a file that exists, or appears meanwhile, stays what it is."""
+    _guard()
     if path.exists():
         return False
     try:
@@ -100,7 +102,16 @@ def _make(path: Path, make: Callable[[], bytes]) -> bool:
     return True
 
 
+def _guard() -> None:
+    """Guard this process's memory before a key comes into it."""
+    try:
+        memory.guard()
+    except memory.Unguarded as error:
+        raise KeyFileUnfit(f"no key is opened or made where memory cannot be guarded ({error})") from error
+
+
 def _read(path: Path) -> object:
+    _guard()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)

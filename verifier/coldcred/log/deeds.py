@@ -200,9 +200,11 @@ def key_named(event: Record, command: Command) -> str:
     return name
 
 
-def exported(event: Record, seq: int) -> None:
-    """Take `log.exported`: the export reaches up to this entry, or further."""
-    _check_result(event, {"size": seq + 1})
+def exported(event: Record, seq: int, newest: int) -> None:
+    """Take `log.exported`: the export reaches up to this entry, or further, or to the `newest` signed checkpoint."""
+    result = event.value("result")
+    if result != {"size": seq + 1} and (not newest or result != {"size": newest}):
+        raise _other("result")
 
 
 def reading_opened(event: Record) -> None:

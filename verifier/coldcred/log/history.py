@@ -37,6 +37,7 @@ class History:
     def __init__(self, founding: Founding, blobs: Blobs) -> None:
         """Begin before the first entry, which must be the one that founds `founding`."""
         self._founding = founding
+        self._token_classes = {token.label: token.token_class for token in founding.tokens}
         self._blobs = blobs
         self._people = People(founding, blobs)
         self.signing = Signing(founding)
@@ -44,6 +45,8 @@ class History:
         self._bundles = Bundles(self.signing)
         self._batches = Batches(self.signing, blobs, founding.issuer)
         self._credentials = Credentials()
+        self._checkpoints: dict[int, int] = {}
+        self._newest_checkpoint = 0
         self._time = 0
         self._takers = self._takers_by_type()
         self._of_requests: Mapping[str, Callable[[Record, int], None]] = {
@@ -102,12 +105,15 @@ class History:
             case kind if kind in self._of_requests:
                 self._of_requests[kind](event, entry.time)
             case kind if kind in system.EVENTS:
-                system.EVENTS[kind](event)
+                system.take(kind, event, entry.event, self._token_classes)
             case _:
                 self._carried(entry, event)
 
     def _settled(self, event: Record) -> None:
         for seq, outcome in self.signing.settled(event).items():
+            size = self._checkpoints.pop(seq, 0)
+            if outcome == "signed":
+                self._newest_checkpoint = max(self._newest_checkpoint, size)
             self._credentials.settled(seq, signed=outcome == "signed")
 
     def _carried(self, entry: Entry, event: Record) -> None:
@@ -140,7 +146,7 @@ class History:
             "bundle.begun": lambda entry, event, command: bundles.begun(event, command, entry.seq),
             "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq),
             "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq),
-            "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq),
+            "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq, self._newest_checkpoint),
             "key.suspended": lambda _entry, event, command: self.signing.suspended(deeds.key_named(event, command)),
             "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
             "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
@@ -194,6 +200,7 @@ class History:
         (sign,) = self.signing.intent(event, seq, Purpose.LOG, most=1)
         if sign.sha256 != sha256_hex(checkpoint.text()):
             raise LogRejected(LogReason.BAD_CHECKPOINT, "signs another text than its own checkpoint")
+        self._checkpoints[seq] = checkpoint.size
 
     def _issued(self, entry: Entry, event: Record, command: Command) -> None:
         name = command.args.get("profile")

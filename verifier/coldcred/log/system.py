@@ -8,7 +8,9 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from coldcred import names
+from coldcred.canonical import Json
 from coldcred.errors import Malformed
+from coldcred.founding import CEREMONY
 from coldcred.record import Record
 
 UNREAD = frozenset({"malformed", "unknown-signer", "bad-signature", "wrong-appliance", "wrong-epoch"})
@@ -20,6 +22,11 @@ class PinMode(StrEnum):
 
     TERMINAL = "terminal"
     DESCRIPTOR = "descriptor"
+    CREDENTIAL = "credential"
+    TWO_PEOPLE = "two-people"
+
+
+_PINS = frozenset({"pin.accepted", "pin.refused"})
 
 
 def _input_refused(event: Record) -> None:
@@ -65,3 +72,18 @@ EVENTS: Mapping[str, Callable[[Record], None]] = MappingProxyType(
     }
 )
 """What takes each of them, by type: closed; `Malformed` where it has another shape."""
+
+
+def take(kind: str, event: Record, members: Mapping[str, Json], classes: Mapping[str, str]) -> None:
+    """Take a system event of type `kind`, and hold a PIN's to the founding, which gives `classes` by token label (R5).
+
+    Raises `Malformed`.
+    """
+    EVENTS[kind](event)
+    if kind not in _PINS:
+        return
+    token_class = classes.get(str(members["token"]))
+    if token_class is None:
+        raise Malformed(f"{kind}: a token that the founding does not name")
+    if (members["mode"] == PinMode.TWO_PEOPLE) != (token_class == CEREMONY):
+        raise Malformed(f"{kind}: a PIN that came by {members['mode']}, for a token of class {token_class}")
