@@ -272,7 +272,7 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
             text = (example.FOLDER / "policy.cedar").read_bytes()
             documented[Act.POLICY_SET]["policy"] = sha256_hex(text), ""
             attachments[sha256_hex(text)] = text
-            # A recovery retires the key that approves the others, so it comes last.
+            # Recovery last: from then on somebody signs with another key.
             for act, members in sorted(documented.items(), key=lambda item: item[0] is Act.OPERATOR_RECOVER):
                 alternatives = [member for member, (_, absent) in members.items() if absent.startswith("one of")]
                 everything = {member: value for member, (value, _) in members.items()}

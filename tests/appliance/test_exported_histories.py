@@ -15,15 +15,17 @@ import pytest
 from appliance.engine import Engine
 from appliance.errors import Refused
 from appliance.outcome import Outcome
-from coldcred.acts import Act
-from coldcred.canonical import Json
+from coldcred.acts import Act, Role
+from coldcred.canonical import Json, sha256_hex
 from coldcred.command import Verdict
+from coldcred.jose import parse_unverified
 from coldcred.log.export import Anchor, Report, find_checkpoint, verify
 from coldcred.log.note import VerifierKey
 from hsm.errors import WorkerLost
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
 from tests.support.running import LABEL, SITE, RunningPlant, run, settled
+from tests.support.signers import Signer
 
 STARTS, ROUNDS = 3, 8
 PEOPLE = ("alice", "bob", "carol")
@@ -38,9 +40,13 @@ class Crowd:
         self.chance = random.Random(seed)
         self.exports: list[bytes] = []
         self._sent: list[str] = []
+        self._beside: dict[str, bytes] = {}
+        self._keys: dict[str, Signer] = {}
 
     def command(self, engine: Engine, number: int) -> str:
         """Give what somebody asks for."""
+        if self.chance.random() < 0.3:
+            return self._about_people(engine, number)
         running, issued = self.running, sorted(engine.standing.lookups.issued)
         profile: Json = {**plant.profile(), "approvals": self.chance.choice([1, 2])}
         site: dict[str, Json] = {"name": f"line-{number}", "audiences": [f"https://line-{number}.plant-a.example"]}
@@ -67,16 +73,55 @@ class Crowd:
             ]
         )
 
+    def _about_people(self, engine: Engine, number: int) -> str:
+        """Give what somebody asks about erin, who comes and goes under ever new keys, or what she asks herself."""
+        running, held = self.running, engine.standing.authority.keys_of("erin")
+        key = Signer.named(f"erin {number}")
+        self._keys[key.kid] = key
+        proof = running.countersignature(key, "erin").encode()
+        self._beside[sha256_hex(proof)] = proof
+        digest, kids = sha256_hex(proof), [one.key.thumbprint for one in held]
+        roles: Json = [self.chance.choice([role.value for role in Role])]
+        person: dict[str, Json] = {"person": "erin", "reason": "comes and goes"}
+        signer = self._keys[self.chance.choice(kids)] if kids else key
+        retires: Json = [*self.chance.sample(kids, self.chance.randrange(len(kids) + 1))]
+        custodian = plant.custodian(self.chance.choice(PEOPLE))
+        proved: dict[str, Json] = {**person, "countersignature": digest}
+        machine = running.enrolment(id=f"{plant.WORKLOAD}-{number}")
+        choices: list[tuple[str | Signer, Act, dict[str, Json]]] = [
+            ("alice", Act.OPERATOR_ADD, {**proved, "roles": roles}),
+            ("alice", Act.OPERATOR_ADD, {**proved, "roles": ["officer"]}),
+            ("bob", Act.OPERATOR_ROLES, {**person, "roles": roles}),
+            (signer, Act.OPERATOR_ROLES, {**person, "roles": roles}),
+            ("alice", Act.OPERATOR_REMOVE, person),
+            ("alice", Act.OPERATOR_REPLACE_KEY, {**proved, "retires": retires}),
+            (custodian, Act.OPERATOR_RECOVER, {**proved, "replaces": "erin"}),
+            (signer, Act.WORKLOAD_ENROL, machine),
+            (signer, Act.BUNDLE_CREATE, {"site": SITE}),
+        ]
+        who, act, args = self.chance.choice(choices)
+        return running.command(who, act, args)
+
+    def _attached(self, command: str) -> dict[str, bytes]:
+        """Give the countersignature that a command names, if it names one."""
+        asked = parse_unverified(command).payload.decode()
+        return {digest: body for digest, body in self._beside.items() if digest in asked}
+
     async def round(self, engine: Engine, number: int) -> None:
         """Let people act all at once, and the HSM fail now and then; then some time passes."""
         acts: list[Coroutine[Any, Any, Outcome]] = []
         for place in range(self.chance.randrange(1, 6)):
             command = self.command(engine, 100 * number + place)
             self._sent.append(command)
-            acts.append(engine.submit_command(command))
+            acts.append(engine.submit_command(command, self._attached(command)))
+            if b'"operator.' in parse_unverified(command).payload and self.chance.random() < 0.7:
+                others = (plant.operator("alice"), plant.operator("bob"), plant.custodian(self.chance.choice(PEOPLE)))
+                acts += [engine.submit_approval(self.running.approval(other, command)) for other in others]
             about = self.chance.choice(self._sent[-5:])
             verdict = self.chance.choice([Verdict.APPROVE, Verdict.APPROVE, Verdict.DENY])
-            acts.append(engine.submit_approval(self.running.approval(self.chance.choice(PEOPLE), about, verdict)))
+            person = self.chance.choice(PEOPLE)
+            signer = self.chance.choice([plant.operator(person), plant.operator(person), plant.custodian(person)])
+            acts.append(engine.submit_approval(self.running.approval(signer, about, verdict)))
         if self.chance.random() < 0.3:
             self.keystore.fail_next(WorkerLost("the worker went away"))
         for outcome in await asyncio.gather(*acts, return_exceptions=True):

@@ -473,10 +473,11 @@ def test_one_custodian_recovers_nothing(running: RunningPlant) -> None:
             args: dict[str, Json] = {"replaces": "bob", "person": "bob", "reason": "lost", "countersignature": digest}
             command = running.command(plant.custodian("alice"), Act.OPERATOR_RECOVER, args)
             assert (await engine.submit_command(command, {digest: proof.encode()})).need == 2
-            for signer in (plant.operator("bob"), plant.operator("alice"), plant.custodian("alice")):
+            recovery = "R4 custodians recover"
+            for signer, rule in (("bob", recovery), ("alice", recovery), (plant.custodian("alice"), None)):
                 with pytest.raises(Refused) as refused:
                     await engine.submit_approval(running.approval(signer, command))
-                assert refused.value.reason is Refusal.NOT_ALLOWED
+                assert (refused.value.reason, refused.value.rule) == (Refusal.NOT_ALLOWED, rule)
             assert plant.operator("bob").kid in engine.standing.authority.operators
 
     run(story())
