@@ -11,6 +11,7 @@ from coldcred.charter import KeyCharter, TokenCharter
 from coldcred.credential import Kind
 from coldcred.founding import Founding, Site
 from coldcred.keys import PublicKey, SealingKey
+from coldcred.log.review import Review
 from coldcred.plan import Window
 from coldcred.profile import Profile
 
@@ -84,7 +85,7 @@ class Authority:
     """Everything a decision rests on, except what `Lookups` holds.
 
     `holders` has, by thumbprint, whose each workload's signing key is or was; `policy` is the SHA-256 (hex) of the
-    policy text in force.
+    policy text in force; `review` is the access review that is open, `reviewed` has the names of all that ever were.
     """
 
     founding: Founding
@@ -100,6 +101,8 @@ class Authority:
     holders: Mapping[str, str] = field(default_factory=dict)
     policy: str = sha256_hex(policy.DEFAULT.encode())
     custodians: Mapping[str, Custodian] = field(default_factory=dict)
+    review: Review | None = None
+    reviewed: frozenset[str] = frozenset()
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":
@@ -138,6 +141,15 @@ class Authority:
         """Give the key that may sign an approval: an operator's, or a custodian's."""
         approver = self.approver(kid)
         return approver.key if approver else None
+
+    def owner_of(self, workload: str) -> str | None:
+        """Give who answers for a workload, if it is enrolled."""
+        found = self.workloads.get(workload)
+        return found.owner if found is not None else None
+
+    def is_enrolled(self, person: str) -> bool:
+        """Whether somebody is enrolled here at present."""
+        return any(operator.person == person for operator in self.operators.values())
 
     def workload_of(self, kid: str) -> Workload | None:
         """Give the workload whose signing key has this thumbprint now; a retired key is nobody's."""

@@ -31,6 +31,7 @@ def why_not(authority: Authority, request: Request, given: Given, now: int) -> s
         return f"the key of {given.person} that signed it is enrolled no more"
     try:
         policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
+        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
     except Refused as refused:
         return refused.detail
     if differs := given.basis.differs(basis(authority, request)):

@@ -20,6 +20,7 @@ from appliance.nouns import (
     policies,
     profiles,
     requests,
+    reviews,
     revocation,
     sites,
     trust,
@@ -122,6 +123,8 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
     approver = _approver(standing, approval)
     policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
+    if approval.verdict is Verdict.APPROVE:
+        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
@@ -178,6 +181,11 @@ def check_early(standing: Standing, ask: Ask) -> None:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 
 
+def check_signers(standing: Standing, ask: Ask, now: int) -> None:
+    """Return while everyone who stands behind a command is confirmed; what takes many steps is held to it at each."""
+    policy.check_confirmed(standing.authority, ask.people | {ask.person}, ask.command.act, now)
+
+
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
     try:
@@ -222,7 +230,9 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
         Act.WORKLOAD_ENROL: _timed(workloads.decide_enrol),
         Act.WORKLOAD_SUSPEND: _knowing(workloads.decide_suspend),
         Act.WORKLOAD_RESUME: _knowing(workloads.decide_resume),
-        Act.PROFILE_SET: _knowing(profiles.decide_set),
+        Act.PROFILE_SET: lambda standing, ask, now, _random: profiles.decide_set(
+            standing.authority, standing.lookups, ask, now
+        ),
         Act.SITE_ADD: _knowing(sites.decide_add),
         Act.TRUST_SUBMIT: _timed(trust.decide_submit),
         Act.BUNDLE_CREATE: _bundle,
@@ -237,6 +247,10 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
         Act.OPERATOR_ROLES: _timed(operators.decide_roles),
         Act.OPERATOR_REPLACE_KEY: _timed(operators.decide_replace_key),
         Act.OPERATOR_RECOVER: _timed(operators.decide_recover),
+        Act.WORKLOAD_ADOPT: _timed(workloads.decide_adopt),
+        Act.REVIEW_START: _timed(reviews.decide_start),
+        Act.REVIEW_CONFIRM: _timed(reviews.decide_confirm),
+        Act.REVIEW_CLOSE: _timed(reviews.decide_close),
     }
 )
 """What decides each act; `tests/appliance/test_policy.py` holds it to be whole."""

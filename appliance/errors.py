@@ -51,6 +51,11 @@ class Refusal(StrEnum):
     LAST_KEY = "last-key"
     POLICY_INVALID = "policy-invalid"
     POLICY_LOCKS_OUT = "policy-locks-out"
+    OWNER_LEFT = "owner-left"
+    REVIEW_MISSED = "review-missed"
+    REVIEW_OPEN = "review-open"
+    UNKNOWN_REVIEW = "unknown-review"
+    TOXIC_COMBINATION = "toxic-combination"
 
 
 class Refused(Exception):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Given, Lookups, PolicySetting, Request
-from appliance.nouns import bundles, keys, operators, policies, profiles, sites, trust, workloads
+from appliance.nouns import bundles, keys, operators, policies, profiles, reviews, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
@@ -96,6 +96,21 @@ def _fold_people(authority: Authority, entry: Entry) -> Authority:
         case "operator.recovered":
             return operators.evolve_recovered(authority, event, entry.time)
         case _:
+            return _fold_answered_for(authority, entry)
+
+
+def _fold_answered_for(authority: Authority, entry: Entry) -> Authority:
+    event = entry.event
+    match entry.type:
+        case "workload.adopted":
+            return workloads.evolve_adopted(authority, event)
+        case "review.started":
+            return reviews.evolve_started(authority, event)
+        case "review.confirmed":
+            return reviews.evolve_confirmed(authority, event)
+        case "review.closed":
+            return reviews.evolve_closed(authority)
+        case _:
             return authority
 
 
@@ -103,6 +118,15 @@ def _fold_refused(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "command.refused")
     refused = Refused(Refusal(record.text("reason")), record.text("detail"), record.text("rule"))
     _remember_refused(lookups, entry.time, entry.event, refused)
+
+
+def _fold_enrolled(lookups: Lookups, entry: Entry) -> None:
+    workload = Record(entry.event, entry.type).record("workload").text("id")
+    lookups.uses.workload_since.setdefault(workload, entry.time)
+
+
+def _fold_profile(lookups: Lookups, entry: Entry) -> None:
+    lookups.uses.profile_since[Record(entry.event, entry.type).record("profile").text("name")] = entry.time
 
 
 def _fold_revoked(lookups: Lookups, entry: Entry) -> None:
@@ -165,8 +189,10 @@ def _fold_issued(lookups: Lookups, entry: Entry) -> None:
         profile=intern(record.text("profile")),
         kid=intern(sign.text("kid")),
         site=intern(record.text("site")),
+        issued_at=result.integer("iat"),
     )
     lookups.add_issued(result.text("jti"), issued)
+    lookups.uses.issued(issued.workload, issued.profile, issued.kid, entry.time)
 
 
 def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
@@ -186,8 +212,10 @@ def _fold_chunk(lookups: Lookups, entry: Entry) -> None:
             profile=intern(item.text("profile")),
             kid=intern(sign.text("kid")),
             site=intern(item.text("site")),
+            issued_at=as_of,
         )
         lookups.add_issued(jti, issued)
+        lookups.uses.issued(issued.workload, issued.profile, issued.kid, entry.time)
         lines[item.integer("line", least=1)] = jti
 
 
@@ -311,8 +339,10 @@ _LOOKUPS: Mapping[str, Callable[[Lookups, Entry], None]] = MappingProxyType(
         "pin.accepted": _fold_pin,
         "pin.refused": _fold_pin,
         "policy.set": _fold_policy,
+        "profile.set": _fold_profile,
         "request.withdrawn": _fold_withdrawn,
         "started": _fold_started,
+        "workload.enrolled": _fold_enrolled,
     }
 )
 """What brings lookups up to date, by type of entry; other types change nothing there."""

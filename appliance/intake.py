@@ -77,12 +77,13 @@ class Intake:
         ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
         try:
             deciding.check_time(command, now)
+            policy.check_confirmed(self.standing.authority, {asking.id}, command.act, now)
             _check_manner(command, items)
             ask = self._ruled(ask, asking, items or ())
             if command.id not in self.standing.lookups.requests:
                 deciding.check_early(self.standing, ask)
             if isinstance(signer, Workload):
-                workloads.check_active(signer, now)
+                workloads.check_active(self.standing.authority, signer, now)
         except Refused as refused:
             return self._refuse(ask, refused)
         named = profiles_named(command.act, command.args, items or ())

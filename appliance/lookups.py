@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
+from appliance.uses import Uses
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, Basis, people
 from coldcred.log.live import Issued, Live, Selector
@@ -96,6 +97,7 @@ class Lookups:
     refused_pins: dict[str, RefusedPins] = field(default_factory=dict)
     clock_behind: bool = False
     policies: list[PolicySetting] = field(default_factory=list)
+    uses: Uses = field(default_factory=Uses)
     _remembered: deque[tuple[int, str]] = field(default_factory=deque)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.command import Command, profiles_named
 from coldcred.errors import Malformed
+from coldcred.log.review import UNHELD
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
 
@@ -165,6 +166,17 @@ def check_may_approve(approver: Principal, requester: str, act: Act) -> None:
     if approver.id == requester:
         detail = "a request is not approved by the person who made it"
         raise Refused(Refusal.NOT_ALLOWED, detail, "R2 the requester never approves")
+
+
+def check_confirmed(authority: Authority, people: Collection[str], act: Act, now: int) -> None:
+    """Return when the open access review keeps none of these from asking for the act, or from approving it."""
+    review = authority.review
+    if review is None or act in UNHELD:
+        return
+    for person in sorted(people):
+        if review.lacks_person(person, now):
+            detail = f"nobody confirmed {person} in review {review.name} by its date"
+            raise Refused(Refusal.REVIEW_MISSED, detail)
 
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:

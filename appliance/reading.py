@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 
-from appliance import counting, preview, terms
+from appliance import combinations, counting, preview, terms
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
+from appliance.inventory import Kind, Listing
 from appliance.log import Log
 from appliance.lookups import Request
-from appliance.nouns import operators, trust, workloads
+from appliance.nouns import operators, reviews, trust, workloads
 from appliance.nouns.workloads import Condition
 from appliance.outcome import State
 from appliance.standing import Standing
@@ -24,6 +26,17 @@ from coldcred.policy import DEFAULT
 from coldcred.record import Record
 
 LONGEST_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a view that is read page by page is asked for, at `now`; `listing` is the reader's own."""
+
+    standing: Standing
+    now: int
+    arguments: Mapping[str, str]
+    range: range
+    listing: Listing
 
 
 class Reader:
@@ -39,6 +52,7 @@ class Reader:
         self._standing = standing
         self._log = log
         self._disk = disk
+        self._listing = Listing()
 
     async def read(self, name: str, arguments: Mapping[str, str]) -> Json:
         """Give a view by name; `Refused` where there is none, an argument is wrong, or the reader's key was retired."""
@@ -63,6 +77,11 @@ class Reader:
         if name == "policy":
             digest = arguments.get("hash", self._standing.authority.policy)
             return await self._from_disk(lambda: self._policy(digest))
+        if name in _PAGED:
+            offset, limit = _number(arguments, "offset", 0), min(_number(arguments, "limit", 100), LONGEST_PAGE)
+            return await _PAGED[name](
+                Page(self._standing, self._now(), arguments, range(offset, offset + limit), self._listing)
+            )
         view = _VIEWS.get(name)
         if view is None:
             raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
@@ -134,6 +153,19 @@ def status(standing: Standing) -> Json:
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": _conditions(standing),
+        "review": _open_review(standing),
+    }
+
+
+def _open_review(standing: Standing) -> Json:
+    review = reviews.standing(standing.authority)
+    if review is None:
+        return None
+    return {
+        "name": review.name,
+        "until": review.until,
+        "unconfirmed_operators": len(review.people),
+        "unconfirmed_workloads": len(review.workloads),
     }
 
 
@@ -145,7 +177,8 @@ def _makes_checkpoints(standing: Standing) -> bool:
 def _conditions(standing: Standing) -> Json:
     """Count workloads by how they stand: what is due or overdue is somebody's to do."""
     now = standing.lookups.last_time
-    found = Counter(workloads.condition(workload, now) for workload in standing.authority.workloads.values())
+    authority = standing.authority
+    found = Counter(workloads.condition(authority, workload, now) for workload in authority.workloads.values())
     return {one.value: found[one] for one in Condition if found[one]}
 
 
@@ -204,7 +237,7 @@ def _workloads(standing: Standing) -> Json:
             "id": workload.id,
             "owner": workload.owner,
             "review_by": workload.review_by,
-            "state": workloads.condition(workload, standing.lookups.last_time).value,
+            "state": workloads.condition(standing.authority, workload, standing.lookups.last_time).value,
             "groups": [*workload.groups],
             "kid": workload.key.thumbprint if workload.key else None,
             "key": workload.key.jwk() if workload.key else None,
@@ -257,3 +290,54 @@ _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
     "people": _people,
     "policies": _policies,
 }
+
+
+async def _review(page: Page) -> Json:
+    """Give the open review: its date, who is not confirmed, and a page of the workloads, of one `owner` if named."""
+    authority, owner = page.standing.authority, page.arguments.get("owner")
+    review = reviews.standing(authority)
+    if review is None:
+        return None
+    found: list[Json] = [
+        {"id": workload.id, "owner": workload.owner}
+        for workload in authority.workloads.values()
+        if workload.id in review.workloads and owner in {None, workload.owner}
+    ]
+    return {
+        "review": review.name,
+        "until": review.until,
+        "passed": page.now >= review.until,
+        "operators": [*sorted(review.people)],
+        "count": len(found),
+        "workloads": found[page.range.start : page.range.stop],
+    }
+
+
+async def _inventory(page: Page) -> Json:
+    """Give a page of what lives of one `kind`; `overdue` leaves out what nobody has to see to."""
+    kind = page.arguments.get("kind", "")
+    if kind not in set(Kind):
+        raise Refused(Refusal.MALFORMED, f"the inventory has the kinds {', '.join(Kind)}, not {kind[:32]!a}")
+    overdue = page.arguments.get("overdue") == "yes"
+    return page.listing.page(page.standing, Kind(kind), page.range, page.now, overdue=overdue)
+
+
+async def _toxic(page: Page) -> Json:
+    """Give a page of the report on profiles that exclude each other; it is made when its first page is read."""
+    if page.range.start == 0:
+        rows: list[Json] = []
+        for row in combinations.report(page.standing.authority, page.standing.lookups, page.now):
+            if row is None:
+                await asyncio.sleep(0)
+            else:
+                rows.append(row)
+        page.listing.keep(rows)
+    return page.listing.kept(page.range)
+
+
+_PAGED: Mapping[str, Callable[[Page], Awaitable[Json]]] = {
+    "review": _review,
+    "inventory": _inventory,
+    "toxic": _toxic,
+}
+"""Views that are read page by page: `offset` and `limit`."""

@@ -52,6 +52,11 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.LAST_KEY: "R3 a person keeps a key",
         Refusal.POLICY_INVALID: "policies that Cedar reads and the schema knows",
         Refusal.POLICY_LOCKS_OUT: "policies under which people can go on",
+        Refusal.OWNER_LEFT: "an owner who answers for it",
+        Refusal.REVIEW_MISSED: "the access review",
+        Refusal.REVIEW_OPEN: "the access review",
+        Refusal.UNKNOWN_REVIEW: "the access review",
+        Refusal.TOXIC_COMBINATION: "profiles that exclude each other",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -41,6 +41,8 @@ _VERBS = MappingProxyType(
         "trust": "trust",
         "bundle": "bundles",
         "log": "logs",
+        "review": "reviews",
+        "inventory": "inventory",
     }
 )
 """Each verb and the module it stands in; a module is loaded when its verb is used, which keeps `--help` quick."""

@@ -171,6 +171,23 @@ _BY_STATE = {
             "the workload is suspended",
             "find out why in `coldcredctl log show`; two people resume it",
         ),
+        "owner-left": (
+            "the workload's owner is enrolled no more",
+            "somebody who is takes it over: `coldcredctl workload adopt ID --owner PERSON`",
+        ),
+        "review-missed": (
+            "an access review was not confirmed by its date",
+            "see `coldcredctl review show`; it goes on once somebody confirms it with `review confirm`",
+        ),
+        "review-open": (
+            "an access review is open",
+            "see `coldcredctl review show` for what is left to confirm",
+        ),
+        "unknown-review": ("no such access review is open", "see `coldcredctl review show`"),
+        "toxic-combination": (
+            "this workload, or its owner, holds what must not be held together",
+            "see `coldcredctl inventory --toxic`; wait until the other credential ends, or revoke it",
+        ),
         "charter-exceeded": (
             "the signing key may not sign this",
             "see `coldcredctl key list`; a charter cannot be widened",

@@ -67,7 +67,20 @@ def table(rows: Sequence[Mapping[str, Json]], columns: Sequence[str]) -> list[st
 
 
 _TIMES = frozenset(
-    {"time", "since", "iat", "nbf", "exp", "review_by", "not_before", "not_after", "issued_at", "end", "expires"}
+    {
+        "time",
+        "iat",
+        "nbf",
+        "exp",
+        "review_by",
+        "not_before",
+        "not_after",
+        "issued_at",
+        "end",
+        "expires",
+        "since",
+        "last_issue",
+    }
 )
 
 

@@ -115,8 +115,29 @@ def resume(
     return ask(session, Asking(Act.WORKLOAD_RESUME, args), Manner(request, approval, valid_for))
 
 
+@workload.command("adopt")
+@click.argument("spiffe_id", metavar="ID")
+@click.option("--owner", required=True, metavar="PERSON", help="Who answers for it from now on; they have to sign.")
+@click.option("--reason", required=True, help="Why; it stands in the log.")
+@asks
+@click.pass_obj
+def adopt(
+    session: Session,
+    *,
+    spiffe_id: str,
+    owner: str,
+    reason: str,
+    request: Path | None,
+    approval: tuple[Path, ...],
+    valid_for: int,
+) -> Exit:
+    """Give a workload another owner, who asks or approves; takes two people. Its keys, groups and review stay."""
+    args: dict[str, Json] = {"workload": spiffe_id, "owner": owner, "reason": reason}
+    return ask(session, Asking(Act.WORKLOAD_ADOPT, args), Manner(request, approval, valid_for))
+
+
 @workload.command("list")
 @click.pass_obj
 def list_workloads(session: Session) -> None:
-    """List the enrolled workloads and how each stands: active, due, overdue or suspended."""
+    """List the enrolled workloads and how each stands, from active to suspended or orphaned."""
     show(session, "workloads", ("id", "owner", "review_by", "state", "groups", "kid"))

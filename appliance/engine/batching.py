@@ -204,6 +204,7 @@ class Batches:
         try:
             now = self._permit()
             deciding.check_still_asks(self._standing, running.ask.command)
+            deciding.check_signers(self._standing, running.ask, now)
             decision = running.decide_chunk(self._standing, now, self._random)
         except Refused as refused:
             running.stopped = refused

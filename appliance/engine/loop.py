@@ -306,6 +306,7 @@ class Engine:
         if answer.ask is None:
             return Work(Decision(()), release=release)
         try:
+            deciding.check_signers(self._standing, answer.ask, self._now())
             if job.stream is not None and job.items is not None:
                 return self._batches.take_in(answer.ask, job.items, job.stream, partial(self._end, job, None))
             decision = self._decide(answer.ask)

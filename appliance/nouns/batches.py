@@ -122,7 +122,7 @@ class _Making:
             self._held += 1
             return
         self._revokes += alive
-        granted = self._grant(line)
+        granted = self._uncombined(self._grant(line))
         if isinstance(granted, Refused):
             detail = granted.detail[:256]
             self._refused.append({"detail": detail, "line": line, "reason": granted.reason.value})
@@ -145,6 +145,16 @@ class _Making:
                 found = refused
             self._grants[asked] = found
         return found
+
+    def _uncombined(self, granted: Grant | Refused) -> Grant | Refused:
+        """Hold a line to what is held already, the lines before it included."""
+        if isinstance(granted, Refused):
+            return granted
+        try:
+            self._granting.check_combination(granted.asked)
+        except Refused as refused:
+            return refused
+        return granted
 
     def _issue(self, line: int, granted: Grant) -> None:
         index = credentials.free_index(self._lookups, granted.list_uri, self._random, self._drawn)

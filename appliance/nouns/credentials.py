@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from appliance import combinations
 from appliance.authority import Authority, SigningKey, Workload
 from appliance.decision import Ask, Decision, Finished, Signing, signs
 from appliance.errors import Refusal, Refused
@@ -19,6 +20,7 @@ from coldcred.errors import CharterExceeded
 from coldcred.founding import Site
 from coldcred.jose import assemble
 from coldcred.keys import PublicKey
+from coldcred.log.combinations import Holdings
 from coldcred.profile import Profile
 from coldcred.record import Record
 from coldcred.status import SIZE
@@ -47,11 +49,13 @@ class Grant:
 def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, random: Random) -> Decision:
     """Issue one credential, valid from now: args `profile`, `workload`, `audience`, and what narrows them."""
     asked = Asked.read(Record(ask.command.args, "credential.issue"))
-    granted = Granting(authority, lookups, authority.profiles, now).grant(asked)
+    granting = Granting(authority, lookups, authority.profiles, now)
+    granted = granting.grant(asked)
+    granting.check_combination(asked)
     index = free_index(lookups, granted.list_uri, random)
     credential = draw(granted, index, lookups.size, now, random)
     data = jwt.write(credential, granted.public)
-    warnings = workloads.warnings(authority.workloads[asked.workload], now)
+    warnings = workloads.warnings(authority, authority.workloads[asked.workload], now)
     event = ask.event(
         "credential.issued",
         {
@@ -82,6 +86,12 @@ class Granting:
         self._now = now
         self._places: dict[str, tuple[Site, str]] = {}
         self._signers: dict[Kind, tuple[SigningKey, PublicKey, int]] = {}
+        self._held = Holdings(profiles, lookups.live, authority.owner_of, now)
+
+    def check_combination(self, asked: Asked) -> None:
+        """Return when what is asked for may be held beside what is, which it is from now on; else refuse."""
+        combinations.check(self._held, asked.workload, asked.profile)
+        self._held.add(asked.workload, asked.profile)
 
     def grant(self, asked: Asked) -> Grant:
         """Hold a request to everything that bounds it; raises `Refused` naming the first bound that it exceeds."""
@@ -148,7 +158,7 @@ def _subject(
     workload = authority.workloads.get(request.workload)
     if workload is None:
         raise Refused(Refusal.UNKNOWN_WORKLOAD, f"{request.workload} is not enrolled")
-    workloads.check_active(workload, now)
+    workloads.check_active(authority, workload, now)
     return profile, workload
 
 

@@ -1,7 +1,7 @@
 """Workloads: machine identities with an owner who answers for them and a date by which they are reviewed.
 
-A workload proves that it holds its keys before people enrol it. It gets nothing while it is suspended or its review is
-overdue.
+A workload proves that it holds its keys before people enrol it. It gets nothing while it is suspended, its owner has
+left, its review is overdue, or an access review passed that nobody confirmed it in.
 """
 
 from dataclasses import replace
@@ -32,31 +32,45 @@ class Condition(StrEnum):
     DUE = "due"
     OVERDUE = "overdue"
     SUSPENDED = "suspended"
+    ORPHANED = "orphaned"
+    UNCONFIRMED = "unconfirmed"
 
 
-def condition(workload: Workload, now: int) -> Condition:
+_STANDS = frozenset({Condition.ACTIVE, Condition.UNCONFIRMED})
+"""How a workload stands that is not enrolled anew: confirming it is another thing."""
+
+
+def condition(authority: Authority, workload: Workload, now: int) -> Condition:
     """Give how a workload stands at `now`."""
     if workload.suspended:
         return Condition.SUSPENDED
+    if not authority.is_enrolled(workload.owner):
+        return Condition.ORPHANED
     if now >= workload.review_by:
         return Condition.OVERDUE
+    if authority.review is not None and authority.review.lacks_workload(workload.id, now):
+        return Condition.UNCONFIRMED
     return Condition.DUE if now >= workload.review_by - REVIEW_WARNING else Condition.ACTIVE
 
 
-def check_active(workload: Workload, now: int) -> None:
+def check_active(authority: Authority, workload: Workload, now: int) -> None:
     """Return when something may be issued to the workload, else refuse."""
-    match condition(workload, now):
+    match condition(authority, workload, now):
         case Condition.SUSPENDED:
             raise Refused(Refusal.WORKLOAD_SUSPENDED, f"{workload.id} is suspended")
+        case Condition.ORPHANED:
+            raise Refused(Refusal.OWNER_LEFT, f"the owner {workload.owner} of {workload.id} is enrolled no more")
+        case Condition.UNCONFIRMED:
+            raise Refused(Refusal.REVIEW_MISSED, f"nobody confirmed {workload.id} in the access review by its date")
         case Condition.OVERDUE:
             raise Refused(Refusal.REVIEW_OVERDUE, f"{workload.id} was to be reviewed by its owner {workload.owner}")
         case _:
             return
 
 
-def warnings(workload: Workload, now: int) -> tuple[str, ...]:
+def warnings(authority: Authority, workload: Workload, now: int) -> tuple[str, ...]:
     """Give what people should hear with an answer about the workload."""
-    if condition(workload, now) is not Condition.DUE:
+    if condition(authority, workload, now) is not Condition.DUE:
         return ()
     days = (workload.review_by - now) // _DAY
     return (f"review due: {workload.owner} has {days} days left to review {workload.id}, then it gets nothing more",)
@@ -65,7 +79,7 @@ def warnings(workload: Workload, now: int) -> tuple[str, ...]:
 def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     """Enrol a workload: args `id`, `owner`, `review_by`, optionally `groups` and `enrolment`, a document's SHA-256.
 
-    One that is suspended, or whose review is due within 30 days or overdue, is enrolled again by as many people.
+    One that is suspended, lost its owner, or has its review due within 30 days or overdue, is enrolled again likewise.
     """
     args = Record(ask.command.args, "workload.enrol")
     workload = Workload(
@@ -78,9 +92,9 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     )
     args.done()
     before = authority.workloads.get(workload.id)
-    if before is not None and condition(before, now) is Condition.ACTIVE:
+    if before is not None and condition(authority, before, now) in _STANDS:
         raise Refused(Refusal.ALREADY_EXISTS, f"{workload.id} is enrolled already, and its review is not due")
-    if workload.owner not in {operator.person for operator in authority.operators.values()}:
+    if not authority.is_enrolled(workload.owner):
         raise Refused(Refusal.UNKNOWN_PERSON, f"the owner {workload.owner} is nobody enrolled here")
     if not now < workload.review_by <= now + LONGEST_REVIEW:
         raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead")
@@ -122,6 +136,22 @@ def decide_resume(authority: Authority, ask: Ask) -> Decision:
     return Decision((ask.event("workload.resumed", {"workload": workload.id}, {"workload": workload.id}),))
 
 
+def decide_adopt(authority: Authority, ask: Ask, _now: int) -> Decision:
+    """Give a workload another owner, who signed for it: args `workload`, `owner` and `reason`; the rest stays."""
+    args = Record(ask.command.args, "workload.adopt")
+    workload = _named(authority, args)
+    owner = names.label(args.text("owner"), "person id")
+    reason = names.plain_text(args.text("reason", max_chars=256), "reason")
+    args.done()
+    if not authority.is_enrolled(owner):
+        raise Refused(Refusal.UNKNOWN_PERSON, f"{owner} is nobody enrolled here")
+    if owner not in ask.people:
+        detail = f"{owner} did not sign, and nobody is made answerable without their signature"
+        raise Refused(Refusal.NOT_ALLOWED, detail, rule="workload.adopt: the new owner signs")
+    members: Event = {"workload": workload.id, "owner": owner, "reason": reason}
+    return Decision((ask.event("workload.adopted", members, {"owner": owner, "workload": workload.id}),))
+
+
 def _named(authority: Authority, args: Record) -> Workload:
     name = names.spiffe_id(args.text("workload"))
     workload = authority.workloads.get(name)
@@ -147,6 +177,12 @@ def evolve_enrolled(authority: Authority, event: Event) -> Authority:
 def evolve_suspended(authority: Authority, event: Event, *, suspended: bool) -> Authority:
     """Fold `workload.suspended` and `workload.resumed`."""
     workload = replace(authority.workloads[str(event["workload"])], suspended=suspended)
+    return authority.with_member("workloads", workload.id, workload)
+
+
+def evolve_adopted(authority: Authority, event: Event) -> Authority:
+    """Fold `workload.adopted`."""
+    workload = replace(authority.workloads[str(event["workload"])], owner=str(event["owner"]))
     return authority.with_member("workloads", workload.id, workload)
 
 

@@ -31,7 +31,9 @@ VERBS = {
     "operator add-key", "operator replace-key", "operator retire-key",
     "policy set", "policy show", "policy check", "policy list",
     "token init", "token list",
-    "workload enrol", "workload suspend", "workload resume", "workload list",
+    "workload enrol", "workload suspend", "workload resume", "workload list", "workload adopt",
+    "review start", "review confirm", "review close", "review show",
+    "inventory",
     "profile set", "profile list",
     "site add", "site list",
     "key list", "key suspend", "key activate",
@@ -77,7 +79,7 @@ def test_every_verb_has_help_and_json(name: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "name", ["", "init", "operator", "token", "workload", "profile", "site", "key", "trust", "log"]
+    "name", ["", "init", "operator", "token", "workload", "profile", "site", "key", "trust", "log", "review"]
 )
 def test_every_noun_lists_its_verbs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Help of a noun names each of its verbs, and the program's own names the exit codes."""

@@ -38,6 +38,10 @@ MATRIX = {
     Act.OPERATOR_REPLACE_KEY: "o",
     Act.OPERATOR_RECOVER: "c",
     Act.POLICY_SET: "o",
+    Act.WORKLOAD_ADOPT: "o i",
+    Act.REVIEW_START: "o",
+    Act.REVIEW_CONFIRM: "o i a",
+    Act.REVIEW_CLOSE: "o",
 }
 """Who may ask: officer, issuer, approver, auditor, w for a workload, for itself, and c for a custodian's key."""
 

@@ -40,6 +40,10 @@ R2 = {
     "operator.replace-key": ({OFFICER}, 2),
     "operator.recover": (set(), 2),
     "policy.set": ({OFFICER}, 2),
+    "workload.adopt": ({OFFICER, ISSUER}, 2),
+    "review.start": ({OFFICER}, 2),
+    "review.confirm": ({OFFICER, ISSUER, APPROVER}, 1),
+    "review.close": ({OFFICER}, 2),
 }
 
 

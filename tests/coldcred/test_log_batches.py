@@ -197,3 +197,25 @@ def test_a_chunk_belongs_to_a_batch_that_was_begun(begun: LogWorld) -> None:
     seq = story.world.head.size
     story.chunk(asking, 1)
     assert refusal(story.world) == (LogReason.BAD_COMMAND, seq)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one chunk", "two chunks"])
+def test_lines_that_exclude_each_other_are_refused(begun: LogWorld, apart: bool) -> None:  # noqa: FBT001 - a case
+    """Of two lines that must not be held together the second is never issued, in the same entry or a later one."""
+    world, payer, other = begun.copy(), "orders-payer", f"{plant.WORKLOAD}0"
+    profile: Json = {**plant.profile(), "name": payer, "excludes": ["orders-reader"]}
+    asking = world.agreed(world.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
+    world.asked("profile.set", asking, {"profile": profile}, {"profile": payer})
+    lines: list[dict[str, Json]] = [{"workload": other, "profile": payer}, {}, {"profile": payer}]
+    story = Story(world, [issue_args(**line) for line in lines])
+
+    def as_asked(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, **lines[item["line"] - 1]}
+
+    asking = story.begin()
+    if apart:
+        story.chunk(asking, 1, 2, item=as_asked)
+        world.settle()
+    seq = world.head.size
+    story.chunk(asking, *((3,) if apart else (1, 2, 3)), item=as_asked)
+    assert refusal(world) == (LogReason.BAD_COMMAND, seq)

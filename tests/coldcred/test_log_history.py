@@ -402,6 +402,7 @@ def test_a_day_of_everything_is_believed(begun: LogWorld) -> None:
         "trust.submitted", "bundle.begun", "bundle.signed", "bundle.created", "log.exported", "reading.opened",
         "workload.suspended", "workload.resumed",
         "key.suspended", "key.activated", "policy.set",
+        "workload.adopted", "review.started", "review.confirmed", "review.closed",
     }  # fmt: skip
     assert (report.counts["key.done"], report.counts["credential.issued"]) == (4, 2)
     assert report.outcomes == {"signed": 8, "failed": 1}

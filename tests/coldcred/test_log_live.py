@@ -34,6 +34,13 @@ class Plain:
         }
 
 
+def holders(plain: Plain, profile: str, time: int) -> list[str]:
+    """Give who holds a profile; a workload is named once for each key that signed for it."""
+    found = plain.select(By.PROFILE, profile, time)
+    lots = {(row.workload, row.kid) for jti, row in plain.rows if jti in found}
+    return [workload for workload, _ in lots]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_it_finds_what_a_search_would_find(seed: int) -> None:
     """Whatever is issued, revoked and ends, every selector finds the same as a search of the whole history."""
@@ -56,6 +63,8 @@ def test_it_finds_what_a_search_would_find(seed: int) -> None:
                 assert live.revoke(jti) is not None
                 assert live.revoke(jti) is None
             plain.revoked |= found
+        for profile in PROFILES:
+            assert sorted(live.holders(profile, time)) == sorted(holders(plain, profile, time))
         live.advance(time)
         assert set(live.by_jti) == {jti for jti, row in plain.rows if row.expires_at > time}
         assert live.unrevoked == len(set(live.by_jti) - plain.revoked)

@@ -183,8 +183,18 @@ class Story:
         await self._void(engine, void.command, self._last)
         await self._ask(engine, "alice", Act.REQUEST_WITHDRAW, request=void.command, reason="nothing to resume")
         await self._set_policy(engine)
+        await self._by_two(engine, Act.WORKLOAD_ADOPT, workload=WORKLOAD, owner="alice", reason="line 1 is hers now")
+        await self._review(engine)
         await self._people(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
+
+    async def _review(self, engine: Engine) -> None:
+        name: dict[str, Json] = {"review": "autumn-2026"}
+        start: dict[str, Json] = {"name": name["review"], "until": TIME + 30 * DAY, "reason": "each autumn"}
+        await self._by_two(engine, Act.REVIEW_START, **start)
+        await self._ask(engine, "alice", Act.REVIEW_CONFIRM, **name, workloads=[WORKLOAD], operators=["bob", "carol"])
+        await self._ask(engine, "bob", Act.REVIEW_CONFIRM, **name, operators=["alice"])
+        await self._by_two(engine, Act.REVIEW_CLOSE, **name)
 
     async def _trust(self, engine: Engine) -> None:
         reader = await engine.open_reading(self._command("alice", Act.READ_OPEN, {}))

@@ -102,6 +102,7 @@ class LogWorld:
     approvals: dict[str, dict[str, str]] = field(default_factory=dict)
     open: list[int] = field(default_factory=list)
     ends: dict[int, int] = field(default_factory=dict)
+    unconfirmed: dict[str, set[str]] = field(default_factory=dict)
     bundles: int = 0
     serial: int = 0
     beside: dict[str, list[str]] = field(default_factory=dict)
@@ -386,6 +387,11 @@ class LogWorld:
         self.revoke(issued)
         self.suspend()
         self.resume()
+        self.adopt()
+        self.start_review()
+        self.confirm("alice", operators=["bob", "carol", "dora"])
+        self.confirm("bob", operators=["alice"], workloads=[plant.WORKLOAD])
+        self.close_review()
         asking = self.agreed(self.command("alice", Act.WORKLOAD_ENROL, {"id": "spiffe://plant-a.example/line-1/x"}))
         self.asked(
             "command.refused", asking, {"reason": "malformed", "rule": "R10 closed forms", "detail": "owner is missing"}
@@ -436,6 +442,40 @@ class LogWorld:
         args: Event = {"workload": plant.WORKLOAD}
         asking = self.agreed(self.command("alice", Act.WORKLOAD_RESUME, args))
         return self.asked("workload.resumed", asking, args, {"workload": plant.WORKLOAD}, **changes)
+
+    def adopt(self, owner: str = "bob", /, *others: str, **changes: Json) -> int:
+        """Give the workload another owner: alice asks, bob approves unless told."""
+        args: Event = {"workload": plant.WORKLOAD, "owner": owner, "reason": "moved"}
+        asking = self.agreed(self.command("alice", Act.WORKLOAD_ADOPT, args), *others)
+        result: Event = {"owner": owner, "workload": plant.WORKLOAD}
+        return self.asked("workload.adopted", asking, args, result, **changes)
+
+    def start_review(self, name: str = "spring", span: int = 7 * plant.DAY, **changes: Json) -> int:
+        """Start a review that ends in a week."""
+        args: Event = {"name": name, "until": self.time + span, "reason": "each spring"}
+        asking = self.agreed(self.command("alice", Act.REVIEW_START, args))
+        self.unconfirmed = {"workloads": {plant.WORKLOAD}, "operators": {*OFFICERS}}
+        members: Event = {"review": name, "until": args["until"], "reason": "each spring"}
+        return self.asked("review.started", asking, members, self.left(name), **changes)
+
+    def confirm(self, by: str, review: str = "spring", /, *, changes: Event | None = None, **named: Json) -> int:
+        """Confirm workloads and operators by one person; `changes` replace members of the entry."""
+        asking = self.command(by, Act.REVIEW_CONFIRM, {"review": review, **named})
+        for kind, left in self.unconfirmed.items():
+            given = named.get(kind)
+            left.difference_update(map(str, given) if isinstance(given, list) else ())
+        members: Event = {"review": review, "workloads": [], "operators": [], **named}
+        return self.asked("review.confirmed", asking, members, self.left(review), **(changes or {}))
+
+    def close_review(self, review: str = "spring", **changes: Json) -> int:
+        """Close the review, by two people."""
+        asking = self.agreed(self.command("alice", Act.REVIEW_CLOSE, {"review": review}))
+        result: Event = {"review": review, "suspended": len(self.unconfirmed["workloads"])}
+        return self.asked("review.closed", asking, {"review": review}, result, **changes)
+
+    def left(self, review: str) -> Event:
+        """Give the result that says what is left to confirm."""
+        return {"review": review, **{kind: len(left) for kind, left in self.unconfirmed.items()}}
 
     def let_workloads_ask(self, **changes: Json) -> None:
         """Set the profile anew so that workloads may ask under it."""

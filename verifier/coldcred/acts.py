@@ -39,6 +39,10 @@ class Act(StrEnum):
     KEY_SUSPEND = "key.suspend"
     KEY_ACTIVATE = "key.activate"
     REQUEST_WITHDRAW = "request.withdraw"
+    WORKLOAD_ADOPT = "workload.adopt"
+    REVIEW_START = "review.start"
+    REVIEW_CONFIRM = "review.confirm"
+    REVIEW_CLOSE = "review.close"
     OPERATOR_ADD = "operator.add"
     OPERATOR_REMOVE = "operator.remove"
     OPERATOR_ROLES = "operator.roles"
@@ -119,14 +123,25 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.OPERATOR_ROLES: ActRule(_OFFICER, 2),
         Act.OPERATOR_REPLACE_KEY: ActRule(_OFFICER, 2),
         Act.OPERATOR_RECOVER: ActRule(frozenset(), 2, custodians=True),
+        Act.WORKLOAD_ADOPT: ActRule(_OFFICER_ISSUER, 2),
+        Act.REVIEW_START: ActRule(_OFFICER, 2),
+        Act.REVIEW_CONFIRM: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.REVIEW_CLOSE: ActRule(_OFFICER, 2),
         Act.POLICY_SET: ActRule(_OFFICER, 2),
     },
 )
 
 BEYOND_POLICY = frozenset(
-    {Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND, Act.REQUEST_WITHDRAW, Act.OPERATOR_RECOVER}
+    {
+        Act.CREDENTIAL_REVOKE,
+        Act.WORKLOAD_SUSPEND,
+        Act.KEY_SUSPEND,
+        Act.REQUEST_WITHDRAW,
+        Act.OPERATOR_RECOVER,
+        Act.REVIEW_CONFIRM,
+    }
 )
-"""Acts that no policy is asked about, so that none can slow them: stopping, and recovery by custodians."""
+"""Acts that no policy is asked about: stopping, recovery by custodians, and confirming what else would stop."""
 
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
 

@@ -17,6 +17,8 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 LONGEST_LIFETIME = 24 * 3600
 MAX_GROUPS = 16
 """Most groups that a profile, or a workload, names."""
+MAX_EXCLUDES = 64
+"""Most other profiles that one excludes."""
 
 
 class Asker(StrEnum):
@@ -37,8 +39,8 @@ class Required(StrEnum):
 class Profile:
     """The bounds of one kind of credential; `lifetime` and `horizon` are seconds, `approvals` counts people.
 
-    With `groups` the workload has to be in one of them. Absent members mean: any workload, asked for by people only,
-    nothing required.
+    With `groups` the workload has to be in one of them. `excludes` names other profiles that must not be held beside
+    this one. Absent members mean: any workload, asked for by people only, nothing required, nothing excluded.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Profile:
     groups: tuple[str, ...] = ()
     asked_by: tuple[Asker, ...] = (Asker.ISSUER,)
     requires: tuple[Required, ...] = ()
+    excludes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, record: Record, domain: str) -> Self:
@@ -77,6 +80,7 @@ class Profile:
             groups=read_groups(record),
             asked_by=_among(record, "asked_by", Asker) or (Asker.ISSUER,),
             requires=_among(record, "requires", Required),
+            excludes=_excluded(record, name),
         )
         record.done()
         if profile.lifetime > LONGEST_LIFETIME:
@@ -107,6 +111,8 @@ class Profile:
             written["asked_by"] = [asker.value for asker in self.asked_by]
         if self.requires:
             written["requires"] = [required.value for required in self.requires]
+        if self.excludes:
+            written["excludes"] = list(self.excludes)
         return written
 
     def missing(self, asked: Asked) -> tuple[Required, ...]:
@@ -126,6 +132,17 @@ def read_groups(record: Record) -> tuple[str, ...]:
     if not record.has("groups"):
         return ()
     return tuple(names.label(text, "group") for text in record.texts("groups", least=1, most=MAX_GROUPS))
+
+
+def _excluded(record: Record, profile: str) -> tuple[str, ...]:
+    """Take the member `excludes`: 1 to 64 names of other profiles, or none where it is absent."""
+    if not record.has("excludes"):
+        return ()
+    found = tuple(names.label(text, "profile name") for text in record.texts("excludes", least=1, most=MAX_EXCLUDES))
+    if profile in found:
+        message = f"profile {profile}: it excludes itself"
+        raise Malformed(message)
+    return found
 
 
 def _among(record: Record, name: str, kind: type[_Choice]) -> tuple[_Choice, ...]:

@@ -1,12 +1,14 @@
 """Requests in the log and what their approvals rest on (rule R9): which of them still count."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from coldcred.acts import RULES, Act, Principal
 from coldcred.command import Basis
+from coldcred.errors import LogReason, LogRejected
 from coldcred.profile import Profile
+from coldcred.record import Record
 
 TOLERANCE = 120
 """Seconds that an entry may lie before the signing of its command, after its end, or beside the times it names."""
@@ -57,3 +59,17 @@ def void(request: Request, given: Given, time: int, stands: Basis, signer_of: Si
         return "who gave it may not approve any more"
     differs = given.basis.differs(stands)
     return f"it was given for another {' and '.join(differs)}" if differs else None
+
+
+def check_people(event: Record, least: frozenset[str], most: frozenset[str]) -> tuple[str, ...]:
+    """Take the people that an entry names: at least these, and at most those, sorted."""
+    found = event.texts("people")
+    if found == tuple(sorted(found)) and least <= {*found} <= most:
+        return found
+    detail = f"names {listed(found)} where {listed(sorted(most))} signed"
+    raise LogRejected(LogReason.TOO_FEW_PEOPLE if len(found) > len(most) else LogReason.BAD_COMMAND, detail)
+
+
+def listed(found: Iterable[str]) -> str:
+    """Name people in a line."""
+    return ", ".join(person[:32] for person in found)

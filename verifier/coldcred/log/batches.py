@@ -96,6 +96,10 @@ class Batches:
             check_issued(credential, sign.key, seq=seq, time=time)
         return tuple((credential, sign.key) for credential, sign in zip(credentials, signs, strict=True))
 
+    def profiles_of(self, command: Command) -> Mapping[str, Profile]:
+        """Give the profiles that a batch began under."""
+        return self._of(command).profiles
+
     def done(self, event: Record, command: Command) -> None:
         """Take `batch.done`: every line was issued, refused or held, and the counts say so."""
         batch = self._of(command)

@@ -3,11 +3,14 @@
 Kept in memory while they live, so that what an entry says it revokes can be counted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from coldcred.command import Command
+from coldcred.credential import Credential
 from coldcred.errors import LogReason, LogRejected
+from coldcred.log.combinations import Holdings, OwnerOf
 from coldcred.log.live import Issued, Live, Selector, tally
+from coldcred.profile import Profile
 from coldcred.record import Record
 from coldcred.status import SIZE, IndexSet
 
@@ -28,6 +31,16 @@ class Credentials:
         if issued.index >= SIZE or not self._used.setdefault(issued.list_uri, IndexSet()).add(issued.index):
             raise _bad(f"gives out index {issued.index} of {issued.list_uri}, which is not free")
         self._intents.setdefault(issued.seq, []).append(jti)
+
+    def holdings(self, profiles: Mapping[str, Profile], owner_of: OwnerOf, as_of: int) -> Holdings:
+        """Give who holds what at a moment."""
+        return Holdings(profiles, self._live, owner_of, as_of)
+
+    def check_combination(self, held: Holdings, credential: Credential) -> None:
+        """Return when a credential may be held beside what is, which it is from now on."""
+        if (found := held.conflict(credential.subject, credential.profile)) is not None:
+            raise _bad(f"issues under {credential.profile} beside {found.held}, and {found.pair}")
+        held.add(credential.subject, credential.profile)
 
     def settled(self, seq: int, *, signed: bool) -> None:
         """Take the outcome of an entry: what was not signed, or not seen to be, is revoked by that."""

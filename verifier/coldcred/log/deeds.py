@@ -71,6 +71,7 @@ def remembered(credential: Credential, *, kid: str, site: str) -> Issued:
         profile=intern(credential.profile),
         kid=intern(kid),
         site=intern(site),
+        issued_at=credential.issued_at,
     )
 
 
@@ -148,6 +149,14 @@ def resumed(event: Record, command: Command) -> str:
     _check_same(event, Record(command.args, "workload.resume"), ("workload",))
     _check_result(event, {"workload": command.args["workload"]})
     return str(command.args["workload"])
+
+
+def adopted(event: Record, command: Command) -> tuple[str, str]:
+    """Take `workload.adopted` and give the workload and its new owner, who signed for it."""
+    _check_same(event, Record(command.args, command.act), ("workload", "owner", "reason"))
+    workload, owner = str(command.args["workload"]), str(command.args["owner"])
+    _check_result(event, {"owner": owner, "workload": workload})
+    return workload, owner
 
 
 def profile_set(event: Record, command: Command, domain: str) -> Profile:

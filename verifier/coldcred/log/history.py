@@ -19,6 +19,7 @@ from coldcred.log import deeds, system
 from coldcred.log.batches import Batches
 from coldcred.log.blobs import Blobs
 from coldcred.log.bundles import Bundles
+from coldcred.log.combinations import Holdings
 from coldcred.log.credentials import Credentials
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
@@ -26,6 +27,7 @@ from coldcred.log.people import People, Step
 from coldcred.log.signing import Signing
 from coldcred.log.staffing import Staffing
 from coldcred.log.tree import Frontier
+from coldcred.profile import Profile
 from coldcred.record import MAX_TIME, Record
 
 _Taker: TypeAlias = Callable[[Entry, Record, Command], None]
@@ -152,19 +154,45 @@ class History:
             "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
             **self._staffing.takers(),
+            "workload.adopted": self._adopt,
+            "review.started": self._review_started,
+            "review.confirmed": self._review_confirmed,
+            "review.closed": self._review_closed,
         }
 
     def _enrolled(self, entry: Entry, event: Record, command: Command) -> None:
         found = deeds.enrolled(event, command, self._blobs, entry.time)
         self.signing.workload_key(found.workload, found.key)
         self.signing.workload_key(found.workload, found.seal)
+        if found.owner not in self._people.enrolled:
+            raise LogRejected(LogReason.BAD_COMMAND, f"its owner {found.owner[:48]!a} is nobody enrolled")
         self._people.workloads.enrolled(found.workload, found.review_by, found.key, found.owner)
 
     def _suspend(self, workload: str) -> None:
-        self._people.workloads.suspended(workload, suspended=True)
+        self._people.workloads.suspended((workload,), suspended=True)
 
     def _resume(self, workload: str) -> None:
-        self._people.workloads.suspended(workload, suspended=False)
+        self._people.workloads.suspended((workload,), suspended=False)
+
+    def _adopt(self, entry: Entry, event: Record, command: Command) -> None:
+        workload, owner = deeds.adopted(event, command)
+        if owner not in self._people.enrolled or owner not in Record(entry.event, entry.type).texts("people"):
+            raise LogRejected(LogReason.BAD_COMMAND, f"its new owner {owner[:48]!a} is not enrolled, or did not sign")
+        self._people.workloads.adopted(workload, owner)
+
+    def _review_started(self, entry: Entry, event: Record, command: Command) -> None:
+        people = self._people
+        people.reviews.started(event, command, entry.time, people.workloads.owners, people.enrolled)
+
+    def _review_confirmed(self, entry: Entry, event: Record, command: Command) -> None:
+        people = self._people
+        by = str(entry.event["by"])
+        people.reviews.confirmed(event, command, by, people.workloads.owners, people.enrolled)
+
+    def _review_closed(self, entry: Entry, event: Record, command: Command) -> None:
+        people = self._people
+        stopped = people.reviews.closed(event, command, entry.time, people.workloads.owners, people.enrolled)
+        people.workloads.suspended(stopped, suspended=True)
 
     def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
         profile = deeds.profile_set(event, command, self._founding.trust_domain)
@@ -177,10 +205,15 @@ class History:
         made = self._batches.issued(event, command, entry.seq, entry.time)
         told = Record(entry.event, entry.type)
         self._credentials.replaced(told.texts("revokes"))
+        held = self._holdings(self._batches.profiles_of(command), told.integer("iat"))
         for (credential, key), item in zip(made, told.records("items"), strict=True):
-            self._people.workloads.check_issuing(credential.subject)
+            self._credentials.check_combination(held, credential)
+            self._people.check_issuing(credential.subject, entry.time)
             kid, site = key.public.thumbprint, item.text("site")
             self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
+
+    def _holdings(self, profiles: Mapping[str, Profile], as_of: int) -> Holdings:
+        return self._credentials.holdings(profiles, self._people.workloads.owner, as_of)
 
     def _founded(self, event: Record) -> None:
         if event.digest("founding") != self._founding.appliance_id:
@@ -208,7 +241,8 @@ class History:
         if profile is None:
             raise LogRejected(LogReason.BAD_COMMAND, "issues under a profile that no entry before it set")
         credential = deeds.read_issued(event, command, profile, issuer=self._founding.issuer)
-        self._people.workloads.check_issuing(credential.subject)
+        self._people.check_issuing(credential.subject, entry.time)
+        self._credentials.check_combination(self._holdings(self._people.profiles, credential.issued_at), credential)
         (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
         kid, site = sign.key.public.thumbprint, str(entry.event["site"])
@@ -261,5 +295,9 @@ _ACTS: Mapping[str, Act] = MappingProxyType(
         "operator.roles-set": Act.OPERATOR_ROLES,
         "operator.key-replaced": Act.OPERATOR_REPLACE_KEY,
         "operator.recovered": Act.OPERATOR_RECOVER,
+        "workload.adopted": Act.WORKLOAD_ADOPT,
+        "review.started": Act.REVIEW_START,
+        "review.confirmed": Act.REVIEW_CONFIRM,
+        "review.closed": Act.REVIEW_CLOSE,
     }
 )

@@ -76,7 +76,7 @@ def _checked(by: By, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What is remembered of a credential until it ends; `expires_at` is Unix seconds, `seq` the entry that issued it.
+    """What is remembered of a credential until it ends; times are Unix seconds, `seq` is the entry that issued it.
 
     Whoever makes one interns its texts (`sys.intern`): a million credentials share few of them.
     """
@@ -89,6 +89,7 @@ class Issued:
     profile: str
     kid: str
     site: str
+    issued_at: int = 0
 
 
 class Live:
@@ -99,6 +100,7 @@ class Live:
         self._by_jti: dict[str, Issued] = {}
         # One set for each combination that occurs, so that a credential stands in one of them instead of in three.
         self._lots: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+        self._lots_under: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self._ends: defaultdict[int, list[str]] = defaultdict(list)
         self._next_ends: list[int] = []
         self._unrevoked = 0
@@ -118,7 +120,10 @@ class Live:
         if jti in self._by_jti:
             return False
         self._by_jti[jti] = issued
-        self._lots[_lot(issued)].add(jti)
+        lot = _lot(issued)
+        if lot not in self._lots:
+            self._lots_under[issued.profile].add(lot)
+        self._lots[lot].add(jti)
         self._unrevoked += 1
         if issued.expires_at not in self._ends:
             heapq.heappush(self._next_ends, issued.expires_at)
@@ -143,6 +148,12 @@ class Live:
             if issued.expires_at > as_of:
                 yield jti, issued
 
+    def holders(self, profile: str, as_of: int) -> Iterator[str]:
+        """Yield the workloads that hold something under a profile that ends after `as_of` and is not revoked."""
+        for lot in self._lots_under.get(profile, ()):
+            if any(self._by_jti[jti].expires_at > as_of for jti in self._lots[lot]):
+                yield lot[0]
+
     def _matching(self, selector: Selector) -> Iterator[str]:
         if selector.by is By.CREDENTIAL:
             issued = self._by_jti.get(selector.value)
@@ -162,6 +173,7 @@ class Live:
         members.remove(jti)
         if not members:
             del self._lots[lot]
+            self._lots_under[issued.profile].remove(lot)
         self._unrevoked -= 1
         return True
 

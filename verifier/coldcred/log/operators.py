@@ -3,7 +3,8 @@
 Keys count people, not the other way round: who has several keys is one person with one set of roles.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from coldcred.acts import Act, Principal, Role
 from coldcred.errors import LogReason, LogRejected
@@ -22,6 +23,11 @@ class Operators:
         self._keys = {person.operator.thumbprint: (person.id, person.operator) for person in founding.people}
         self._custodians = {person.custodian.thumbprint: (person.id, person.custodian) for person in founding.people}
         self._retired: dict[str, PublicKey] = {}
+
+    @property
+    def people(self) -> Mapping[str, frozenset[Role]]:
+        """Everyone who is enrolled, with their roles."""
+        return MappingProxyType(self._roles)
 
     def principal(self, kid: str) -> Principal | None:
         """Give whoever signs with this key at present; a retired key is nobody's."""

@@ -7,12 +7,12 @@ not the length of the log.
 """
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from coldcred import policy
-from coldcred.acts import RULES, Act, Principal
+from coldcred.acts import RULES, Act, Principal, Role
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import sha256_hex
 from coldcred.command import (
@@ -30,9 +30,10 @@ from coldcred.command import (
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
-from coldcred.log.approvals import TOLERANCE, Given, Request, void
+from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, listed, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.operators import Operators
+from coldcred.log.reviews import Reviews
 from coldcred.log.under import Told, Under
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile, digest_of
@@ -70,6 +71,7 @@ class People:
     def __init__(self, founding: Founding, blobs: Blobs) -> None:
         """Begin with the people and profiles of `founding`; signed documents are read from `blobs`."""
         self.workloads = Workloads()
+        self.reviews = Reviews(alone=founding.single_operator)
         self._founding = founding
         self._blobs = blobs
         self.operators = Operators(founding)
@@ -80,6 +82,16 @@ class People:
         self._ends: list[tuple[int, str]] = []
         self.policy = sha256_hex(policy.DEFAULT.encode())
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
+
+    @property
+    def enrolled(self) -> Mapping[str, frozenset[Role]]:
+        """Everyone who is enrolled at this entry, with their roles."""
+        return self.operators.people
+
+    def check_issuing(self, workload: str, time: int) -> None:
+        """Return when something may be issued to a workload at `time`, whoever asks."""
+        self.workloads.check_issuing(workload, self.enrolled)
+        self.reviews.check_workload(workload, time)
 
     def waiting(self, event: Record, time: int) -> None:
         """Take `command.waiting`: a command that is new here and takes more people than its requester."""
@@ -129,9 +141,10 @@ class People:
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
+        self.reviews.check_people(asked.people, act, time)
         under = self._check_under(event, asked)
         if len(asked.people) < under.need:
-            detail = f"{act} takes {under.need} people; {_listed(asked.people)} signed"
+            detail = f"{act} takes {under.need} people; {listed(asked.people)} signed"
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
         if step is Step.FIRST:
             self._begun[command.id] = under
@@ -196,15 +209,17 @@ class People:
             raise _bad("counts one approval twice")
         if event.integer("need") != request.need:
             raise _bad(f"gives another number of people than the {request.need} the request waits for")
-        have = {given.person for given in request.given.values() if self._void(request, given, time) is None}
-        _check_people(event, people(request.requester, (*have, person.id)))
+        # What lapsed within the tolerance of clocks may, or may not, have been counted.
+        most, least = self._have(request, time), self._have(request, time + TOLERANCE)
+        signed = [people(request.requester, (*have, person.id)) for have in (least, most)]
+        check_people(event, *signed)
         if document.verdict is Verdict.DENY:
             self._end(document.command, request.expires_at)
             return
         found = Given(person.id, document.signer, document.basis, document.expires_at)
         if (why := self._void(request, found, time)) is not None:
             raise _bad(f"counts an approval that counts no more: {why}")
-        if person.id in have:
+        if person.id in least:
             raise _bad(f"counts {person.id} twice, by two approvals")
         request.given[document.id] = found
 
@@ -225,7 +240,13 @@ class People:
         self._check_addressee(document)
         return document, person
 
+    def _have(self, request: Request, time: int) -> set[str]:
+        """Give the people whose approvals count at `time`, within the tolerance of clocks."""
+        return {given.person for given in request.given.values() if self._void(request, given, time) is None}
+
     def _void(self, request: Request, given: Given, time: int) -> str | None:
+        if self.reviews.holds(given.person, request.act, time):
+            return f"nobody confirmed {given.person} in the access review by its date"
         stands = request.basis(self.policy, self.profiles)
         return void(request, given, time, stands, self.operators.principal)
 
@@ -254,7 +275,7 @@ class People:
         signed = people(requester.id, (given[one].person for one in counted))
         if requester.is_workload:
             take_peer(event)
-        return _Asked(command, requester, _check_people(event, signed), counted)
+        return _Asked(command, requester, check_people(event, signed, signed), counted)
 
     def _check_counted(self, request: Request, counted: tuple[str, ...], time: int) -> None:
         """Hold what is counted to what still counts."""
@@ -272,15 +293,17 @@ class People:
         profile = self._profile(command)
         if profile is not None and asker not in profile.asked_by:
             raise _bad(f"{asked.requester.id} may not ask under profile {profile.name}")
+        self.reviews.check_people((asked.requester.id,), command.act, time)
         if command.id in self._ended:
             raise _bad("carries out a command that was carried out, refused or denied before")
         _check_time(command.issued_at, command.expires_at, time)
 
     def _check_own(self, workload: str, command: Command, time: int) -> None:
-        """Hold a workload to asking for itself, and only while it is neither suspended nor overdue."""
+        """Hold a workload to asking for itself, and only while something may be issued to it."""
         if command.args.get("workload") != workload:
             raise _bad(f"{workload} asks for somebody else")
-        self.workloads.check_active(workload, time - TOLERANCE)
+        self.check_issuing(workload, time)
+        self.workloads.check_reviewed(workload, time - TOLERANCE)
 
     def _check_addressee(self, document: Command | Approval) -> None:
         if (document.appliance, document.epoch) != (self._founding.appliance_id, EPOCH):
@@ -352,22 +375,9 @@ class People:
             self._ended.discard(command)
 
 
-def _check_people(event: Record, signed: Iterable[str]) -> tuple[str, ...]:
-    """Hold the people an entry names to those who signed."""
-    found, proved = event.texts("people"), tuple(sorted(signed))
-    if found != proved:
-        detail = f"names {_listed(found)} where {_listed(proved)} signed"
-        raise LogRejected(LogReason.TOO_FEW_PEOPLE if len(found) > len(proved) else LogReason.BAD_COMMAND, detail)
-    return proved
-
-
 def _check_time(issued_at: int, expires_at: int, time: int) -> None:
     if not issued_at - TOLERANCE <= time < expires_at + TOLERANCE:
         raise _bad(f"rests on what was signed for {issued_at} to {expires_at}, at {time}")
-
-
-def _listed(found: Iterable[str]) -> str:
-    return ", ".join(person[:32] for person in found)
 
 
 def _text(body: bytes) -> str:

@@ -1,5 +1,6 @@
-"""Workloads in the log: which keys they proved, until when they were reviewed, and whether they are suspended."""
+"""Workloads in the log: owners, keys they proved, until when they were reviewed, and whether they are suspended."""
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from coldcred.errors import LogReason, LogRejected
@@ -27,17 +28,30 @@ class Workloads:
         self._workloads: dict[str, _Workload] = {}
         self._holders: dict[str, str] = {}
 
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Who answers for each of them."""
+        return {name: workload.owner for name, workload in self._workloads.items()}
+
+    def owner(self, workload: str) -> str | None:
+        """Give who answers for a workload; None for one that no entry enrolled."""
+        found = self._workloads.get(workload)
+        return found.owner if found is not None else None
+
     def enrolled(self, workload: str, review_by: int, key: PublicKey | None, owner: str) -> None:
         """Take an enrolment: it is active from now on, and an earlier key of its signs nothing more."""
         self._workloads[workload] = _Workload(review_by, key, owner)
         if key is not None:
             self._holders[key.thumbprint] = workload
 
-    def suspended(self, workload: str, *, suspended: bool) -> None:
-        """Suspend or resume a workload that was enrolled."""
-        if workload not in self._workloads:
-            raise _bad(f"{workload[:80]} is not enrolled")
-        self._workloads[workload].suspended = suspended
+    def suspended(self, workloads: Iterable[str], *, suspended: bool) -> None:
+        """Suspend or resume workloads that were enrolled."""
+        for workload in workloads:
+            self._named(workload).suspended = suspended
+
+    def adopted(self, workload: str, owner: str) -> None:
+        """Give a workload that was enrolled another owner; the rest of it stays."""
+        self._named(workload).owner = owner
 
     def owned_by(self, person: str) -> int:
         """Count the workloads that a person answers for."""
@@ -53,17 +67,28 @@ class Workloads:
         found = self._workloads.get(self._holders.get(kid, ""))
         return found.key if found and found.key and found.key.thumbprint == kid else None
 
-    def check_issuing(self, workload: str) -> None:
-        """Return when an enrolled workload is not suspended; one that no entry enrolled is another question."""
-        found = self._workloads.get(workload)
-        if found is not None and found.suspended:
-            raise _bad(f"{workload} is suspended")
+    def check_issuing(self, workload: str, people: Collection[str]) -> None:
+        """Return when an enrolled workload is not suspended, and its owner is among the `people` who are enrolled.
 
-    def check_active(self, workload: str, time: int) -> None:
-        """Return when a workload is neither suspended nor overdue at `time`."""
-        self.check_issuing(workload)
+        One that no entry enrolled is another question.
+        """
+        found = self._workloads.get(workload)
+        if found is None:
+            return
+        if found.suspended:
+            raise _bad(f"{workload} is suspended")
+        if found.owner not in people:
+            raise _bad(f"the owner {found.owner} of {workload} is enrolled no more")
+
+    def check_reviewed(self, workload: str, time: int) -> None:
+        """Return when a workload is not overdue at `time`."""
         if time >= self._workloads[workload].review_by:
             raise _bad(f"the review of {workload} is overdue")
+
+    def _named(self, workload: str) -> _Workload:
+        if workload not in self._workloads:
+            raise _bad(f"{workload[:80]} is not enrolled")
+        return self._workloads[workload]
 
 
 def take_peer(event: Record) -> None:

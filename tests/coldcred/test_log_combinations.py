@@ -1,0 +1,95 @@
+"""Toxic combinations in the log: whatever an engine writes, nothing is issued beside what its profile excludes."""
+
+import pytest
+
+from coldcred.acts import Act
+from coldcred.canonical import Json
+from coldcred.errors import LogReason
+from tests.support import plant
+from tests.support.logrules import Breaking, Broken, name, refusal
+from tests.support.logworld import LogWorld, issue_args
+
+BROKEN = Broken()
+OTHER = f"{plant.WORKLOAD}0"
+PAYER = "orders-payer"
+
+
+@pytest.fixture(scope="module")
+def begun() -> LogWorld:
+    """Return a log with two workloads of Alice's, and a profile that excludes the example's."""
+    world = LogWorld.begin().start()
+    world.enrol()
+    args: dict[str, Json] = {"id": OTHER, "owner": "alice", "review_by": world.time + 90 * plant.DAY}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ENROL, args))
+    world.asked("workload.enrolled", asking, {"workload": args}, {"workload": OTHER})
+    profile: Json = {**plant.profile(), "name": PAYER, "excludes": ["orders-reader"]}
+    asking = world.agreed(world.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
+    world.asked("profile.set", asking, {"profile": profile}, {"profile": PAYER})
+    return world
+
+
+def _issue(world: LogWorld, workload: str, profile: str) -> int:
+    asking = world.command("alice", Act.CREDENTIAL_ISSUE, issue_args(workload=workload, profile=profile))
+    return world.issue(asking, workload=workload)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A workload gets what its other credential's profile is excluded by.")
+def _both(world: LogWorld) -> int:
+    _issue(world, plant.WORKLOAD, "orders-reader")
+    return _issue(world, plant.WORKLOAD, PAYER)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "It works the other way round too.")
+def _both_the_other_way(world: LogWorld) -> int:
+    _issue(world, plant.WORKLOAD, PAYER)
+    return _issue(world, plant.WORKLOAD, "orders-reader")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Another workload of the same owner holds it.")
+def _same_owner(world: LogWorld) -> int:
+    _issue(world, OTHER, "orders-reader")
+    return _issue(world, plant.WORKLOAD, PAYER)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The owner has it since the other workload was adopted.")
+def _adopted_owner(world: LogWorld) -> int:
+    world.adopt()
+    _issue(world, plant.WORKLOAD, "orders-reader")
+    args: dict[str, Json] = {"workload": OTHER, "owner": "bob", "reason": "moved"}
+    asking = world.agreed(world.command("alice", Act.WORKLOAD_ADOPT, args))
+    world.asked("workload.adopted", asking, args, {"owner": "bob", "workload": OTHER})
+    return _issue(world, OTHER, PAYER)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "It ends a second after.")
+def _not_ended(world: LogWorld) -> int:
+    _issue(world, plant.WORKLOAD, "orders-reader")
+    world.settle()
+    world.time += 897
+    return _issue(world, plant.WORKLOAD, PAYER)
+
+
+@pytest.mark.parametrize(("broken", "reason"), BROKEN.rows, ids=name)
+def test_a_broken_rule_is_refused_at_its_entry(broken: Breaking, reason: LogReason, begun: LogWorld) -> None:
+    """A log that breaks one rule, named by the case, is refused for the right reason and at the right entry."""
+    world = begun.copy()
+    seq = broken(world)
+    assert refusal(world) == (reason, seq)
+
+
+def test_what_is_not_held_together_is_believed(begun: LogWorld) -> None:
+    """After a revocation, after a failed signature, after its end, and to another owner's workload."""
+    world = begun.copy()
+    issued = _issue(world, plant.WORKLOAD, "orders-reader")
+    world.settle()
+    world.revoke(issued)
+    _issue(world, plant.WORKLOAD, PAYER)
+    world.settle()
+    world.time += 900
+    failed = _issue(world, OTHER, "orders-reader")
+    world.settle(failed=[failed])
+    _issue(world, OTHER, PAYER)
+    world.settle()
+    world.adopt()
+    _issue(world, plant.WORKLOAD, "orders-reader")
+    assert refusal(world) is None
