@@ -110,7 +110,8 @@ class Intake:
             command, request.person, people(request.person, ()), (), {}, policy.under(self.standing.authority, command)
         )
         try:
-            # Policy, profiles and roles may have changed while the request waited.
+            # Time went on, and policy, profiles and roles may have changed while the request waited.
+            deciding.check_time(command, now)
             ask = self._ruled(ask, policy.principal(deciding.signer(self.standing, command)), ())
         except Refused as later:
             return self._refuse(ask, later)

@@ -233,7 +233,11 @@ class Plain:
         need = self.need(sent.act, sent.named, machine=machine is not None)
         if need > 1 and sent.id not in self.waiting:
             self.waiting[sent.id] = Waiting(sent, need)
-        took = [self._take(one) for one in approvals]
+        took = []
+        for one in approvals:
+            if self.person(one.kid) is None:
+                return "raised"
+            took.append(self._take(one))
         answer = self._go_on(sent, need)
         return "raised" if answer in {"waiting", "ready"} and not all(took) else answer
 
