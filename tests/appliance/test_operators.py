@@ -474,7 +474,11 @@ def test_one_custodian_recovers_nothing(running: RunningPlant) -> None:
             command = running.command(plant.custodian("alice"), Act.OPERATOR_RECOVER, args)
             assert (await engine.submit_command(command, {digest: proof.encode()})).need == 2
             recovery = "R4 custodians recover"
-            for signer, rule in (("bob", recovery), ("alice", recovery), (plant.custodian("alice"), None)):
+            for signer, rule in (
+                ("bob", recovery),
+                ("alice", recovery),
+                (plant.custodian("alice"), "R2 the requester never approves"),
+            ):
                 with pytest.raises(Refused) as refused:
                     await engine.submit_approval(running.approval(signer, command))
                 assert (refused.value.reason, refused.value.rule) == (Refusal.NOT_ALLOWED, rule)
