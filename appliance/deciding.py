@@ -28,12 +28,17 @@ from appliance.nouns import (
 )
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.canonical import sha256_hex
+from coldcred.batch import is_batch
+from coldcred.canonical import dumps, sha256_hex
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
+from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
 
 CLOCK_TOLERANCE = 120
+LARGEST_EVENT = MAX_BODY - 1024
+SHORT_COMMAND = 16 * 1024
+"""Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
 
 Random: TypeAlias = Callable[[int], bytes]
 
@@ -83,6 +88,13 @@ def check_time(document: Command | Approval, now: int) -> None:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
+def check_manner(command: Command, *, batch: bool) -> None:
+    """Refuse a batch that came as a single command, and the other way round."""
+    if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != batch:
+        detail = "a batch is sent as a batch, with its file beside it, and nothing else is"
+        raise Refused(Refusal.MALFORMED, detail, "R8 a batch is sent as one")
+
+
 def signer(standing: Standing, document: Command) -> Operator | Custodian | Workload:
     """Give the person or the workload whose key signed a command; refuse where the key was retired meanwhile."""
     found = standing.authority.signer(document.signer)
@@ -122,16 +134,15 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
     approver = _approver(standing, approval)
-    policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
     if approval.verdict is Verdict.APPROVE:
-        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
+        counting.check_approver(authority, approver, request.person, Act(request.act), now)
+    else:
+        policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        if approver.person in have:
-            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
-            raise Refused(Refusal.ALREADY_APPROVED, detail)
+        counting.check_another(approver.person, have)
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
@@ -192,6 +203,19 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
         return _DECIDERS[ask.command.act](standing, ask, now, random)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
+    """Decide, and see that the keys that are to sign can, and that what is written fits an entry; raises `Refused`."""
+    decision = decide(standing, ask, now, random)
+    keys.check_usable(standing.authority, standing.opened, decision.signings)
+    if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
+        return decision
+    for event in decision.events:
+        if len(dumps(event)) > LARGEST_EVENT:
+            detail = f"it would take an entry of more than {LARGEST_EVENT} bytes"
+            raise Refused(Refusal.MALFORMED, detail, "entries of 64 KiB at most")
+    return decision
 
 
 _Decider: TypeAlias = Callable[[Standing, Ask, int, Random], Decision]

@@ -16,7 +16,7 @@ from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred.acts import Act, Principal
 from coldcred.asked import Asked
-from coldcred.batch import BatchArguments, is_batch, read_items
+from coldcred.batch import BatchArguments, read_items
 from coldcred.canonical import loads
 from coldcred.command import Command, people, profiles_named
 from coldcred.errors import Malformed
@@ -78,7 +78,7 @@ class Intake:
         try:
             deciding.check_time(command, now)
             policy.check_confirmed(self.standing.authority, {asking.id}, command.act, now)
-            _check_manner(command, items)
+            deciding.check_manner(command, batch=items is not None)
             ask = self._ruled(ask, asking, items or ())
             if command.id not in self.standing.lookups.requests:
                 deciding.check_early(self.standing, ask)
@@ -191,10 +191,5 @@ def read_batch(token: str, attachments: Mapping[str, bytes]) -> Items:
 def _check_door(standing: Standing, command: Command) -> None:
     """Refuse, at the workloads' socket, whatever is not a workload's own request; nothing of it is recorded."""
     if command.act is not Act.CREDENTIAL_ISSUE or standing.authority.workload_of(command.signer) is None:
-        raise Refused(Refusal.NOT_ALLOWED, f"a workload's own {Act.CREDENTIAL_ISSUE} is taken here and nothing else")
-
-
-def _check_manner(command: Command, items: Items | None) -> None:
-    """Refuse a batch that came as a single command, and the other way round."""
-    if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != (items is not None):
-        raise Refused(Refusal.MALFORMED, "a batch is sent as a batch, with its file beside it, and nothing else is")
+        detail = f"a workload's own {Act.CREDENTIAL_ISSUE} is taken here and nothing else"
+        raise Refused(Refusal.NOT_ALLOWED, detail, "R12 the workloads' socket")
