@@ -11,7 +11,7 @@ import pytest
 from appliance.cedar import Ruling
 from appliance.engine import Engine
 from appliance.engine.recovery import Recovery
-from appliance.errors import HomeError, HomeFault, Refusal
+from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.nouns import policies
 from appliance.outcome import Outcome
 from appliance.wiring import open_log
