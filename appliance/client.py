@@ -85,6 +85,9 @@ class Transport(Protocol):
     def preview(self, act: str, args: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
         """Hear what a command for `act` would change, once reading is open."""
 
+    def why(self, asked: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Hear what became of a command, or would become of one, and by which rule, once reading is open."""
+
     def close(self) -> None:
         """End the connection and the reading with it."""
 
@@ -162,6 +165,11 @@ class SocketTransport:
         beside: dict[str, Json] = {name: b64u_encode(data) for name, data in attachments.items()}
         return self._ask("POST", "/v1/read/preview", {"act": act, "args": args, "attachments": beside})
 
+    def why(self, asked: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Hear why, on this connection."""
+        beside: dict[str, Json] = {name: b64u_encode(data) for name, data in attachments.items()}
+        return self._ask("POST", "/v1/read/why", {**asked, "attachments": beside} if beside else {**asked})
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -216,10 +224,10 @@ def _outcome(value: Json) -> Outcome:
 
 def _refusal(value: Json) -> Exception:
     members = value if isinstance(value, dict) else {}
-    name, detail = members.get("error"), members.get("detail")
+    name, detail, rule = (members.get(member) for member in ("error", "detail", "rule"))
     if isinstance(name, str) and isinstance(detail, str):
         if name in set(Refusal):
-            return Refused(Refusal(name), detail)
+            return Refused(Refusal(name), detail, rule if isinstance(rule, str) else None)
         return ClientError(ClientFault.PROTOCOL, f"{name}: {detail}")
     return ClientError(ClientFault.PROTOCOL, "an error that names no reason")
 
@@ -306,6 +314,14 @@ class Client:
         """Hear what setting a policy or a profile would change, opening the reading first."""
         self._open_reading()
         return self.transport.preview(act.value, args, attachments or {})
+
+    def why(self, asked: dict[str, Json], attachments: Mapping[str, bytes] | None = None) -> Json:
+        """Hear why a command was, or would be, carried out or not, opening the reading first.
+
+        `asked` names what was (`about` an id, or an `entry`), or imagines what might be (`by`, `act`, `args`).
+        """
+        self._open_reading()
+        return self.transport.why(asked, attachments or {})
 
     def _open_reading(self) -> None:
         if not self._reading:

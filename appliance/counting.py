@@ -4,12 +4,12 @@ An approval was good when it came. It counts only as long as what it rests on is
 request names, what travels beside it, what its approver was shown, his key and his roles, and its own end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from appliance import policy
-from appliance.authority import Authority
-from appliance.errors import Refused
+from appliance.authority import Authority, Custodian, Operator
+from appliance.errors import Refusal, Refused
 from appliance.lookups import Given, Request
 from appliance.outcome import Outcome, State
 from coldcred.acts import Act
@@ -22,6 +22,19 @@ def basis(authority: Authority, request: Request) -> Basis:
     return Basis.of(policy=authority.policy, profiles=profiles, attachments=request.attachments, shown=request.shown)
 
 
+def check_approver(authority: Authority, approver: Operator | Custodian, requester: str, act: Act, now: int) -> None:
+    """Return when an approval by this key's person counts for what `requester` asked for, as far as it is theirs."""
+    policy.check_may_approve(policy.principal(approver), requester, act)
+    policy.check_confirmed(authority, {approver.person}, act, now)
+
+
+def check_another(person: str, have: Collection[str]) -> None:
+    """Return when this person is not among those who are behind it already."""
+    if person in have:
+        detail = f"{person} approved this already; another key of the same person adds nobody"
+        raise Refused(Refusal.ALREADY_APPROVED, detail)
+
+
 def why_not(authority: Authority, request: Request, given: Given, now: int) -> str | None:
     """Say why an approval that was given does not count at `now`; None where it does."""
     if now >= given.expires_at:
@@ -30,8 +43,7 @@ def why_not(authority: Authority, request: Request, given: Given, now: int) -> s
     if approver is None or approver.person != given.person:
         return f"the key of {given.person} that signed it is enrolled no more"
     try:
-        policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
-        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
+        check_approver(authority, approver, request.person, Act(request.act), now)
     except Refused as refused:
         return refused.detail
     if differs := given.basis.differs(basis(authority, request)):

@@ -28,12 +28,21 @@ from appliance.nouns import (
 )
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.canonical import sha256_hex
-from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, shown
+from coldcred.asked import Asked
+from coldcred.batch import is_batch
+from coldcred.canonical import dumps, sha256_hex
+from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
+from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
 
 CLOCK_TOLERANCE = 120
+LARGEST_EVENT = MAX_BODY - 1024
+SHORT_COMMAND = 16 * 1024
+"""Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
+
+MOST_PROFILES = 256
+"""Most profiles that the lines of a batch name where it waits for people."""
 
 Random: TypeAlias = Callable[[int], bytes]
 
@@ -83,6 +92,13 @@ def check_time(document: Command | Approval, now: int) -> None:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
+def check_manner(command: Command, *, batch: bool) -> None:
+    """Refuse a batch that came as a single command, and the other way round."""
+    if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != batch:
+        detail = "a batch is sent as a batch, with its file beside it, and nothing else is"
+        raise Refused(Refusal.MALFORMED, detail, "R8 a batch is sent as one")
+
+
 def signer(standing: Standing, document: Command) -> Operator | Custodian | Workload:
     """Give the person or the workload whose key signed a command; refuse where the key was retired meanwhile."""
     found = standing.authority.signer(document.signer)
@@ -91,8 +107,9 @@ def signer(standing: Standing, document: Command) -> Operator | Custodian | Work
     return found
 
 
-def check_still_asks(standing: Standing, command: Command) -> None:
-    """Return while whoever asked may still ask; a command that takes many steps is held to it at each."""
+def check_still_asks(standing: Standing, command: Command, now: int) -> None:
+    """Return while the command lives and whoever asked may still ask; one of many steps is held to it at each."""
+    check_time(command, now)
     policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
 
 
@@ -122,16 +139,15 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
     approver = _approver(standing, approval)
-    policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
     if approval.verdict is Verdict.APPROVE:
-        policy.check_confirmed(authority, {approver.person}, Act(request.act), now)
+        counting.check_approver(authority, approver, request.person, Act(request.act), now)
+    else:
+        policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        if approver.person in have:
-            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
-            raise Refused(Refusal.ALREADY_APPROVED, detail)
+        counting.check_another(approver.person, have)
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
@@ -150,7 +166,7 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
 def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
     """Give the event of an authenticated approval that does not count."""
     about = _about(approval, _approver(standing, approval))
-    return {"type": "approval.refused", **about, **refused_members(refused)}
+    return {"type": "approval.refused", **about, "expires": approval.expires_at, **refused_members(refused)}
 
 
 def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
@@ -171,12 +187,31 @@ def _about(approval: Approval, approver: Operator | Custodian) -> Event:
     }
 
 
-def check_early(standing: Standing, ask: Ask) -> None:
-    """Refuse what could never be carried out before people are asked to approve it; raises `Refused`."""
-    if ask.command.act is not Act.POLICY_SET:
-        return
+def check_beside(command: Command, attachments: Mapping[str, bytes], *, waits: bool) -> None:
+    """Refuse, unrecorded, a command that comes with anything but what it names, or without it before it waits.
+
+    Otherwise whoever sent somebody's command first could spoil it.
+    """
+    named = attachments_named(command.act, command.args)
+    if attachments.keys() - named:
+        raise Refused(Refusal.MALFORMED, "something travels beside the command that it does not name")
+    if not waits and (missing := sorted(named - attachments.keys())):
+        raise Refused(Refusal.MALFORMED, f"what it names by {missing[0][:16]} does not travel beside it")
+
+
+def check_early(standing: Standing, ask: Ask, named: Collection[str]) -> None:
+    """Refuse what could never be carried out before people are asked to approve it; raises `Refused`.
+
+    `named` are the profiles that it is about, which its entry is to list.
+    """
+    args, act = ask.command.args, ask.command.act
+    if len(named) > MOST_PROFILES:
+        raise Refused(Refusal.MALFORMED, f"a batch that waits for people names at most {MOST_PROFILES} profiles")
     try:
-        policies.read(standing.authority, Record(ask.command.args, Act.POLICY_SET), ask.attachments)
+        if act is Act.POLICY_SET:
+            policies.read(standing.authority, Record(args, act), ask.attachments)
+        elif act is Act.CREDENTIAL_ISSUE and not is_batch(args):
+            Asked.read(Record(args, act))
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 
@@ -192,6 +227,19 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
         return _DECIDERS[ask.command.act](standing, ask, now, random)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
+    """Decide, and see that the keys that are to sign can, and that what is written fits an entry; raises `Refused`."""
+    decision = decide(standing, ask, now, random)
+    keys.check_usable(standing.authority, standing.opened, decision.signings)
+    if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
+        return decision
+    for event in decision.events:
+        if len(dumps(event)) > LARGEST_EVENT:
+            detail = f"it would take an entry of more than {LARGEST_EVENT} bytes"
+            raise Refused(Refusal.MALFORMED, detail, "entries of 64 KiB at most")
+    return decision
 
 
 _Decider: TypeAlias = Callable[[Standing, Ask, int, Random], Decision]

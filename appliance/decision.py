@@ -89,6 +89,34 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """One thing that was looked at: by which rule, what was found, and the refusal where it stands in the way.
+
+    `waits` says that nothing is refused, and that other people have to sign first.
+    """
+
+    what: str
+    rule: str
+    found: str
+    refused: Refused | None = None
+    waits: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether a command goes on from here."""
+        return self.refused is None and not self.waits
+
+    @classmethod
+    def at(cls, what: str, rule: str, check: Callable[[], object], found: str = "") -> "Looked":
+        """Make a check: where it refuses, the refusal says rule and what was found."""
+        try:
+            check()
+        except Refused as refused:
+            return cls(what, rule_of(refused), refused.detail, refused)
+        return cls(what, rule, found)
+
+
+@dataclass(frozen=True, slots=True)
 class Signing:
     """One input for the HSM; its SHA-256 stands in the event at `place` of the same decision."""
 

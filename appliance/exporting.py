@@ -39,8 +39,7 @@ def _decide_older(standing: Standing, ask: Ask, key: SigningKey) -> Decision:
     size, note = kept
     event = ask.event("log.exported", {}, {"size": size})
     told = f"token {key.token} is not open: the export ends with the newest checkpoint, of {size} entries"
-    found = replace(_file(standing, size, note), warnings=(told,))
-    return Decision((event,), finish=lambda _none: found)
+    return Decision((event,), finish=lambda _none: replace(_file(standing, size, note), warnings=(told,)))
 
 
 def _file(standing: Standing, size: int, note: bytes) -> Finished:

@@ -56,6 +56,18 @@ class Log:
         for (body,) in self._store.rows(sql, first, limit):
             yield body if isinstance(body, bytes) else str(body).encode()
 
+    def mentioning(self, first: int, end: int, texts: Sequence[bytes]) -> Iterator[bytes]:
+        """Yield stored entries from `first` on and before `end` in which one of these texts stands, in order."""
+        holds = " OR ".join("instr(body, ?)" for _ in texts)
+        sql = f"SELECT body FROM entry WHERE seq >= ? AND seq < ? AND ({holds}) ORDER BY seq"  # noqa: S608 - marks only
+        for (body,) in self._store.rows(sql, first, end, *texts):
+            yield body if isinstance(body, bytes) else str(body).encode()
+
+    def credential_entry(self, jti: str) -> int | None:
+        """Give the entry that issued a credential, as the reading table has it; the entry says whether it is so."""
+        row = self._store.row("SELECT seq FROM credential WHERE jti = ?", jti)
+        return row[0] if row and isinstance(row[0], int) else None
+
     def _stored(self) -> Iterator[bytes]:
         """Yield stored entries in order; `LogRejected` where one is not what the digest beside it says."""
         for seq, body, digest in self._store.rows("SELECT seq, body, digest FROM entry ORDER BY seq"):

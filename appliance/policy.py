@@ -129,7 +129,8 @@ def permit(asking: Principal, act: Act, about: Resource) -> None:
     if not rule.admits(asking):
         raise Refused(Refusal.NOT_ALLOWED, _who_may(asking, act), rule=_RECOVERY if rule.custodians else None)
     if asking.is_workload and about.workload != asking.id:
-        raise Refused(Refusal.NOT_ALLOWED, f"{asking.id} may ask for itself only, one credential at a time")
+        detail = f"{asking.id} may ask for itself only, one credential at a time"
+        raise Refused(Refusal.NOT_ALLOWED, detail, "R2 a workload asks for itself")
     if act is Act.CREDENTIAL_ISSUE and about.profile is not None:
         check_asker(asking, about.profile)
 
@@ -140,7 +141,7 @@ def check_asker(asking: Principal, profile: Profile) -> None:
     if asker not in profile.asked_by:
         who = " and ".join(profile.asked_by)
         detail = f"profile {profile.name} is asked for by: {who}; not by {asking.id}"
-        raise Refused(Refusal.NOT_ALLOWED, detail, "profile asked_by")
+        raise Refused(Refusal.NOT_ALLOWED, detail, f"profile {profile.name} asked_by")
 
 
 def _who_may(asking: Principal, act: Act) -> str:
@@ -176,7 +177,7 @@ def check_confirmed(authority: Authority, people: Collection[str], act: Act, now
     for person in sorted(people):
         if review.lacks_person(person, now):
             detail = f"nobody confirmed {person} in review {review.name} by its date"
-            raise Refused(Refusal.REVIEW_MISSED, detail)
+            raise Refused(Refusal.REVIEW_MISSED, detail, f"review {review.name}")
 
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:
@@ -195,3 +196,15 @@ def people_for(authority: Authority, act: Act, named: Collection[str], requester
     if act is Act.CREDENTIAL_ISSUE:
         approvals = max((authority.profiles[name].approvals for name in named if name in authority.profiles), default=0)
     return authority.founding.people_for(act, approvals, by_workload=names.is_spiffe_id(requester))
+
+
+def quorum_rule(authority: Authority, act: Act, need: int, named: Collection[str]) -> str:
+    """Name what asks for so many people: the table, the founding, or profiles among those that are `named`."""
+    founding, rule = authority.founding, RULES[act]
+    if founding.single_operator:
+        return "R2 people: one person founded this appliance"
+    if rule.custodians:
+        return "R4 the recovery quorum"
+    if need > founding.people_for(act):
+        return f"profile {' '.join(sorted(named)[:8])} approvals"
+    return "R2 people: the founding" if need > rule.people else "R2 people: the table of acts"

@@ -14,12 +14,13 @@ from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from appliance.nouns import policies
 from appliance.policyschema import ABOUT_PROFILES, ASKED
+from appliance.rules import rule_of
 from coldcred import names
 from coldcred.acts import RULES, Act, Principal
 from coldcred.canonical import Json
 from coldcred.errors import Malformed
 from coldcred.log.live import By, Issued, Selector
-from coldcred.profile import Asker, Profile, digest_of
+from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
 
 MOST_WORKLOADS = 1000
@@ -106,9 +107,10 @@ def _verdict(
     if not RULES[act].admits(asking):
         return False, "R2 who may ask"
     if about is not None and act is Act.CREDENTIAL_ISSUE:
-        asker = Asker.WORKLOAD if asking.is_workload else Asker.ISSUER
-        if asker not in about.asked_by:
-            return False, "profile asked_by"
+        try:
+            policy.check_asker(asking, about)
+        except Refused as refused:
+            return False, rule_of(refused)
     ruling = policies_.ruling(asking, act, about)
     return ruling.allowed, f"policy {', '.join(ruling.policies)}" if ruling.allowed else ruling.rule(policies_.digest)
 

@@ -6,16 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
-from appliance import combinations, counting, preview, terms
+from appliance import combinations, counting, explaining, preview, retelling, terms
 from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
+from appliance.explaining import Imagined
 from appliance.inventory import Kind, Listing
 from appliance.log import Log
 from appliance.lookups import Request
 from appliance.nouns import operators, reviews, trust, workloads
 from appliance.nouns.workloads import Condition
 from appliance.outcome import State
+from appliance.retelling import Search
 from appliance.standing import Standing
 from coldcred import layout
 from coldcred.acts import Act
@@ -26,6 +29,9 @@ from coldcred.policy import DEFAULT
 from coldcred.record import Record
 
 LONGEST_PAGE = 1000
+LONGEST_ID = 64
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,21 @@ class Page:
 class Reader:
     """A reading that is open; dies with the connection that holds it."""
 
-    def __init__(self, standing: Standing, log: Log, disk: Executor, now: Callable[[], int], kid: str) -> None:
+    def __init__(
+        self,
+        standing: Standing,
+        log: Log,
+        disk: Executor,
+        now: Callable[[], int],
+        admit: Callable[[str], None],
+        kid: str,
+    ) -> None:
         """Read from `standing` in memory and from `log` in the executor that owns the file; `now` is Unix seconds.
 
-        `kid` is the key that opened the reading.
+        `admit` refuses an act that the disk has no room for; `kid` is the key that opened the reading.
         """
         self._now = now
+        self._admit = admit
         self._kid = kid
         self._standing = standing
         self._log = log
@@ -56,8 +71,7 @@ class Reader:
 
     async def read(self, name: str, arguments: Mapping[str, str]) -> Json:
         """Give a view by name; `Refused` where there is none, an argument is wrong, or the reader's key was retired."""
-        if self._standing.authority.signer(self._kid) is None:
-            raise Refused(Refusal.UNKNOWN_SIGNER, "the key that opened this reading was retired", rule="R12 reading")
+        self._check_reader()
         if name == "entries":
             first, limit = _number(arguments, "from", 0), _number(arguments, "limit", 100)
             return await self._from_disk(lambda: self._entries(first, min(limit, LONGEST_PAGE)))
@@ -87,6 +101,27 @@ class Reader:
             raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
         return view(self._standing)
 
+    def _check_reader(self) -> None:
+        if self._standing.authority.signer(self._kid) is None:
+            raise Refused(Refusal.UNKNOWN_SIGNER, "the key that opened this reading was retired", rule="R12 reading")
+
+    async def why(self, asked: Record, attachments: Mapping[str, bytes]) -> Json:
+        """Say why: what became of a command, by `about` or `entry`, or what would become of one that is imagined.
+
+        Nothing is decided or recorded. Entries are read in the executor that owns the file.
+        """
+        self._check_reader()
+        if asked.has("about") or asked.has("entry"):
+            search = Search(self._log, self._from_disk)
+            about = asked.optional_text("about", max_chars=LONGEST_ID)
+            entry = asked.optional_integer("entry", least=0)
+            asked.done()
+            if (about is None) == (entry is None):
+                raise Refused(Refusal.MALFORMED, "either `about` or `entry` says what is asked about")
+            found = await (search.named(about) if about is not None else search.entry(entry or 0))
+            return retelling.retell(self._standing, found, self._now())
+        return explaining.explain(self._standing, Imagined.read(asked, attachments), self._now(), self._admit)
+
     async def preview(self, act: str, args: Record, attachments: Mapping[str, bytes]) -> Json:
         """Say what setting a policy or a profile would change; raises `Refused` as its decision would.
 
@@ -106,7 +141,7 @@ class Reader:
         text = self._standing.policy_text(digest).decode("ascii")
         return {"policy": digest, "text": text, "in_force": digest == self._standing.authority.policy}
 
-    async def _from_disk(self, read: Callable[[], Json]) -> Json:
+    async def _from_disk(self, read: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, read)
 
     def _trust(self) -> Json:

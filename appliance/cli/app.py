@@ -43,6 +43,7 @@ _VERBS = MappingProxyType(
         "log": "logs",
         "review": "reviews",
         "inventory": "inventory",
+        "why": "why",
     }
 )
 """Each verb and the module it stands in; a module is loaded when its verb is used, which keeps `--help` quick."""

@@ -121,7 +121,7 @@ def conclude(
     """
     paths, also = paths or {}, also or {}
     if outcome.state is State.REFUSED:
-        return failures.explain(_reason(outcome), outcome.detail or "", as_json=output.wants_json())
+        return failures.explain(_reason(outcome), outcome.detail or "", outcome.rule, as_json=output.wants_json())
     if lost := [name for name in paths if name not in outcome.files]:
         detail = f"request {outcome.command[:SHORT_ID]} gave its {lost[0]} when it was carried out"
         return failures.explain("told-once", detail, as_json=output.wants_json())

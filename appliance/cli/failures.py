@@ -8,6 +8,8 @@ import click
 from appliance.cli.exits import Exit
 from appliance.cli.messages import MESSAGES
 from appliance.cli.output import clean
+from appliance.errors import Refused
+from appliance.rules import rule_of
 from coldcred.errors import LogRejected
 
 _HSM = frozenset(
@@ -46,7 +48,7 @@ def exit_of(name: str) -> Exit:
 def report(error: BaseException, *, as_json: bool) -> Exit:
     """Say what ended the run, and give its exit code."""
     name, detail = describe(error)
-    return explain(name, detail, as_json=as_json)
+    return explain(name, detail, rule_of(error) if isinstance(error, Refused) else None, as_json=as_json)
 
 
 def describe(error: BaseException) -> tuple[str, str]:
@@ -67,13 +69,17 @@ def describe(error: BaseException) -> tuple[str, str]:
     return "unexpected", f"{type(error).__name__}{place}"
 
 
-def explain(name: str, detail: str, *, as_json: bool) -> Exit:
-    """Say what happened, why, what state that leaves and what to do next; `name` is an id of `MESSAGES`."""
+def explain(name: str, detail: str, rule: str | None = None, *, as_json: bool) -> Exit:
+    """Say what happened, why, by which rule if by one, what state that leaves and what to do next.
+
+    `name` is an id of `MESSAGES`.
+    """
     message, code = MESSAGES[name], exit_of(name)
     if as_json:
         members = {
             "error": name,
             "detail": clean(detail),
+            "rule": None if rule is None else clean(rule),
             "what": message.what,
             "state": message.state,
             "next": message.next,
@@ -81,6 +87,7 @@ def explain(name: str, detail: str, *, as_json: bool) -> Exit:
         }
         click.echo(json.dumps(members, sort_keys=True))
     click.echo(f"coldcredctl: {message.what} ({name})", err=True)
-    for label, text in (("why", detail), ("state", message.state), ("next", message.next)):
-        click.echo(f"  {label:6}{clean(text)}", err=True)
+    for label, text in (("why", detail), ("rule", rule), ("state", message.state), ("next", message.next)):
+        if text is not None:
+            click.echo(f"  {label:6}{clean(text)}", err=True)
     return code

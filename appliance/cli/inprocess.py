@@ -71,6 +71,12 @@ class EngineTransport:
             raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
         return self._runner.run(self._reader.preview(act, Record(args, act), attachments))
 
+    def why(self, asked: dict[str, Json], attachments: Mapping[str, bytes]) -> Json:
+        """Say why a command was, or would be, carried out or not."""
+        if self._reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "reading is not open")
+        return self._runner.run(self._reader.why(Record(asked, "why"), attachments))
+
     def close(self) -> None:
         """Stop the engine; what it still owed is written."""
         try:

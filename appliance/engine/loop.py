@@ -13,7 +13,7 @@ from functools import partial
 
 from appliance import counting, deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Ask, Decision, Finished, Peer
+from appliance.decision import Decision, Finished, Peer
 from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
@@ -22,14 +22,12 @@ from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Intake
 from appliance.log import Log
-from appliance.nouns import keys
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.rules import rule_of
 from appliance.standing import Standing
 from coldcred.acts import Act
-from coldcred.canonical import dumps, sha256_hex
-from coldcred.log.entry import MAX_BODY
+from coldcred.canonical import sha256_hex
 from coldcred.log.signing import FLIGHTS
 from hsm.keystore import KeyStore
 
@@ -37,9 +35,7 @@ SLICE = 64
 OUTCOME_DELAY = 0.05
 CHECKPOINT_DELAY = 1.0
 CHECKPOINT_ENTRIES = 4096
-LARGEST_EVENT = MAX_BODY - 1024
-SHORT_COMMAND = 16 * 1024
-"""Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
+_READING = "R12 reading"
 
 
 class Engine:
@@ -154,17 +150,18 @@ class Engine:
         with self._counted(token):
             command = deciding.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
-            raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}")
+            raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}", _READING)
         if command.id in self._readings or command.id in self._standing.lookups.outcomes:
-            raise Refused(Refusal.NOT_ALLOWED, "this command opened a reading before; each opens one")
+            raise Refused(Refusal.NOT_ALLOWED, "this command opened a reading before; each opens one", _READING)
         self._readings.add(command.id)
         try:
             outcome = await self.submit_command(token, source=source)
         finally:
             self._readings.discard(command.id)
         if outcome.state is not State.DONE:
-            raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), outcome.detail or "reading was not opened")
-        return Reader(self._standing, self._log, self._carrier.disk, self._now, command.signer)
+            detail = outcome.detail or "reading was not opened"
+            raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), detail, outcome.rule)
+        return Reader(self._standing, self._log, self._carrier.disk, self._now, self._admit, command.signer)
 
     async def _submit(self, token: str, take: Callable[[], Answer], source: str) -> Outcome:
         job = Job(token, take, asyncio.get_running_loop().create_future(), source)
@@ -309,7 +306,7 @@ class Engine:
             deciding.check_signers(self._standing, answer.ask, self._now())
             if job.stream is not None and job.items is not None:
                 return self._batches.take_in(answer.ask, job.items, job.stream, partial(self._end, job, None))
-            decision = self._decide(answer.ask)
+            decision = deciding.decide_whole(self._standing, answer.ask, self._now(), self._random)
         except Refused as refused:
             if refused.reason is Refusal.CLOCK_FAULT:
                 self._end(job, refused)
@@ -338,17 +335,6 @@ class Engine:
     def _end(self, job: Job, ended: Outcome | Refused | None) -> None:
         self._under_way.discard(job)
         job.answer(ended)
-
-    def _decide(self, ask: Ask) -> Decision:
-        standing = self._standing
-        decision = deciding.decide(standing, ask, self._now(), self._random)
-        keys.check_usable(standing.authority, standing.opened, decision.signings)
-        if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
-            return decision
-        for event in decision.events:
-            if len(dumps(event)) > LARGEST_EVENT:
-                raise Refused(Refusal.MALFORMED, f"it would take an entry of more than {LARGEST_EVENT} bytes")
-        return decision
 
     async def _finish(self) -> None:
         """End cleanly: what is under way, outcomes, the stop entry, a last checkpoint, and its outcome."""

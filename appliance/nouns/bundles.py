@@ -93,7 +93,8 @@ def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: s
     prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
     end = trust.end
     if not isinstance(key.charter, BundleCharter) or end > key.charter.until:
-        raise Refused(Refusal.CHARTER_EXCEEDED, f"the charter of {key.name} does not reach to the bundle's end")
+        detail = f"the charter of {key.name} does not reach to the bundle's end"
+        raise Refused(Refusal.CHARTER_EXCEEDED, detail, f"R13 charter {key.name} until")
     # One series for all sites: the worker holds the bundle key to versions that only rise.
     times = documents.bundle_times(founding.appliance_id, site, authority.next_bundle, issued_at=now, end=end)
     return _Making(authority, ask, trust, times, key, public, _lists(lookups, f"{prefix}{site}/", site), files)

@@ -1,19 +1,20 @@
 """Credentials: decided within profile, workload, site, plan and charter; revoked by their status bit."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from appliance import combinations
 from appliance.authority import Authority, SigningKey, Workload
-from appliance.decision import Ask, Decision, Finished, Signing, signs
+from appliance.decision import Ask, Decision, Finished, Looked, Signing, signs
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
-from appliance.nouns import keys, workloads
+from appliance.nouns import keys, profiles, workloads
+from appliance.rules import RULE
 from appliance.writers import jwt
-from coldcred import names
 from coldcred.asked import Asked
-from coldcred.canonical import Json, b64u_encode
+from coldcred.canonical import Json, b64u_encode, dumps
 from coldcred.charter import Purpose, TokenCharter
 from coldcred.credential import Credential, Kind, StatusReference
 from coldcred.errors import CharterExceeded
@@ -27,6 +28,8 @@ from coldcred.status import SIZE
 
 JTI_BYTES = 16
 FULLEST_LIST = 0.5
+
+_SHOWN = 256
 
 Random: TypeAlias = Callable[[int], bytes]
 
@@ -78,15 +81,15 @@ def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, ran
 class Granting:
     """What requests are held to at one moment; what is the same for many of them is found once."""
 
-    def __init__(self, authority: Authority, lookups: Lookups, profiles: Mapping[str, Profile], now: int) -> None:
-        """Grant at `now` (Unix seconds), under `profiles`."""
+    def __init__(self, authority: Authority, lookups: Lookups, under: Mapping[str, Profile], now: int) -> None:
+        """Grant at `now` (Unix seconds), under the profiles `under`."""
         self._authority = authority
         self._lookups = lookups
-        self._profiles = profiles
+        self._profiles = under
         self._now = now
         self._places: dict[str, tuple[Site, str]] = {}
         self._signers: dict[Kind, tuple[SigningKey, PublicKey, int]] = {}
-        self._held = Holdings(profiles, lookups.live, authority.owner_of, now)
+        self._held = Holdings(under, lookups.live, authority.owner_of, now)
 
     def check_combination(self, asked: Asked) -> None:
         """Return when what is asked for may be held beside what is, which it is from now on; else refuse."""
@@ -95,32 +98,130 @@ class Granting:
 
     def grant(self, asked: Asked) -> Grant:
         """Hold a request to everything that bounds it; raises `Refused` naming the first bound that it exceeds."""
-        profile, workload = _subject(self._authority, self._profiles, asked, self._now)
-        _check_profile(profile, workload, asked)
-        lifetime = asked.lifetime or profile.lifetime
-        place = self._places.get(asked.audience)
-        if place is None:
-            place = self._places[asked.audience] = _status_list(self._authority, self._lookups, asked.audience)
-        signer = self._signers.get(profile.kind)
-        if signer is None:
-            signer = self._signers[profile.kind] = _signer(self._authority, profile.kind, self._now)
-        key, public, end = signer
-        if self._now + lifetime > end:
-            left = max(0, end - self._now)
-            raise Refused(Refusal.NO_WINDOW, f"the published windows leave {left} s, {lifetime} s were asked for")
+        profile, workload = self._profile(asked), self._workload(asked)
+        workloads.check_active(self._authority, workload, self._now)
+        profiles.check(profile, workload, asked)
+        site, list_uri = self._place(asked.audience)
+        key, public, end = self._signer(profile.kind)
+        self._check_window(profile, asked, end)
         granted = Grant(
             asked=asked,
             kind=profile.kind,
             issuer=self._authority.founding.issuer,
-            lifetime=lifetime,
-            site=place[0].name,
-            list_uri=place[1],
+            lifetime=asked.lifetime or profile.lifetime,
+            site=site.name,
+            list_uri=list_uri,
             key=key,
             public=public,
-            confirmation=_confirmation(profile, workload),
+            confirmation=workload.key.thumbprint if profile.holder_binding and workload.key else None,
         )
-        _check_charter(key, _credential(granted, 0, 0, self._now, "0" * JTI_BYTES))
+        self._check_charter(granted)
         return granted
+
+    def look(self, asked: Asked) -> Iterator[Looked]:
+        """Look at what `grant` and `check_combination` look at, in their order, and go on after what refuses.
+
+        What cannot be looked at, because what it is about is not there, is left out.
+        """
+        profile, workload = self._profiles.get(asked.profile), self._authority.workloads.get(asked.workload)
+        yield Looked.at("the profile", RULE[Refusal.UNKNOWN_PROFILE], lambda: self._profile(asked), asked.profile)
+        yield Looked.at("the workload", RULE[Refusal.UNKNOWN_WORKLOAD], lambda: self._workload(asked), asked.workload)
+        if workload is not None:
+            found, now = workload, self._now
+            stands = workloads.condition(self._authority, found, now)
+            active = partial(workloads.check_active, self._authority, found, now)
+            yield Looked.at(
+                "how it stands", "an active workload", active, f"it is {stands}, its owner is {found.owner}"
+            )
+        if profile is not None and workload is not None:
+            for member in profiles.BOUNDS:
+                bound = partial(profiles.check_bound, member, profile, workload, asked)
+                written = dumps(profile.as_json().get(member)).decode("ascii")[:_SHOWN]
+                yield Looked.at(f"its {member}", profiles.rule_of_bound(profile, member), bound, written)
+        place = partial(self._place, asked.audience)
+        yield Looked.at(
+            "where it can be revoked", RULE[Refusal.NO_BUNDLE], place, "the site holds a status list with room"
+        )
+        if profile is not None:
+            yield from self._look_at_key(profile, workload, asked)
+            yield Looked.at(
+                "what is held beside it",
+                RULE[Refusal.TOXIC_COMBINATION],
+                lambda: combinations.check(self._held, asked.workload, asked.profile),
+                "nothing that excludes it",
+            )
+
+    def _look_at_key(self, profile: Profile, workload: Workload | None, asked: Asked) -> Iterator[Looked]:
+        """Look at the key that would sign, its windows and its charter."""
+        looked = Looked.at(
+            "the signing key", RULE[Refusal.KEY_NOT_READY], lambda: self._signer(profile.kind), "it is made"
+        )
+        yield looked
+        if looked.refused is not None:
+            return
+        key, public, end = self._signer(profile.kind)
+        window = partial(self._check_window, profile, asked, end)
+        yield Looked.at("the plan", RULE[Refusal.NO_WINDOW], window, f"its windows reach {end - self._now} s ahead")
+        lifetime = asked.lifetime or profile.lifetime
+        holder = workload.key if workload is not None and profile.holder_binding else None
+        would = Grant(
+            asked=asked,
+            kind=profile.kind,
+            issuer=self._authority.founding.issuer,
+            lifetime=lifetime,
+            site="",
+            list_uri="",
+            key=key,
+            public=public,
+            confirmation=None if holder is None else holder.thumbprint,
+        )
+        yield Looked.at("the key's charter", _charter_rule(key), lambda: self._check_charter(would), "it lies within")
+
+    def _profile(self, asked: Asked) -> Profile:
+        found = self._profiles.get(asked.profile)
+        if found is None:
+            raise Refused(Refusal.UNKNOWN_PROFILE, f"no profile {asked.profile}")
+        return found
+
+    def _workload(self, asked: Asked) -> Workload:
+        found = self._authority.workloads.get(asked.workload)
+        if found is None:
+            raise Refused(Refusal.UNKNOWN_WORKLOAD, f"{asked.workload} is not enrolled")
+        return found
+
+    def _place(self, audience: str) -> tuple[Site, str]:
+        place = self._places.get(audience)
+        if place is None:
+            place = self._places[audience] = _status_list(self._authority, self._lookups, audience)
+        return place
+
+    def _signer(self, kind: Kind) -> tuple[SigningKey, PublicKey, int]:
+        signer = self._signers.get(kind)
+        if signer is None:
+            signer = self._signers[kind] = _signer(self._authority, kind, self._now)
+        return signer
+
+    def _check_window(self, profile: Profile, asked: Asked, end: int) -> None:
+        lifetime = asked.lifetime or profile.lifetime
+        if self._now + lifetime > end:
+            left = max(0, end - self._now)
+            raise Refused(Refusal.NO_WINDOW, f"the published windows leave {left} s, {lifetime} s were asked for")
+
+    def _check_charter(self, granted: Grant) -> None:
+        key = granted.key
+        if not isinstance(key.charter, TokenCharter):
+            raise Refused(
+                Refusal.CHARTER_EXCEEDED, f"key {key.name} signs no credentials", _charter_rule(key, "purpose")
+            )
+        try:
+            key.charter.check(_credential(granted, 0, 0, self._now, "0" * JTI_BYTES))
+        except CharterExceeded as error:
+            raise Refused(Refusal.CHARTER_EXCEEDED, str(error), _charter_rule(key, error.bound)) from error
+
+
+def _charter_rule(key: SigningKey, bound: str | None = None) -> str:
+    """Name a key's charter, or one member of it, as the rule behind a refusal."""
+    return " ".join(filter(None, ("R13 charter", key.name, bound)))
 
 
 def draw(granted: Grant, index: int, log_index: int, now: int, random: Random) -> Credential:
@@ -147,37 +248,6 @@ def _credential(granted: Grant, index: int, log_index: int, now: int, jti: str) 
         purpose=asked.purpose,
         task=asked.task,
     )
-
-
-def _subject(
-    authority: Authority, profiles: Mapping[str, Profile], request: Asked, now: int
-) -> tuple[Profile, Workload]:
-    profile = profiles.get(request.profile)
-    if profile is None:
-        raise Refused(Refusal.UNKNOWN_PROFILE, f"no profile {request.profile}")
-    workload = authority.workloads.get(request.workload)
-    if workload is None:
-        raise Refused(Refusal.UNKNOWN_WORKLOAD, f"{request.workload} is not enrolled")
-    workloads.check_active(authority, workload, now)
-    return profile, workload
-
-
-def _check_profile(profile: Profile, workload: Workload, request: Asked) -> None:
-    """Hold the request to the profile: it may narrow, never widen."""
-    if not any(names.matches(pattern, request.workload) for pattern in profile.subjects):
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} is not for {request.workload}")
-    if request.audience not in profile.audiences:
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} is not for audience {request.audience}")
-    if wide := [scope for scope in request.scopes if scope not in profile.scopes]:
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} does not grant scope {wide[0]}")
-    if request.lifetime is not None and request.lifetime > profile.lifetime:
-        limit = profile.lifetime
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"{request.lifetime} s where profile {profile.name} allows {limit}")
-    if profile.groups and not set(profile.groups) & set(workload.groups):
-        groups = ", ".join(profile.groups)
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} is for groups {groups}; {workload.id} is not")
-    if missing := profile.missing(request):
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} requires a {missing[0]}")
 
 
 def _status_list(authority: Authority, lookups: Lookups, audience: str) -> tuple[Site, str]:
@@ -212,23 +282,6 @@ def free_index(lookups: Lookups, list_uri: str, random: Random, drawn: Collectio
         index = int.from_bytes(random(4)) % SIZE
         if lookups.is_free(list_uri, index) and index not in drawn:
             return index
-
-
-def _confirmation(profile: Profile, workload: Workload) -> str | None:
-    if not profile.holder_binding:
-        return None
-    if workload.key is None:
-        raise Refused(Refusal.OUTSIDE_PROFILE, f"profile {profile.name} binds the holder; {workload.id} has no key")
-    return workload.key.thumbprint
-
-
-def _check_charter(key: SigningKey, credential: Credential) -> None:
-    if not isinstance(key.charter, TokenCharter):
-        raise Refused(Refusal.CHARTER_EXCEEDED, f"key {key.name} signs no credentials")
-    try:
-        key.charter.check(credential)
-    except CharterExceeded as error:
-        raise Refused(Refusal.CHARTER_EXCEEDED, str(error)) from error
 
 
 def _result(credential: Credential, site: str) -> dict[str, Json]:

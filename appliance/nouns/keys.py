@@ -87,14 +87,18 @@ def check_usable(authority: Authority, opened: Collection[str], signings: Iterab
 
 def _check_active(key: SigningKey) -> None:
     if key.suspended:
-        raise Refused(Refusal.KEY_SUSPENDED, f"key {key.name} is suspended, so it signs nothing")
+        raise Refused(Refusal.KEY_SUSPENDED, f"key {key.name} is suspended, so it signs nothing", _suspension(key))
+
+
+def _suspension(key: SigningKey) -> str:
+    return f"suspension of key {key.name}"
 
 
 def decide_suspend(authority: Authority, ask: Ask) -> Decision:
     """Have a key sign nothing from now on: args `key` (its name) and `reason`; what it signed is not revoked."""
     key, members = _named(authority, ask)
     if key.suspended:
-        raise Refused(Refusal.KEY_SUSPENDED, f"key {key.name} is suspended already")
+        raise Refused(Refusal.KEY_SUSPENDED, f"key {key.name} is suspended already", _suspension(key))
     return Decision((ask.event("key.suspended", members, {"key": key.name}),))
 
 

@@ -20,11 +20,12 @@ def decide_start(authority: Authority, ask: Ask, now: int) -> Decision:
     reason = names.plain_text(args.text("reason", max_chars=256), "reason") if args.has("reason") else None
     args.done()
     if authority.review is not None:
-        raise Refused(Refusal.REVIEW_OPEN, f"review {authority.review.name} is open; it is closed first")
+        open_ = authority.review.name
+        raise Refused(Refusal.REVIEW_OPEN, f"review {open_} is open; it is closed first", f"review {open_}")
     if name in authority.reviewed:
         raise Refused(Refusal.ALREADY_EXISTS, f"there was a review {name} before")
     if not now + SHORTEST <= until <= now + LONGEST:
-        raise Refused(Refusal.MALFORMED, "until lies less than a day ahead, or more than 90 days")
+        raise Refused(Refusal.MALFORMED, "until lies less than a day ahead, or more than 90 days", "review until")
     members: Event = {"review": name, "until": until, "reason": reason}
     return Decision((ask.event("review.started", members, _counts(_started(authority, name, until))),))
 
@@ -54,10 +55,11 @@ def decide_close(authority: Authority, ask: Ask, now: int) -> Decision:
     args.done()
     if review.people:
         left = ", ".join(sorted(review.people)[:8])
-        raise Refused(Refusal.REVIEW_OPEN, f"nobody confirmed {left}; confirm them, or remove them as operators, first")
+        detail = f"nobody confirmed {left}; confirm them, or remove them as operators, first"
+        raise Refused(Refusal.REVIEW_OPEN, detail, f"review {review.name}")
     if review.workloads and now < review.until:
         detail = f"{len(review.workloads)} workloads are not confirmed, and the date has not passed"
-        raise Refused(Refusal.REVIEW_OPEN, detail)
+        raise Refused(Refusal.REVIEW_OPEN, detail, f"review {review.name}")
     result: Event = {"review": review.name, "suspended": len(review.workloads)}
     return Decision((ask.event("review.closed", {"review": review.name}, result),))
 

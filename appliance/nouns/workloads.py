@@ -57,11 +57,13 @@ def check_active(authority: Authority, workload: Workload, now: int) -> None:
     """Return when something may be issued to the workload, else refuse."""
     match condition(authority, workload, now):
         case Condition.SUSPENDED:
-            raise Refused(Refusal.WORKLOAD_SUSPENDED, f"{workload.id} is suspended")
+            raise Refused(Refusal.WORKLOAD_SUSPENDED, f"{workload.id} is suspended", "suspension of the workload")
         case Condition.ORPHANED:
             raise Refused(Refusal.OWNER_LEFT, f"the owner {workload.owner} of {workload.id} is enrolled no more")
         case Condition.UNCONFIRMED:
-            raise Refused(Refusal.REVIEW_MISSED, f"nobody confirmed {workload.id} in the access review by its date")
+            detail = f"nobody confirmed {workload.id} in the access review by its date"
+            rule = None if authority.review is None else f"review {authority.review.name}"
+            raise Refused(Refusal.REVIEW_MISSED, detail, rule)
         case Condition.OVERDUE:
             raise Refused(Refusal.REVIEW_OVERDUE, f"{workload.id} was to be reviewed by its owner {workload.owner}")
         case _:
@@ -93,16 +95,19 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     args.done()
     before = authority.workloads.get(workload.id)
     if before is not None and condition(authority, before, now) in _STANDS:
-        raise Refused(Refusal.ALREADY_EXISTS, f"{workload.id} is enrolled already, and its review is not due")
+        detail = f"{workload.id} is enrolled already, and its review is not due"
+        raise Refused(Refusal.ALREADY_EXISTS, detail, "enrolled anew when the review is due")
     if not authority.is_enrolled(workload.owner):
         raise Refused(Refusal.UNKNOWN_PERSON, f"the owner {workload.owner} is nobody enrolled here")
     if not now < workload.review_by <= now + LONGEST_REVIEW:
-        raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead")
+        raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead", "workload review_by")
     if workload.enrolment is not None:
         proof = proofs.read(ask, workload.enrolment, parse_enrolment, _WHAT)
         proofs.check(authority, proof, _WHAT, now)
         if proof.workload != workload.id:
-            raise Refused(Refusal.MALFORMED, f"the {_WHAT} is for {proof.workload[:128]}")
+            raise Refused(
+                Refusal.MALFORMED, f"the {_WHAT} is for {proof.workload[:128]}", "R3 a proof of one's own key"
+            )
         workload = replace(workload, key=proof.key, seal=proof.seal)
         _check_register(authority, proof.key, before.key if before else None)
         _check_register(authority, proof.seal, before.seal if before else None)

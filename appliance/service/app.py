@@ -14,6 +14,7 @@ from starlette.routing import Route
 from appliance.engine import Engine
 from appliance.engine.batching import BatchStream
 from appliance.errors import Refusal, Refused
+from appliance.rules import rule_of
 from appliance.service.connection import Connection
 from coldcred.canonical import Json, b64u_decode, dumps, loads, sha256_hex
 from coldcred.errors import Malformed
@@ -76,19 +77,27 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
     async def read(request: Request) -> Json:
         reader = _connection(request).reader
         if reader is None:
-            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading")
+            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading", "R12 reading")
         answer: Json = await reader.read(request.path_params["name"], dict(request.query_params))
         return answer
 
     async def preview(request: Request) -> Json:
         reader = _connection(request).reader
         if reader is None:
-            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading")
+            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading", "R12 reading")
         body = Record.of(await _body(request), "request")
         act, args = body.text("act"), body.record("args")
         attachments = _attachments(body.optional_record("attachments"))
         body.done()
         return await reader.preview(act, args, attachments)
+
+    async def why(request: Request) -> Json:
+        reader = _connection(request).reader
+        if reader is None:
+            raise Refused(Refusal.NOT_ALLOWED, "this connection has not opened reading", "R12 reading")
+        body = Record.of(await _body(request), "request")
+        attachments = _attachments(body.optional_record("attachments"))
+        return await reader.why(body, attachments)
 
     def route(path: str, method: str, answer: Answer) -> Route:
         return Route(path, _answering(answer, complain), methods=[method])
@@ -101,6 +110,7 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
             route("/v1/approvals", "POST", approvals),
             route("/v1/read", "POST", open_reading),
             route("/v1/read/preview", "POST", preview),
+            route("/v1/read/why", "POST", why),
             route("/v1/read/{name}", "GET", read),
         ],
         exception_handlers={404: _not_found, 405: _not_found},
@@ -147,7 +157,7 @@ def _guarded(
         try:
             return await answer(request)
         except Refused as refused:
-            return _error(_STATUS.get(refused.reason, 403), refused.id, refused.detail)
+            return _error(_STATUS.get(refused.reason, 403), refused.id, refused.detail, rule_of(refused))
         except Malformed as malformed:
             return _error(400, malformed.id, str(malformed))
         except TooLarge as large:
@@ -169,7 +179,7 @@ async def _lines(stream: BatchStream) -> AsyncIterator[bytes]:
         try:
             end: Json = stream.outcome().as_json()
         except Refused as refused:
-            end = {"error": refused.id, "detail": refused.detail}
+            end = {"error": refused.id, "detail": refused.detail, "rule": rule_of(refused)}
         yield dumps({"end": end}) + b"\n"
     finally:
         stream.abandon()
@@ -218,8 +228,9 @@ def _json(status: int, value: Json) -> Response:
     return Response(dumps(value), status_code=status, media_type="application/json")
 
 
-def _error(status: int, name: str, detail: str) -> Response:
-    return _json(status, {"error": name, "detail": detail})
+def _error(status: int, name: str, detail: str, rule: str | None = None) -> Response:
+    said: dict[str, Json] = {"error": name, "detail": detail}
+    return _json(status, said if rule is None else {**said, "rule": rule})
 
 
 async def _not_found(_request: Request, _error_found: Exception) -> Response:

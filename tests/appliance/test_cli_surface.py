@@ -33,7 +33,7 @@ VERBS = {
     "token init", "token list",
     "workload enrol", "workload suspend", "workload resume", "workload list", "workload adopt",
     "review start", "review confirm", "review close", "review show",
-    "inventory",
+    "inventory", "why",
     "profile set", "profile list",
     "site add", "site list",
     "key list", "key suspend", "key activate",

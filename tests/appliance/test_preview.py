@@ -148,7 +148,7 @@ def test_a_profile_is_previewed_for_what_lives_under_it(running: RunningPlant) -
             found = await of_profile(running, engine, asked_by=["workload"])
             told = {(one["who"], one["becomes"], one["by"]) for one in found["changes"]}
             assert told == {
-                ("alice", "forbidden", "profile asked_by"),
+                ("alice", "forbidden", "profile orders-reader asked_by"),
                 (plant.WORKLOAD, "allowed", "policy workloads-ask"),
             }
 

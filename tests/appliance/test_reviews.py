@@ -158,7 +158,7 @@ def test_what_is_confirmed_goes_on_and_what_is_not_stops_at_its_date(running: Ru
             running.clock.time = until
             assert (await engine.submit_command(running.issue())).state is State.DONE
             refused = await engine.submit_command(running.issue(workload=OTHER))
-            assert (refused.reason, refused.rule) == (Refusal.REVIEW_MISSED, "the access review")
+            assert (refused.reason, refused.rule) == (Refusal.REVIEW_MISSED, "review spring")
             assert (await confirm(running, engine, "dora", workloads=[OTHER])).state is State.DONE
             assert (await engine.submit_command(running.issue(workload=OTHER))).state is State.DONE
             await settled(engine)
@@ -190,7 +190,7 @@ def test_an_unconfirmed_person_stops_until_somebody_else_confirms_them(running: 
             running.clock.time += WEEK
             for command in (running.issue(), running.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})):
                 refused = await engine.submit_command(command)
-                assert (refused.reason, refused.rule) == (Refusal.REVIEW_MISSED, "the access review")
+                assert (refused.reason, refused.rule) == (Refusal.REVIEW_MISSED, "review spring")
             with pytest.raises(Refused) as raised:
                 await engine.submit_approval(running.approval("bob", waiting))
             assert raised.value.reason is Refusal.REVIEW_MISSED

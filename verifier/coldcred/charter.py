@@ -71,18 +71,19 @@ class TokenCharter:
         lifetime = credential.expires_at - credential.not_before
         horizon = credential.expires_at - credential.issued_at
         if credential.kind is not self.kind:
-            raise _exceeded(f"signs {self.kind} credentials, not {credential.kind}")
+            raise _exceeded(f"signs {self.kind} credentials, not {credential.kind}", "kind")
         if credential.issuer != self.issuer:
-            raise _exceeded(f"signs for issuer {self.issuer}")
+            raise _exceeded(f"signs for issuer {self.issuer}", "issuer")
         if not self._covers(credential.subject):
-            raise _exceeded(f"does not cover subject {credential.subject[:80]}")
+            raise _exceeded(f"does not cover subject {credential.subject[:80]}", "subjects")
         for audience in credential.audiences:
             if audience not in self._audiences:
-                raise _exceeded(f"does not cover audience {audience[:80]}")
+                raise _exceeded(f"does not cover audience {audience[:80]}", "audiences")
         if horizon > self.horizon:
-            raise _exceeded(f"allows a horizon of {self.horizon} s, found {horizon}")
+            raise _exceeded(f"allows a horizon of {self.horizon} s, found {horizon}", "horizon")
         if lifetime > self.lifetime:
-            raise LifetimeExceeded(f"the key's charter allows {self.lifetime} s of lifetime, found {lifetime}")
+            detail = f"the key's charter allows {self.lifetime} s of lifetime, found {lifetime}"
+            raise LifetimeExceeded(detail, "lifetime")
 
     def _covers(self, subject: str) -> bool:
         if subject.startswith(self._below) and not subject.endswith("/"):
@@ -119,7 +120,7 @@ class StatusCharter:
     def check(self, uri: str) -> None:
         """Return when the list `uri` lies under the prefix, else raise `CharterExceeded`."""
         if not uri.startswith(self.prefix):
-            raise _exceeded(f"signs status lists under {self.prefix}")
+            raise _exceeded(f"signs status lists under {self.prefix}", "prefix")
 
     def as_json(self) -> dict[str, Json]:
         """Give the charter as it is written."""
@@ -271,5 +272,5 @@ def label(charter: KeyCharter) -> str:
     return f"{charter.purpose}-{digest(charter)[:LABEL_DIGITS]}"
 
 
-def _exceeded(what: str) -> CharterExceeded:
-    return CharterExceeded(f"the key's charter {what}")
+def _exceeded(what: str, bound: str | None = None) -> CharterExceeded:
+    return CharterExceeded(f"the key's charter {what}", bound)

@@ -43,7 +43,15 @@ class UnknownSigner(ColdcredError):
 
 
 class CharterExceeded(ColdcredError):
-    """What is to be signed, or was signed, lies outside the key's charter (rule R13)."""
+    """What is to be signed, or was signed, lies outside the key's charter (rule R13).
+
+    `bound` is the charter's member that is exceeded, where one is.
+    """
+
+    def __init__(self, detail: str, bound: str | None = None) -> None:
+        """Say, for a person, what was found, and which member of the charter bounds it."""
+        super().__init__(detail)
+        self.bound = bound
 
     @property
     def id(self) -> str:
