@@ -208,7 +208,7 @@ class Run:
     def tell_time(self) -> Plain:
         """Tell the model what decisions see of the clock."""
         clock, newest = self.running.clock.now(), self.engine.standing.lookups.last_time
-        self.plain.now, self.plain.behind = max(clock, newest), clock < newest - 2
+        self.plain.now, self.plain.newest, self.plain.behind = max(clock, newest), newest, clock < newest - 2
         return self.plain
 
     def compare(
@@ -216,14 +216,13 @@ class Run:
     ) -> str:
         """Hold the outcome to the model, and what was written to the humans who are behind it."""
         self.tally.steps += 1
-        roles = {**self.plain.roles}
         outcome: Outcome | Refused
         try:
             outcome = self.run(work)
             state = outcome.state.value
         except Refused as refused:
             outcome, state = refused, "raised"
-        self.check_written(sent, behind, need, roles)
+        self.check_written(sent, behind, need)
         assert state == expected, (state, expected, sent, outcome)
         self.tally.ended[sent.act, state] += 1
         if state in {"refused", "raised"}:
@@ -234,7 +233,7 @@ class Run:
 
     # -- what must never be
 
-    def check_written(self, sent: Sent, behind: set[str], need: int, _roles: dict[str, frozenset[str]]) -> None:
+    def check_written(self, sent: Sent, behind: set[str], need: int) -> None:
         """No entry carries out what too few humans signed for, or what an auditor asked for."""
         bodies = list(self.engine.standing.archive.bodies(self.seen))
         self.seen += len(bodies)
@@ -305,6 +304,7 @@ class Run:
         assert after.authority == before.authority
         assert after.lookups.requests == before.lookups.requests
         assert after.lookups.outcomes == before.lookups.outcomes
+        assert after.lookups.refused_approvals.keys() == before.lookups.refused_approvals.keys()
         assert after.lookups.seen_approvals == before.lookups.seen_approvals
         assert dict(after.lookups.issued) == dict(before.lookups.issued)
 

@@ -107,7 +107,7 @@ class Asks:
             {**args, "profile": "nothing"},
         ]
         longest = {name: value for name, value in args.items() if name != "ttl"}
-        return [Wish(one) for one in (args, args, args, longest, wide[pick % 5])]
+        return [Wish(one) for one in (args, args, args, longest, wide[pick // 5 % 5])]
 
     def revoke(self, _who: str, pick: int) -> list[Wish]:
         """One of the newest, all of a workload, of a profile or of the key."""

@@ -96,7 +96,7 @@ class Review:
 
 @dataclass
 class Plain:
-    """What stands; `now` is the time that decisions see, `behind` that the clock cannot be believed."""
+    """What stands; `now` is the time that decisions see, `newest` the log's, `behind`: the clock is not believed."""
 
     roles: dict[str, frozenset[str]]
     operators: dict[str, str]
@@ -123,6 +123,8 @@ class Plain:
     waiting: dict[str, Waiting] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
+    refused: dict[str, int] = field(default_factory=dict)
+    newest: int = 0
     given: list[Given] = field(default_factory=list)
 
     def enrol_first(self, workload: str, owner: str, review_by: int) -> None:
@@ -224,6 +226,8 @@ class Plain:
             return "raised"
         if sent.id in self.ended:
             return self.ended[sent.id]
+        if any(self.person(one.kid) is None for one in approvals):
+            return "raised"
         signer = machine or str(self.person(sent.kid))
         good = sent.issued <= self.now + 120 and self.now < sent.expires and not self.is_held(signer, sent.act)
         good = good and self.may_ask(sent.kid, sent.act, sent.args) and self._reads(sent)
@@ -233,11 +237,8 @@ class Plain:
         need = self.need(sent.act, sent.named, machine=machine is not None)
         if need > 1 and sent.id not in self.waiting:
             self.waiting[sent.id] = Waiting(sent, need)
-        took = []
-        for one in approvals:
-            if self.person(one.kid) is None:
-                return "raised"
-            took.append(self._take(one))
+            self.newest = self.now
+        took = [self._take(one) for one in approvals]
         answer = self._go_on(sent, need)
         return "raised" if answer in {"waiting", "ready"} and not all(took) else answer
 
@@ -253,14 +254,27 @@ class Plain:
         sent = waiting.sent
         if sent.act == "credential.issue":
             return "ready" if len(self._people(waiting)) >= self.need_of(sent) else "waiting"
-        if self.now >= sent.expires or not self.may_ask(sent.kid, sent.act, sent.args):
+        good = self.now < sent.expires and not self.is_held(sent.signer, sent.act)
+        if not good or not self.may_ask(sent.kid, sent.act, sent.args):
             return self._end(sent, "refused")
         return self._go_on(sent, self.need_of(sent))
 
     def _take(self, one: Given) -> bool:
-        """Count an approval; whether it counts, or was counted before, or comes after the end."""
-        if one.id in self.counted or (one.command not in self.waiting and one.command in self.ended):
+        """Take an approval; whether it counts, counted before, or comes after the end. What was refused stays so."""
+        if one.id in self.counted:
             return True
+        if self.refused.get(one.id, -1) >= self.newest:
+            return False
+        if one.command not in self.waiting and one.command in self.ended:
+            return True
+        self.newest = self.now
+        if self._counts(one):
+            self.counted.add(one.id)
+            return True
+        self.refused[one.id] = one.expires
+        return False
+
+    def _counts(self, one: Given) -> bool:
         waiting = self.waiting.get(one.command)
         if waiting is None or not one.issued - 120 <= self.now < one.expires:
             return False
@@ -270,12 +284,10 @@ class Plain:
         if self.now >= sent.expires:
             return False
         if not one.approves:
-            self.counted.add(one.id)
             self._end(sent, "refused")
             return True
         if person in self._people(waiting) or not self._good(one, sent):
             return False
-        self.counted.add(one.id)
         waiting.given.append(one)
         return True
 
