@@ -142,7 +142,9 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        counting.check_another(approver.person, have)
+        if approver.person in have:
+            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
+            raise Refused(Refusal.ALREADY_APPROVED, detail)
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
