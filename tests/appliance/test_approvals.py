@@ -181,6 +181,33 @@ def test_the_same_person_is_counted_once(running: RunningPlant) -> None:
     tell(running, story)
 
 
+def test_nothing_is_carried_out_after_its_end(tmp_path: Path) -> None:
+    """An approval that counts again is sent once more, when the command that it completes has ended."""
+    roles = {**plant.ROLES, "carol": ["officer", "approver"], "dora": ["officer", "approver"]}
+    quorums: Json = {"custodians": 2, "recovery": 2, "acts": {"site.add": 3}}
+    running = RunningPlant(tmp_path / "home", roles=roles, members={"quorums": quorums})
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.SITE_ADD, {"name": "line-9", "audiences": [f"{plant.AUDIENCE}/9"]})
+            await engine.submit_command(command)
+            first = running.approval("bob", command, expires_at=running.clock.now() + 7200)
+            assert (await engine.submit_approval(first)).state is State.WAITING
+            args: dict[str, Json] = {"person": "bob", "reason": "elsewhere"}
+            away = running.command("alice", Act.OPERATOR_ROLES, {**args, "roles": ["issuer"]})
+            await engine.submit_command(away, approvals=[running.approval("carol", away)])
+            second = running.approval("carol", command, expires_at=running.clock.now() + 7200)
+            assert (await engine.submit_approval(second)).have == ("alice", "carol")
+            running.clock.time += 3600
+            back = running.command("alice", Act.OPERATOR_ROLES, {**args, "roles": ["officer", "approver"]})
+            await engine.submit_command(back, approvals=[running.approval("carol", back)])
+            late = await engine.submit_approval(first)
+            assert (late.state, late.reason, late.rule) == (State.REFUSED, Refusal.EXPIRED, "R7 in its time")
+            assert "line-9" not in engine.standing.authority.sites
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     ("person", "reason", "rule"),
     [
