@@ -28,9 +28,10 @@ from appliance.nouns import (
 )
 from appliance.standing import Standing
 from coldcred.acts import Act
+from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.canonical import dumps, sha256_hex
-from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, shown
+from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
@@ -39,6 +40,9 @@ CLOCK_TOLERANCE = 120
 LARGEST_EVENT = MAX_BODY - 1024
 SHORT_COMMAND = 16 * 1024
 """Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
+
+MOST_PROFILES = 256
+"""Most profiles that the lines of a batch name where it waits for people."""
 
 Random: TypeAlias = Callable[[int], bytes]
 
@@ -103,8 +107,9 @@ def signer(standing: Standing, document: Command) -> Operator | Custodian | Work
     return found
 
 
-def check_still_asks(standing: Standing, command: Command) -> None:
-    """Return while whoever asked may still ask; a command that takes many steps is held to it at each."""
+def check_still_asks(standing: Standing, command: Command, now: int) -> None:
+    """Return while the command lives and whoever asked may still ask; one of many steps is held to it at each."""
+    check_time(command, now)
     policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
 
 
@@ -163,7 +168,7 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
 def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
     """Give the event of an authenticated approval that does not count."""
     about = _about(approval, _approver(standing, approval))
-    return {"type": "approval.refused", **about, **refused_members(refused)}
+    return {"type": "approval.refused", **about, "expires": approval.expires_at, **refused_members(refused)}
 
 
 def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
@@ -184,12 +189,31 @@ def _about(approval: Approval, approver: Operator | Custodian) -> Event:
     }
 
 
-def check_early(standing: Standing, ask: Ask) -> None:
-    """Refuse what could never be carried out before people are asked to approve it; raises `Refused`."""
-    if ask.command.act is not Act.POLICY_SET:
-        return
+def check_beside(command: Command, attachments: Mapping[str, bytes], *, waits: bool) -> None:
+    """Refuse, unrecorded, a command that comes with anything but what it names, or without it before it waits.
+
+    Otherwise whoever sent somebody's command first could spoil it.
+    """
+    named = attachments_named(command.act, command.args)
+    if attachments.keys() - named:
+        raise Refused(Refusal.MALFORMED, "something travels beside the command that it does not name")
+    if not waits and (missing := sorted(named - attachments.keys())):
+        raise Refused(Refusal.MALFORMED, f"what it names by {missing[0][:16]} does not travel beside it")
+
+
+def check_early(standing: Standing, ask: Ask, named: Collection[str]) -> None:
+    """Refuse what could never be carried out before people are asked to approve it; raises `Refused`.
+
+    `named` are the profiles that it is about, which its entry is to list.
+    """
+    args, act = ask.command.args, ask.command.act
+    if len(named) > MOST_PROFILES:
+        raise Refused(Refusal.MALFORMED, f"a batch that waits for people names at most {MOST_PROFILES} profiles")
     try:
-        policies.read(standing.authority, Record(ask.command.args, Act.POLICY_SET), ask.attachments)
+        if act is Act.POLICY_SET:
+            policies.read(standing.authority, Record(args, act), ask.attachments)
+        elif act is Act.CREDENTIAL_ISSUE and not is_batch(args):
+            Asked.read(Record(args, act))
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 

@@ -160,6 +160,8 @@ class _Walk:
         act, authority, asking, now = self._imagined.act, self._authority, self._asking, self._now
         yield Looked("whose key signs", RULE[Refusal.UNKNOWN_SIGNER], f"{asking.id} has an enrolled key")
         yield Looked.at("room on the disk", RULE[Refusal.DISK_RESERVE], partial(self._admit, act), "there is room")
+        beside = partial(deciding.check_beside, self._command, self._imagined.attachments, waits=False)
+        yield Looked.at("what travels beside it", RULE[Refusal.MALFORMED], beside, "it is what the command names")
         confirmed = partial(policy.check_confirmed, authority, {asking.id}, act, now)
         yield Looked.at("the access review", RULE[Refusal.REVIEW_MISSED], confirmed, "it holds nobody up here")
         manner = partial(deciding.check_manner, self._command, batch=False)
@@ -171,9 +173,6 @@ class _Walk:
         yield table
         if table.refused is None:
             yield self._policy()
-        if act is Act.POLICY_SET:
-            early = partial(deciding.check_early, self._standing, self._ask)
-            yield Looked.at("the policy's text", RULE[Refusal.POLICY_INVALID], early, "it may be in force")
         if isinstance(self._signer, Workload):
             stands = f"it is {workloads.condition(authority, self._signer, now)}"
             active = partial(workloads.check_active, authority, self._signer, now)
@@ -181,6 +180,9 @@ class _Walk:
         if need > 1:
             quota = partial(policy.check_quota, self._standing.lookups, asking.id, now)
             yield Looked.at("what waits already", RULE[Refusal.QUOTA_EXCEEDED], quota, "one more may wait")
+            named = profiles_named(act, self._command.args)
+            early = partial(deciding.check_early, self._standing, self._ask, named)
+            yield Looked.at("what it asks for", RULE[Refusal.MALFORMED], early, "it can be put before people")
 
     def _who(self) -> str:
         act, asking = self._imagined.act, self._asking

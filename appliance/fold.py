@@ -284,6 +284,12 @@ def _fold_approval(lookups: Lookups, entry: Entry) -> None:
     _remember_request(lookups, entry.time, request)
 
 
+def _fold_approval_refused(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "approval.refused")
+    refused = Refused(Refusal(record.text("reason")), record.text("detail"), record.text("rule"))
+    lookups.refuse_approval(record.digest("approval"), refused, record.integer("expires"))
+
+
 def _fold_withdrawn(lookups: Lookups, entry: Entry) -> None:
     record = Record(entry.event, "request.withdrawn")
     request = lookups.requests[record.digest("request")]
@@ -324,6 +330,7 @@ def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], refus
 _LOOKUPS: Mapping[str, Callable[[Lookups, Entry], None]] = MappingProxyType(
     {
         "approval.given": _fold_approval,
+        "approval.refused": _fold_approval_refused,
         "batch.issued": _fold_chunk,
         "checkpoint": _fold_checkpoint,
         "clock.behind": _fold_clock,

@@ -18,7 +18,7 @@ from coldcred.acts import Act, Principal
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, read_items
 from coldcred.canonical import loads
-from coldcred.command import Command, people, profiles_named
+from coldcred.command import Approval, Command, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
@@ -71,6 +71,9 @@ class Intake:
         if command.id in self.standing.lookups.under_way:
             raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
         self.admit(command.act)
+        waits = command.id in self.standing.lookups.requests
+        deciding.check_beside(command, attachments, waits=waits)
+        given = [self._read_approval(approval, command) for approval in approvals]
         signer = deciding.signer(self.standing, command)
         asking = policy.principal(signer)
         stands = policy.under(self.standing.authority, command, items or ())
@@ -80,19 +83,21 @@ class Intake:
             policy.check_confirmed(self.standing.authority, {asking.id}, command.act, now)
             deciding.check_manner(command, batch=items is not None)
             ask = self._ruled(ask, asking, items or ())
-            if command.id not in self.standing.lookups.requests:
-                deciding.check_early(self.standing, ask)
             if isinstance(signer, Workload):
                 workloads.check_active(self.standing.authority, signer, now)
         except Refused as refused:
             return self._refuse(ask, refused)
         named = profiles_named(command.act, command.args, items or ())
         need = policy.people_for(self.standing.authority, command.act, named, asking.id)
-        if need > 1 and command.id not in self.standing.lookups.requests:
+        if need > 1 and not waits:
             policy.check_quota(self.standing.lookups, asking.id, now)
+            try:
+                deciding.check_early(self.standing, ask, named)
+            except Refused as refused:
+                return self._refuse(ask, refused)
             self._keep(ask)
             self.stage(deciding.waiting_event(ask, need, named))
-        void = [self._approve(approval, now, about=command)[1] for approval in approvals]
+        void = [self._approve(approval, now)[1] for approval in given]
         answer = self._go_on(ask, need, now)
         return answer if answer.ask else replace(answer, refused=next(filter(None, void), None))
 
@@ -101,7 +106,7 @@ class Intake:
 
         A credential is issued when its requester sends the command again, so that it reaches the one who asked.
         """
-        request_id, refused = self._approve(token, now, about=None)
+        request_id, refused = self._approve(deciding.read_approval(self.standing, token), now)
         request = self.standing.lookups.requests.get(request_id)
         if refused is not None or request is None or request.act == Act.CREDENTIAL_ISSUE:
             return Answer(request_id, refused=refused)
@@ -110,7 +115,9 @@ class Intake:
             command, request.person, people(request.person, ()), (), {}, policy.under(self.standing.authority, command)
         )
         try:
-            # Policy, profiles and roles may have changed while the request waited.
+            # Policy, profiles and roles may have changed while the request waited, and it may have ended.
+            deciding.check_time(command, now)
+            policy.check_confirmed(self.standing.authority, {request.person}, command.act, now)
             ask = self._ruled(ask, policy.principal(deciding.signer(self.standing, command)), ())
         except Refused as later:
             return self._refuse(ask, later)
@@ -121,22 +128,27 @@ class Intake:
         standing = self.standing
         return replace(ask, ruled=policy.ruled(standing.authority, standing.policies, asking, ask.command, items))
 
-    def _approve(self, token: str, now: int, about: Command | None) -> tuple[str, Refused | None]:
+    def _read_approval(self, token: str, about: Command) -> Approval:
+        approval = deciding.read_approval(self.standing, token)
+        if approval.command != about.id:
+            raise Refused(Refusal.UNKNOWN_REQUEST, "an approval that came with the command is about another one")
+        return approval
+
+    def _approve(self, approval: Approval, now: int) -> tuple[str, Refused | None]:
         """Count one approval, unless it was counted before; gives the id of its request, and why it does not count.
 
         One that an enrolled person signed and that does not count is in the log, with the rule that it breaks.
         """
-        approval = deciding.read_approval(self.standing, token)
-        if about is not None and approval.command != about.id:
-            raise Refused(Refusal.UNKNOWN_REQUEST, "an approval that came with the command is about another one")
         lookups = self.standing.lookups
         if approval.id in lookups.seen_approvals:
             return lookups.seen_approvals[approval.id], None
+        if (before := lookups.refused_approvals.get(approval.id)) is not None:
+            return approval.command, before
         request = lookups.requests.get(approval.command)
         if request is None and approval.command in lookups.outcomes:
             return approval.command, None
         self.admit(request.act if request is not None else "approval")
-        self.keep(token.encode())
+        self.keep(approval.token.encode())
         try:
             self.stage(deciding.approval_event(self.standing, approval, now))
         except Refused as refused:
@@ -160,7 +172,8 @@ class Intake:
         return Answer(ask.command.id, ask)
 
     def _refuse(self, ask: Ask, refused: Refused) -> Answer:
-        self._keep(ask)
+        """End a command; of what travels beside it only the lines of a batch are kept: the entry is about them."""
+        self._keep(ask if ask.command.act is Act.CREDENTIAL_ISSUE else replace(ask, attachments={}))
         self.stage(deciding.refused_event(ask, refused))
         return Answer(ask.command.id)
 

@@ -7,7 +7,9 @@ decides a replay or a revocation.
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
+from appliance.errors import Refused
 from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
 from appliance.uses import Uses
@@ -84,6 +86,7 @@ class Lookups:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
     seen_approvals: dict[str, str] = field(default_factory=dict)
+    refused_approvals: dict[str, Refused] = field(default_factory=dict)
     live: Live = field(default_factory=Live)
     used: dict[str, IndexSet] = field(default_factory=dict)
     revoked: dict[str, IndexSet] = field(default_factory=dict)
@@ -100,6 +103,7 @@ class Lookups:
     uses: Uses = field(default_factory=Uses)
     _remembered: deque[tuple[int, str]] = field(default_factory=deque)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
+    _refused_until: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def issued(self) -> Mapping[str, Issued]:
@@ -117,12 +121,19 @@ class Lookups:
         self.seen_approvals[approval] = command
         self._approvals.setdefault(command, []).append(approval)
 
+    def refuse_approval(self, approval: str, refused: Refused, expires_at: int) -> None:
+        """Record that an approval does not count, for as long as it lives: sent again, it costs no entry."""
+        self.refused_approvals[approval] = refused
+        heappush(self._refused_until, (expires_at, approval))
+
     def advance(self, time: int) -> None:
         """Forget what no decision can ask for again at `time`: old commands, all about them, and ended credentials.
 
         Called for each entry: whatever is forgotten costs once, and nothing is searched for it.
         """
         self.live.advance(time)
+        while self._refused_until and self._refused_until[0][0] < time:
+            self.refused_approvals.pop(heappop(self._refused_until)[1], None)
         while self._remembered and self._remembered[0][0] < time - REMEMBERED:
             _, command = self._remembered.popleft()
             del self.outcomes[command]

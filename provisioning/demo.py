@@ -20,13 +20,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = ROOT / "docs" / "examples" / "plant-a" / "plan.toml"
+PROFILE = ROOT / "docs" / "examples" / "plant-a" / "orders-reader.toml"
+CAREFUL = "orders-careful"
 PEOPLE = ("alice", "bob", "carol")
 TOKEN, SITE = "plant-a-daily", "line-1"
 WORKLOAD = "spiffe://plant-a.example/line-1/robot-7"
 SECOND = "spiffe://plant-a.example/line-1/robot-8"
 LINES = 1000
 AUDIENCE = "https://orders.plant-a.example"
-WAITING = 3  # exit code of a verb whose request waits for another person
+REFUSED = 1  # exit code of a verb that was refused
+WAITING = 3  # and of one whose request waits for another person
 READY_SECONDS = 20
 
 MODULES = (
@@ -51,6 +54,7 @@ What `make demo` left here, at {when}
   site/credential.jwt     a credential of workload {workload}
                           for audience {audience}, with scope orders.read,
                           not bound to a key of its holder: whoever has the file can show it
+  site/two-people.jwt     a credential that took two people: one signed at the appliance, one on another machine
   site/revoked.jwt        one of 1000 credentials that were issued by one command; it was the second robot's, and the
                           second bundle revokes it
   audit/log.export        the whole log with a signed checkpoint, for an auditor who trusts none of the above
@@ -171,6 +175,7 @@ def main() -> None:
     with stage.serving():
         fingerprint = make_trust(stage)
         issue(stage)
+        issue_by_two(stage)
         issue_many(stage)
         revoke(stage)
         stage.say("Carol, the auditor, exports the log. She can read everything and change nothing.")
@@ -260,6 +265,43 @@ def issue(stage: Stage) -> None:
         f" --out {stage.name}/site/credential.jwt",
         "alice",
     )
+
+
+def issue_by_two(stage: Stage) -> None:
+    """Issue under a profile that takes two people; the second one signs on a machine without the appliance."""
+    desk = f"{stage.name}/desk"
+    text = PROFILE.read_text().replace('"orders-reader"', f'"{CAREFUL}"').replace("approvals = 1", "approvals = 2")
+    (stage.folder / "desk" / "careful.toml").write_text(text)
+    stage.say(
+        "A profile under which each credential takes two people. Setting it takes two as well, and what it would\n"
+        "   change for everybody is shown before it is asked for."
+    )
+    stage.ctl(f"profile set {desk}/careful.toml --request {desk}/profile.jws", "alice", expect=WAITING)
+    stage.ctl(f"approve {desk}/profile.jws", "bob")
+    line = (
+        f"issue --profile {CAREFUL} --workload {WORKLOAD} --audience {AUDIENCE} --scope orders.write --ttl 15m"
+        f" --request {desk}/careful.jws --out {stage.name}/site/two-people.jwt"
+    )
+    stage.say("Alice asks under it. She counts as one, and nobody approves what they asked for themselves.")
+    stage.ctl(line, "alice", expect=WAITING)
+    stage.ctl(f"approve {desk}/careful.jws", "alice", expect=REFUSED)
+    stage.say(
+        "Bob works elsewhere, where no appliance is. One file goes to him and one comes back: his signature over\n"
+        "   the request, over what he was shown, and over the policy and the profile that stood."
+    )
+    waiting = json.loads(stage.ctl("request list --json", "carol"))
+    stage.ctl(f"request export {waiting[0]['command'][:12]} --out {desk}/careful.request", "alice")
+    bob = f"--as {stage.name}/people/bob.operator --passphrase-fd 3"
+    secret = f"3<{stage.name}/people/bob.operator.passphrase"
+    stage.run(f"coldcredctl --home /nowhere {bob} approve {desk}/careful.request --out {desk}/bob.approval {secret}")
+    stage.say("One changed character voids it. As he signed it, it completes the request; Alice gets the credential.")
+    token = (stage.folder / "desk" / "bob.approval").read_text()
+    place = len(token) // 2
+    other = "A" if token[place - 1] != "A" else "B"
+    stage.run(f"sed 's/./{other}/{place}' {desk}/bob.approval > {desk}/changed.approval")
+    stage.ctl(f"submit {desk}/changed.approval", expect=REFUSED)
+    stage.ctl(f"submit {desk}/bob.approval")
+    stage.ctl(line, "alice")
 
 
 def issue_many(stage: Stage) -> None:

@@ -203,7 +203,7 @@ class Batches:
     def _chunk(self, running: Running) -> Work | None:
         try:
             now = self._permit()
-            deciding.check_still_asks(self._standing, running.ask.command)
+            deciding.check_still_asks(self._standing, running.ask.command, now)
             deciding.check_signers(self._standing, running.ask, now)
             decision = running.decide_chunk(self._standing, now, self._random)
         except Refused as refused:
@@ -211,8 +211,16 @@ class Batches:
             return None
         return None if decision is None else self._carrier.stage(decision, running.landed)
 
+    def _late(self, running: Running) -> Refused | None:
+        """Say that a batch outlived its command: nothing is carried out after that, not even the end of a batch."""
+        try:
+            deciding.check_time(running.ask.command, self._permit())
+        except Refused as refused:
+            return refused if refused.reason is Refusal.EXPIRED else None
+        return None
+
     def _end(self, running: Running) -> Work:
-        ended = running.ending()
+        ended = running.ending() or self._late(running)
         decision = running.decide_end() if ended is None else Decision((deciding.refused_event(running.ask, ended),))
         command = running.ask.command.id
 

@@ -158,13 +158,9 @@ def _proved(authority: Authority, ask: Ask, digest: str, person: str, now: int) 
 
 
 def _check_reachable(authority: Authority, after: Authority) -> None:
-    """Refuse a change that takes away the last people who could finish some act.
-
-    An act that was beyond reach before, as by a profile that asks for too many people, is not this change's doing.
-    """
+    """Refuse a change that takes away the last people who could finish some act."""
     founding = authority.founding
-    before = founding.unreachable(authority.people, authority.profiles.values())
-    lost = founding.unreachable(after.people, after.profiles.values()) - before
+    lost = founding.unreachable(after.people, after.profiles.values())
     if act := next((act for act in Act if act in lost), None):
         detail = f"the people who are left could never finish {act}, which takes {founding.people_for(act)}"
         raise Refused(Refusal.BELOW_QUORUM, detail)

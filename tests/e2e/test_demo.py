@@ -32,6 +32,7 @@ FILES = {
     "hsm/softhsm2.conf",
     "site/credential.jwt",
     "site/revoked.jwt",
+    "site/two-people.jwt",
 }
 
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tomllib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,10 +169,11 @@ def plant(tmp_path_factory: pytest.TempPathFactory, softhsm_prepared: SoftHsm) -
 
 
 @pytest.fixture(scope="module")
-def served(plant: Plant) -> Generator[Plant]:
-    """Return the same appliance while it is served."""
-    with plant.serving():
-        yield plant
+def served(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """Return a copy of the plant while a server runs on it: what a module does there, no other one meets."""
+    copy = plant.copy_home(tmp_path_factory.mktemp("served") / "home")
+    with copy.serving():
+        yield copy
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import counting, custodians
 from appliance import home as homes
+from appliance.authority import Authority
 from appliance.clock import guarded
 from appliance.custodians import Draft, assemble, prepare
 from appliance.disk import RESERVE
@@ -30,6 +31,7 @@ from coldcred import founding
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, dumps, loads, sha256, sha256_hex
 from coldcred.command import Basis, Verdict, approval_claims, command_claims, document_id
+from coldcred.errors import UnknownSigner
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import export
 from coldcred.record import Record
@@ -143,14 +145,18 @@ class RunningPlant:
 
         What travels beside the command is what its arguments name by a digest, and what `keep` was given.
         """
-        standing = self._started[-1].standing
-        request = standing.lookups.requests.get(document_id(parse_unverified(token)))
-        if request is not None:
-            return counting.basis(standing.authority, request)
+        authority = self._started[-1].standing.authority if self._started else Authority.founded(self.founding)
+        if self._started:
+            waiting = self._started[-1].standing.lookups.requests.get(document_id(parse_unverified(token)))
+            if waiting is not None:
+                return counting.basis(authority, waiting)
         args = Record.of(loads(parse_unverified(token).payload), "command").record("args").members()
-        found = terms(standing.authority, self.clock.now(), requester=str(args.get("workload")))
+        found = terms(authority, self.clock.now(), requester=str(args.get("workload")))
         beside = {digest: body for digest, body in self.beside.items() if digest.encode() in dumps(args)}
-        return RequestFile(token, beside).seen(found).basis
+        try:
+            return RequestFile(token, beside).seen(found).basis
+        except UnknownSigner:  # whoever asked has left: what is approved cannot be shown any more
+            return Basis(authority.policy, None, None, "0" * 64)
 
     def keep(self, body: bytes) -> str:
         """Note what travels beside a command, for those who approve it; gives its digest."""
@@ -257,6 +263,8 @@ class RunningPlant:
 
     async def ready(self, engine: Engine) -> None:
         """Bring the appliance to where it can issue: trust, a bundle for the site, an enrolled workload."""
+        if engine not in self._started:
+            self._started.append(engine)
         for outcome in (
             await self.trust(engine),
             await engine.submit_command(self.command("alice", Act.BUNDLE_CREATE, {"site": SITE})),

@@ -258,6 +258,27 @@ def profiles_named(act: Act, args: dict[str, Json], items: Iterable[Asked | str]
     return (found,) if isinstance(found, str) else ()
 
 
+def attachments_named(act: Act, args: dict[str, Json]) -> frozenset[str]:
+    """Give the digests of what has to travel beside a command: whatever its arguments name by a SHA-256."""
+    found: list[Json] = []
+    match act:
+        case Act.CREDENTIAL_ISSUE:
+            files = [args.get(name) for name in ("items", "held")]
+            found = [file.get("sha256") for file in files if isinstance(file, dict)]
+        case Act.WORKLOAD_ENROL:
+            found = [args.get("enrolment")]
+        case Act.OPERATOR_ADD | Act.OPERATOR_REPLACE_KEY | Act.OPERATOR_RECOVER:
+            found = [args.get("countersignature")]
+        case Act.POLICY_SET:
+            found = [args.get("policy")]
+        case Act.TRUST_SUBMIT:
+            written = args.get("files")
+            found = [*written.values()] if isinstance(written, dict) else []
+        case _:
+            pass
+    return frozenset(digest for digest in found if isinstance(digest, str))
+
+
 def rendering(command: Command, by: str) -> tuple[str, ...]:
     """Write a command for whoever is to approve it: every member a line of printable ASCII, nothing cut (rule R9).
 

@@ -1,7 +1,7 @@
 """Profiles: what may be issued, to whom, for what and for how long. A request may only narrow one."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self, TypeVar
 
@@ -57,6 +57,13 @@ class Profile:
     asked_by: tuple[Asker, ...] = (Asker.ISSUER,)
     requires: tuple[Required, ...] = ()
     excludes: tuple[str, ...] = ()
+
+    written: bytes = field(init=False, repr=False, compare=False)
+    """Its canonical JSON, kept since each decision names its digest."""
+
+    def __post_init__(self) -> None:
+        """Write it once."""
+        object.__setattr__(self, "written", dumps(self.as_json()))
 
     @classmethod
     def read(cls, record: Record, domain: str) -> Self:
@@ -123,8 +130,8 @@ class Profile:
 
 def digest_of(profiles: Iterable[Profile]) -> str:
     """Give the version of these profiles: SHA-256 (hex) of the canonical JSON array of them, sorted by name."""
-    written: list[Json] = [profile.as_json() for profile in sorted(profiles, key=lambda profile: profile.name)]
-    return sha256_hex(dumps(written))
+    ordered = sorted(profiles, key=lambda profile: profile.name)
+    return sha256_hex(b"[" + b",".join(profile.written for profile in ordered) + b"]")
 
 
 def read_groups(record: Record) -> tuple[str, ...]:

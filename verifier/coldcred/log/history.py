@@ -196,6 +196,8 @@ class History:
 
     def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
         profile = deeds.profile_set(event, command, self._founding.trust_domain)
+        if Act.CREDENTIAL_ISSUE in self._people.operators.unreachable([profile]):
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"sets {profile.name} for more people than are enrolled")
         self._people.profiles[profile.name] = profile
 
     def _policy_set(self, _entry: Entry, event: Record, command: Command) -> None:

@@ -225,7 +225,9 @@ class People:
 
     def approval_refused(self, event: Record, _time: int) -> None:
         """Take `approval.refused`, which grants nothing: only what it says of the approval has to be so."""
-        self._told(event)
+        document, _ = self._told(event)
+        if event.time("expires") != document.expires_at:
+            raise _bad("does not say what the approval says that it names")
         event.text("reason", max_chars=64)
         event.text("rule", max_chars=256)
         event.text("detail")

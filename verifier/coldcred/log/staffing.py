@@ -142,17 +142,16 @@ class Staffing:
 
 
 class _Reach:
-    """Refuses a change, made in its block, after which people could not finish an act that they could before."""
+    """Refuses a change, made in its block, after which people could not finish some act."""
 
     def __init__(self, people: People) -> None:
         self._people = people
-        self._before = people.operators.unreachable(people.profiles.values())
 
     def __enter__(self) -> None:
         """Begin the change."""
 
     def __exit__(self, *error: object) -> None:
-        lost = self._people.operators.unreachable(self._people.profiles.values()) - self._before
+        lost = self._people.operators.unreachable(self._people.profiles.values())
         if lost:
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, f"leaves too few people for {min(lost)}")
 

@@ -1,0 +1,342 @@
+"""The plainest model of who may do what here: what people agreed on, written down again without the appliance's code.
+
+It says what becomes of each command and each approval (done, waiting, ready, refused, or raised where the sender hears
+a refusal that ends nothing), and it counts humans, where the appliance counts people by the keys that it enrolled.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from coldcred.canonical import dumps
+from coldcred.policy import DEFAULT
+from tests.support import plant
+from tests.support.plain_table import ESSENTIAL, FORBIDS, POLICIES, RECOVER, STOPPING, TABLE, policy_text
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A command that somebody signed; `human` is None where a machine did, and `signer` is its name or a person's."""
+
+    id: str
+    token: str = field(repr=False)
+    human: str | None
+    kid: str
+    signer: str
+    act: str
+    args: dict[str, Any]
+    attachments: dict[str, bytes] = field(repr=False)
+    issued: int
+    expires: int
+
+    @property
+    def named(self) -> str | None:
+        """The profile that it is about."""
+        if self.act == "profile.set":
+            return str(self.args["profile"]["name"])
+        return str(self.args["profile"]) if self.act == "credential.issue" else None
+
+
+@dataclass(frozen=True)
+class Given:
+    """An approval that a human signed; `policy` and `profile` are what stood then, `true` that it says so."""
+
+    id: str
+    token: str = field(repr=False)
+    human: str
+    kid: str
+    command: str
+    approves: bool
+    policy: str
+    profile: bytes | None = field(repr=False)
+    true: bool
+    issued: int
+    expires: int
+
+
+@dataclass
+class Waiting:
+    """A request that waits, with the approvals that were taken."""
+
+    sent: Sent
+    need: int
+    given: list[Given] = field(default_factory=list)
+
+
+@dataclass
+class Machine:
+    """An enrolled workload."""
+
+    owner: str
+    review_by: int
+    key: str | None
+    groups: tuple[str, ...]
+    suspended: bool = False
+
+
+@dataclass
+class Held:
+    """A credential that was issued."""
+
+    workload: str
+    profile: str
+    ends: int
+    revoked: bool = False
+
+
+@dataclass
+class Review:
+    """An access review that is open: who and what nobody confirmed."""
+
+    name: str
+    until: int
+    workloads: set[str]
+    people: set[str]
+
+
+@dataclass
+class Plain:
+    """What stands; `now` is the time that decisions see, `behind` that the clock cannot be believed."""
+
+    roles: dict[str, frozenset[str]]
+    operators: dict[str, str]
+    custodians: dict[str, str]
+    raised: Mapping[str, int]
+    recovery: int
+    holder: dict[str, str]
+    now: int
+    window: tuple[int, int]
+    profiles: dict[str, dict[str, Any]]
+    carry: "Callable[[Plain, Sent, set[str]], bool]"
+    behind: bool = False
+    policy: tuple[str, ...] = ()
+    text: str = DEFAULT
+    ever: set[str] = field(default_factory=set)
+    machines: dict[str, Machine] = field(default_factory=dict)
+    sites: dict[str, list[str]] = field(default_factory=lambda: {"line-1": [plant.AUDIENCE]})
+    trusted: set[str] = field(default_factory=lambda: {"line-1"})
+    targets: int = 1
+    review: Review | None = None
+    reviews: set[str] = field(default_factory=set)
+    suspended: bool = False
+    held: dict[str, Held] = field(default_factory=dict)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
+    given: list[Given] = field(default_factory=list)
+
+    def enrol_first(self, workload: str, owner: str, review_by: int) -> None:
+        """Note the workload that was there before anything else."""
+        self.machines[workload] = Machine(owner, review_by, None, ())
+
+    def issued(self, jti: str, workload: str, profile: str, ends: int) -> None:
+        """Note a credential."""
+        self.held[jti] = Held(workload, profile, ends)
+
+    # -- who is behind something
+
+    def version(self, profile: str | None) -> bytes | None:
+        """Give a profile as it stands, in bytes."""
+        found = self.profiles.get(profile or "")
+        return None if found is None else dumps([found])
+
+    def person(self, kid: str) -> str | None:
+        """Give whose key this is at present."""
+        return self.operators.get(kid) or self.custodians.get(kid)
+
+    def may_approve(self, kid: str, act: str) -> bool:
+        """Whether a key counts for an act: a custodian's for recovery, else that of an officer or an approver."""
+        if act == RECOVER:
+            return kid in self.custodians
+        return kid in self.operators and bool(self.roles[self.operators[kid]] & {"officer", "approver"})
+
+    def need(self, act: str, named: str | None, *, machine: bool = False) -> int:
+        """Give how many people an act takes now."""
+        need = max(TABLE[act][1], self.raised.get(act, 0), self.recovery if act == RECOVER else 0)
+        if act == "credential.issue" and named in self.profiles:
+            need = max(need, self.profiles[named]["approvals"])
+        return 0 if machine and need == 1 else need
+
+    def need_of(self, sent: Sent) -> int:
+        """Give how many a command takes now: never fewer than when it began to wait."""
+        waiting = self.waiting.get(sent.id)
+        return max(waiting.need if waiting else 0, self.need(sent.act, sent.named, machine=sent.human is None))
+
+    def humans(self, sent: Sent) -> set[str]:
+        """Give the humans who signed for a command in ways that count now, whatever the appliance took of it."""
+        signed = {self.holder[sent.kid]} if sent.human is not None and self.person(sent.kid) else set()
+        return signed | {self.holder[one.kid] for one in self.given if one.command == sent.id and self._good(one, sent)}
+
+    def _good(self, one: Given, sent: Sent) -> bool:
+        """Whether an approval counts now: its own time, its key, its person, and what stood when it was signed."""
+        person = self.person(one.kid)
+        if person is None or not one.approves or not one.true or not self.may_approve(one.kid, sent.act):
+            return False
+        same = one.policy == self.text and one.profile == self.version(sent.named)
+        return same and self.now < one.expires and person != sent.signer and not self.is_held(person, sent.act)
+
+    def is_held(self, person: str, act: str) -> bool:
+        """Whether a review that passed keeps somebody from an act."""
+        if self.review is None or act in STOPPING or act == "read.open":
+            return False
+        return self.now >= self.review.until and person in self.review.people
+
+    # -- what becomes of what is sent
+
+    def may_ask(self, kid: str, act: str, args: Mapping[str, Any]) -> bool:
+        """Whether somebody may ask by table, profile and policy."""
+        named = args.get("profile") if act in {"credential.issue", "profile.set"} else None
+        machine = self.machine(kid)
+        if machine is not None:
+            profile = self.profiles.get(str(named))
+            if act != "credential.issue" or args.get("workload") != machine:
+                return False
+            return profile is None or "workload" in profile.get("asked_by", ())
+        if kid in self.custodians:
+            return act == RECOVER
+        person = self.operators[kid]
+        if act == RECOVER or not self.roles[person] & {*TABLE[act][0].split()}:
+            return False
+        if isinstance(named, dict):
+            named = named["name"]
+        if act == "credential.issue":
+            if named not in self.profiles:
+                return True
+            if "issuer" not in self.profiles[str(named)].get("asked_by", ["issuer"]):
+                return False
+        return act in STOPPING or not self.forbidden(self.policy, person, act, named)
+
+    def forbidden(self, policy: Iterable[str], person: str, act: str, profile: str | None) -> bool:
+        """Whether a policy forbids somebody an act."""
+        for who, what, about in (FORBIDS[name] for name in policy):
+            if who in {None, person} and what in {None, act} and about in {None, profile}:
+                return True
+        return False
+
+    def machine(self, kid: str) -> str | None:
+        """Give the workload that signs with a key."""
+        return next((name for name, one in self.machines.items() if one.key == kid), None)
+
+    def command(self, sent: Sent, approvals: Iterable[Given] = ()) -> str:
+        """Take a command, with approvals beside it."""
+        machine = self.machine(sent.kid)
+        if self.behind or (self.person(sent.kid) is None and machine is None):
+            return "raised"
+        if sent.id in self.ended:
+            return self.ended[sent.id]
+        signer = machine or str(self.person(sent.kid))
+        good = sent.issued <= self.now + 120 and self.now < sent.expires and not self.is_held(signer, sent.act)
+        good = good and self.may_ask(sent.kid, sent.act, sent.args) and self._reads(sent)
+        good = good and (machine is None or self.is_active(machine))
+        if not good:
+            return self._end(sent, "refused")
+        need = self.need(sent.act, sent.named, machine=machine is not None)
+        if need > 1 and sent.id not in self.waiting:
+            self.waiting[sent.id] = Waiting(sent, need)
+        took = []
+        for one in approvals:
+            if self.person(one.kid) is None:
+                return "raised"
+            took.append(self._take(one))
+        answer = self._go_on(sent, need)
+        return "raised" if answer in {"waiting", "ready"} and not all(took) else answer
+
+    def approval(self, one: Given) -> str:
+        """Take an approval by itself."""
+        if self.behind or self.person(one.kid) is None:
+            return "raised"
+        if not self._take(one):
+            return "raised"
+        waiting = self.waiting.get(one.command)
+        if waiting is None:
+            return self.ended.get(one.command, "raised")
+        sent = waiting.sent
+        if sent.act == "credential.issue":
+            return "ready" if len(self._people(waiting)) >= self.need_of(sent) else "waiting"
+        if self.now >= sent.expires or not self.may_ask(sent.kid, sent.act, sent.args):
+            return self._end(sent, "refused")
+        return self._go_on(sent, self.need_of(sent))
+
+    def _take(self, one: Given) -> bool:
+        """Count an approval; whether it counts, or was counted before, or comes after the end."""
+        if one.id in self.counted or (one.command not in self.waiting and one.command in self.ended):
+            return True
+        waiting = self.waiting.get(one.command)
+        if waiting is None or not one.issued - 120 <= self.now < one.expires:
+            return False
+        sent, person = waiting.sent, self.person(one.kid)
+        if person is None or not self.may_approve(one.kid, sent.act) or person == sent.signer:
+            return False
+        if self.now >= sent.expires:
+            return False
+        if not one.approves:
+            self.counted.add(one.id)
+            self._end(sent, "refused")
+            return True
+        if person in self._people(waiting) or not self._good(one, sent):
+            return False
+        self.counted.add(one.id)
+        waiting.given.append(one)
+        return True
+
+    def _people(self, waiting: Waiting) -> set[str]:
+        sent = waiting.sent
+        asked = {sent.signer} if sent.human is not None else set()
+        return asked | {str(self.person(one.kid)) for one in waiting.given if self._good(one, sent)}
+
+    def _go_on(self, sent: Sent, need: int) -> str:
+        waiting = self.waiting.get(sent.id)
+        if waiting is None and sent.id in self.ended:
+            return self.ended[sent.id]
+        people = self._people(waiting) if waiting else ({sent.signer} if sent.human else set())
+        if len(people) < max(need, self.need_of(sent)):
+            return "waiting"
+        good = not any(self.is_held(person, sent.act) for person in people | {sent.signer})
+        return self._end(sent, "done" if good and self.carry(self, sent, people) else "refused")
+
+    def _end(self, sent: Sent, state: str) -> str:
+        self.waiting.pop(sent.id, None)
+        self.ended[sent.id] = state
+        return state
+
+    def _reads(self, sent: Sent) -> bool:
+        """Whether it can be read before anybody is asked to approve it."""
+        if sent.act == "policy.set" and sent.id not in self.waiting:
+            return self.settable(sent.args["policy"]) is not None
+        return sent.act != "profile.set" or sent.args["profile"]["approvals"] > 0
+
+    def settable(self, digest: str) -> tuple[str, ...] | None:
+        """Give the policy of a digest if it may be set: it reads, is another one, and locks nobody out."""
+        found = POLICIES.get(digest)
+        if found is None or policy_text(found) == self.text:
+            return None
+        for act in ESSENTIAL:
+            able = [one for one, roles in self.roles.items() if roles & {*TABLE[act][0].split()}]
+            able = [one for one in able if not self.forbidden(found, one, act, None)]
+            if not self._within_reach(self.roles, able, self.need(act, None)):
+                return None
+        return found
+
+    def is_active(self, workload: str) -> bool:
+        """Whether something may be issued to a workload."""
+        one = self.machines[workload]
+        missed = self.review is not None and self.now >= self.review.until and workload in self.review.workloads
+        return not one.suspended and one.owner in self.roles and self.now < one.review_by and not missed
+
+    # -- what stays within reach
+
+    def unreachable(self, roles: Mapping[str, frozenset[str]], approvals: int | None = None) -> set[str]:
+        """Give the acts that these people could never finish; `approvals` is what profiles ask for at most."""
+        most = approvals or max(profile["approvals"] for profile in self.profiles.values())
+        lost = set()
+        for act, (may_ask, _) in TABLE.items():
+            need = max(self.need(act, None), most if act == "credential.issue" else 0)
+            able = [one for one, held in roles.items() if held & {*may_ask.split()}]
+            if act != RECOVER and not self._within_reach(roles, able, need):
+                lost.add(act)
+        return lost
+
+    @staticmethod
+    def _within_reach(roles: Mapping[str, frozenset[str]], able: Iterable[str], need: int) -> bool:
+        approvers = {one for one, held in roles.items() if held & {"officer", "approver"}}
+        return any(1 + len(approvers - {one}) >= need for one in able)
