@@ -25,6 +25,7 @@ _WHAT = "countersignature"
 _ONE_SPELLING = "names have one spelling"
 _SEPARATE_DUTIES = "R2 separate duties"
 _OWN = "R3 a countersignature of one's own"
+_NAME = "R3 a name is one person's"
 _RECOVERY = "R4 recovery replaces an officer"
 
 
@@ -103,7 +104,7 @@ def decide_recover(authority: Authority, policies: PolicySet, ask: Ask, now: int
     if Role.OFFICER not in roles:
         raise Refused(Refusal.NOT_ALLOWED, f"{replaced} is no officer; officers change other people", rule=_RECOVERY)
     if person != replaced:
-        _check_new(authority, person)
+        _check_new(authority, person, authority.places[replaced])
     key = _proved(authority, ask, digest, person, now)
     retires = sorted(item.key.thumbprint for item in held)
     members: Event = {
@@ -150,9 +151,16 @@ def _enrolled(authority: Authority, person: str) -> tuple[Operator, ...]:
     return held
 
 
-def _check_new(authority: Authority, person: str) -> None:
+def _check_new(authority: Authority, person: str, returning: frozenset[str] = frozenset()) -> None:
+    """Refuse a name that somebody has or had, but for those whose place is given back to them (`returning`).
+
+    Whatever still stands under a name, workloads and custodian keys for a start, would be the new person's.
+    """
     if authority.keys_of(person):
         raise Refused(Refusal.ALREADY_EXISTS, f"{person} is enrolled already")
+    if person in authority.places and person not in returning:
+        detail = f"{person} was somebody's name before, and what is left of theirs is nobody else's"
+        raise Refused(Refusal.ALREADY_EXISTS, detail, rule=_NAME)
 
 
 def _proved(authority: Authority, ask: Ask, digest: str, person: str, now: int) -> PublicKey:
@@ -195,6 +203,7 @@ def evolve_added(authority: Authority, event: Event, time: int) -> Authority:
     """Fold `operator.added`."""
     record = Record(event, "operator.added")
     person, roles = record.text("person"), roles_of(record.texts("roles"))
+    authority = authority.with_member("places", person, frozenset())
     return _with_key(authority, Operator(person, roles, PublicKey.from_jwk(record.value("key")), since=time))
 
 
@@ -222,8 +231,11 @@ def evolve_recovered(authority: Authority, event: Event, time: int) -> Authority
     """Fold `operator.recovered`."""
     record = Record(event, "operator.recovered")
     person, roles = record.text("person"), roles_of(record.texts("roles"))
+    replaced = record.text("replaces")
     since = next((one.since for one in authority.keys_of(person)), time)
     authority = without(authority, record.texts("retires"))
+    if person != replaced:
+        authority = authority.with_member("places", person, authority.places[replaced] | {replaced})
     return _with_key(authority, Operator(person, roles, PublicKey.from_jwk(record.value("key")), since))
 
 

@@ -196,8 +196,8 @@ def test_roles_are_closed_and_an_auditor_has_no_other(roles: list[Json], rule: s
     run(story())
 
 
-def test_a_name_stands_once_and_may_come_back_with_a_new_key(running: RunningPlant) -> None:
-    """Who is enrolled is not enrolled again; who left returns under a new key, never under the old one."""
+def test_a_name_is_one_persons_for_ever(running: RunningPlant) -> None:
+    """Who is enrolled is not enrolled again; a name that somebody left is nobody's, nor is its robot."""
 
     async def story() -> None:
         async with running.engine() as engine:
@@ -205,13 +205,22 @@ def test_a_name_stands_once_and_may_come_back_with_a_new_key(running: RunningPla
             taken = await add(running, engine, "carol", "auditor", proof=running.countersignature(ERIN, "carol"))
             assert taken.reason == Refusal.ALREADY_EXISTS
             assert (await add(running, engine)).state is State.DONE
-            gone = await by_two(running, engine, Act.OPERATOR_REMOVE, person="erin", reason="left")
-            assert (gone.state, gone.result) == (State.DONE, {"person": "erin", "workloads": 0})
-            assert (await add(running, engine)).reason == Refusal.KEY_IN_USE
-            back = await add(running, engine, "erin", "issuer", proof=running.countersignature(second("erin"), "erin"))
-            assert back.state is State.DONE
-            assert engine.standing.authority.people["erin"] == {Role.ISSUER}
-            await believed(running, engine)
+            robot = running.enrolment(id=f"{plant.WORKLOAD}0", owner="erin")
+            assert (await by_two(running, engine, Act.WORKLOAD_ENROL, **robot)).state is State.DONE
+            for person, left in (("erin", 1), ("carol", 0)):
+                gone = await by_two(running, engine, Act.OPERATOR_REMOVE, person=person, reason="left")
+                assert (gone.state, gone.result) == (State.DONE, {"person": person, "workloads": left})
+            kept = (State.REFUSED, Refusal.ALREADY_EXISTS, "R3 a name is one person's")
+            for person in ("erin", "carol"):
+                proof = running.countersignature(second(person), person)
+                assert told(await add(running, engine, person, "auditor", proof=proof)) == kept
+                assert told(await recover(running, engine, "bob", person)) == kept
+            refused = await engine.submit_command(running.issue(workload=f"{plant.WORKLOAD}0"))
+            assert refused.reason == Refusal.OWNER_LEFT
+            await believed(running, engine, "alice")
+        async with running.engine() as engine:  # folded again from the log
+            proof = running.countersignature(second("erin"), "erin")
+            assert told(await add(running, engine, proof=proof)) == kept
 
     run(story())
 

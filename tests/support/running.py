@@ -289,8 +289,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(work, 60))
 
 
-async def believed(running: RunningPlant, engine: Engine) -> None:
-    """Have the auditor export the log, and see that coldcred believes every entry of it."""
-    exported = await engine.submit_command(running.command("carol", Act.LOG_EXPORT))
+async def believed(running: RunningPlant, engine: Engine, person: str = "carol") -> None:
+    """Have the auditor, or whoever else, export the log, and see that coldcred believes every entry of it."""
+    exported = await engine.submit_command(running.command(person, Act.LOG_EXPORT))
     key = checkpoints.verifier_key(engine.standing.authority)
     export.verify(io.BytesIO(exported.files["export"]), export.Anchor(key))
