@@ -86,6 +86,7 @@ class Authority:
 
     `holders` has, by thumbprint, whose each workload's signing key is or was; `policy` is the SHA-256 (hex) of the
     policy text in force; `review` is the access review that is open, `reviewed` has the names of all that ever were.
+    `places` has everybody who was ever enrolled, each with those whose place they took by a recovery.
     """
 
     founding: Founding
@@ -103,6 +104,7 @@ class Authority:
     custodians: Mapping[str, Custodian] = field(default_factory=dict)
     review: Review | None = None
     reviewed: frozenset[str] = frozenset()
+    places: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":
@@ -122,6 +124,7 @@ class Authority:
             custodians={
                 person.custodian.thumbprint: Custodian(person.id, person.custodian) for person in founding.people
             },
+            places={person.id: frozenset() for person in founding.people},
         )
 
     @property

@@ -4,12 +4,12 @@ An approval was good when it came. It counts only as long as what it rests on is
 request names, what travels beside it, what its approver was shown, his key and his roles, and its own end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from appliance import policy
 from appliance.authority import Authority, Custodian, Operator
-from appliance.errors import Refusal, Refused
+from appliance.errors import Refused
 from appliance.lookups import Given, Request
 from appliance.outcome import Outcome, State
 from coldcred.acts import Act
@@ -26,13 +26,6 @@ def check_approver(authority: Authority, approver: Operator | Custodian, request
     """Return when an approval by this key's person counts for what `requester` asked for, as far as it is theirs."""
     policy.check_may_approve(policy.principal(approver), requester, act)
     policy.check_confirmed(authority, {approver.person}, act, now)
-
-
-def check_another(person: str, have: Collection[str]) -> None:
-    """Return when this person is not among those who are behind it already."""
-    if person in have:
-        detail = f"{person} approved this already; another key of the same person adds nobody"
-        raise Refused(Refusal.ALREADY_APPROVED, detail)
 
 
 def why_not(authority: Authority, request: Request, given: Given, now: int) -> str | None:

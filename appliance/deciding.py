@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from appliance import counting, policy
 from appliance.authority import Authority, Custodian, Operator, Workload
+from appliance.cedar import PolicySet
 from appliance.decision import Ask, Decision, Event, refused_members
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
@@ -147,7 +148,9 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        counting.check_another(approver.person, have)
+        if approver.person in have:
+            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
+            raise Refused(Refusal.ALREADY_APPROVED, detail)
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
@@ -269,6 +272,11 @@ def _timed(decider: Callable[[Authority, Ask, int], Decision]) -> _Decider:
     return lambda standing, ask, now, _random: decider(standing.authority, ask, now)
 
 
+def _ruled(decider: Callable[[Authority, PolicySet, Ask, int], Decision]) -> _Decider:
+    """Give what decides by authority, the policies in force and time."""
+    return lambda standing, ask, now, _random: decider(standing.authority, standing.policies, ask, now)
+
+
 _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
     {
         Act.CREDENTIAL_ISSUE: _issue,
@@ -291,10 +299,10 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
         Act.REQUEST_WITHDRAW: lambda standing, ask, now, _random: requests.decide_withdraw(standing.lookups, ask, now),
         Act.POLICY_SET: _knowing(policies.decide_set),
         Act.OPERATOR_ADD: _timed(operators.decide_add),
-        Act.OPERATOR_REMOVE: _timed(operators.decide_remove),
-        Act.OPERATOR_ROLES: _timed(operators.decide_roles),
+        Act.OPERATOR_REMOVE: _ruled(operators.decide_remove),
+        Act.OPERATOR_ROLES: _ruled(operators.decide_roles),
         Act.OPERATOR_REPLACE_KEY: _timed(operators.decide_replace_key),
-        Act.OPERATOR_RECOVER: _timed(operators.decide_recover),
+        Act.OPERATOR_RECOVER: _ruled(operators.decide_recover),
         Act.WORKLOAD_ADOPT: _timed(workloads.decide_adopt),
         Act.REVIEW_START: _timed(reviews.decide_start),
         Act.REVIEW_CONFIRM: _timed(reviews.decide_confirm),

@@ -215,7 +215,7 @@ class _Walk:
         have = set(self._ask.people)
         approvals: list[tuple[str, Refused | None]] = []
         for person in self._imagined.approved_by:
-            refused = self._why_not(person, have) if need > 1 else _nothing_waits()
+            refused = self._why_not(person) if need > 1 else _nothing_waits()
             if refused is None:
                 have.add(person)
             approvals.append((person, refused))
@@ -223,7 +223,7 @@ class _Walk:
         could_not: list[tuple[str, Refused]] = []
         if len(have) < need:
             for person in sorted(self._approvers() - have):
-                refused = self._why_not(person, have)
+                refused = self._why_not(person)
                 if refused is None:
                     could.append(person)
                 else:
@@ -235,7 +235,7 @@ class _Walk:
         found = self._authority.custodians if RULES[self._imagined.act].custodians else self._authority.operators
         return {one.person for one in found.values()}
 
-    def _why_not(self, person: str, have: set[str]) -> Refused | None:
+    def _why_not(self, person: str) -> Refused | None:
         """Say why an approval by this person would not count; None where it would."""
         act = self._imagined.act
         approver = _key_of(self._authority, person, custodian=RULES[act].custodians)
@@ -244,7 +244,6 @@ class _Walk:
             return Refused(Refusal.UNKNOWN_SIGNER, f"{person} has no key that is enrolled here")
         try:
             counting.check_approver(self._authority, approver, self._asking.id, act, self._now)
-            counting.check_another(person, have)
         except Refused as refused:
             return refused
         return None

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from appliance.authority import Authority, Operator
-from appliance.decision import Ask, Decision, Event
+from appliance.cedar import PolicySet
+from appliance.decision import Ask, Decision, Event, Finished
 from appliance.errors import Refusal, Refused
 from appliance.nouns import proofs
+from appliance.nouns.policies import check_change, locks_out
 from coldcred import names
 from coldcred.acts import Act, Role, roles_of
 from coldcred.canonical import Json
@@ -23,6 +25,7 @@ _WHAT = "countersignature"
 _ONE_SPELLING = "names have one spelling"
 _SEPARATE_DUTIES = "R2 separate duties"
 _OWN = "R3 a countersignature of one's own"
+_NAME = "R3 a name is one person's"
 _RECOVERY = "R4 recovery replaces an officer"
 
 
@@ -41,25 +44,25 @@ def decide_add(authority: Authority, ask: Ask, now: int) -> Decision:
     return Decision((ask.event("operator.added", members, {"kid": key.thumbprint, "person": person}),))
 
 
-def decide_remove(authority: Authority, ask: Ask, _now: int) -> Decision:
+def decide_remove(authority: Authority, policies: PolicySet, ask: Ask, _now: int) -> Decision:
     """Take a person's keys out of use: args `person` and `reason`; what they own stays theirs until it is adopted."""
     args = Record(ask.command.args, Act.OPERATOR_REMOVE)
     person, reason = _name(args, "person"), _reason(args)
     args.done()
     retires = [item.key.thumbprint for item in _enrolled(authority, person)]
-    _check_reachable(authority, without(authority, retires))
+    _check_reachable(authority, policies, without(authority, retires))
     members: Event = {"person": person, "reason": reason, "retires": [*sorted(retires)]}
     result: Event = {"person": person, "workloads": _owned(authority, person)}
     return Decision((ask.event("operator.removed", members, result),))
 
 
-def decide_roles(authority: Authority, ask: Ask, _now: int) -> Decision:
+def decide_roles(authority: Authority, policies: PolicySet, ask: Ask, _now: int) -> Decision:
     """Give a person other roles in place of those they have: args `person`, `roles` and `reason`."""
     args = Record(ask.command.args, Act.OPERATOR_ROLES)
     person, roles, reason = _name(args, "person"), _roles(args), _reason(args)
     args.done()
     _enrolled(authority, person)
-    _check_reachable(authority, with_roles(authority, person, roles))
+    _check_reachable(authority, policies, with_roles(authority, person, roles))
     members: Event = {"person": person, "roles": [*sorted(roles)], "reason": reason}
     return Decision((ask.event("operator.roles-set", members, {"person": person, "roles": [*sorted(roles)]}),))
 
@@ -86,10 +89,11 @@ def decide_replace_key(authority: Authority, ask: Ask, now: int) -> Decision:
     return Decision((ask.event("operator.key-replaced", members, {"keys": [*sorted(left)], "person": person}),))
 
 
-def decide_recover(authority: Authority, ask: Ask, now: int) -> Decision:
+def decide_recover(authority: Authority, policies: PolicySet, ask: Ask, now: int) -> Decision:
     """Put a new key in an officer's place: args `replaces`, `person`, `countersignature` and `reason`.
 
     `person` is the officer, or somebody new, who gets exactly the officer's roles. All the officer's keys are retired.
+    No policy keeps custodians from it: where the one in force leaves an act to nobody then, the answer says so.
     """
     args = Record(ask.command.args, Act.OPERATOR_RECOVER)
     replaced, person, reason = _name(args, "replaces"), _name(args, "person"), _reason(args)
@@ -100,7 +104,7 @@ def decide_recover(authority: Authority, ask: Ask, now: int) -> Decision:
     if Role.OFFICER not in roles:
         raise Refused(Refusal.NOT_ALLOWED, f"{replaced} is no officer; officers change other people", rule=_RECOVERY)
     if person != replaced:
-        _check_new(authority, person)
+        _check_new(authority, person, authority.places[replaced])
     key = _proved(authority, ask, digest, person, now)
     retires = sorted(item.key.thumbprint for item in held)
     members: Event = {
@@ -114,7 +118,12 @@ def decide_recover(authority: Authority, ask: Ask, now: int) -> Decision:
     }
     workloads = 0 if person == replaced else _owned(authority, replaced)
     result: Event = {"kid": key.thumbprint, "person": person, "workloads": workloads}
-    return Decision((ask.event("operator.recovered", members, result),))
+    after = _with_key(without(authority, retires), Operator(person, roles, key))
+    why = locks_out(after, policies)
+    back = "" if person == replaced else f"; recover {person} as {replaced} to set another policy"
+    warnings = () if why is None else (f"under the policy in force, {why}{back}",)
+    event = ask.event("operator.recovered", members, result)
+    return Decision((event,), finish=lambda _signatures: Finished(warnings=warnings))
 
 
 def _name(args: Record, member: str) -> str:
@@ -142,9 +151,16 @@ def _enrolled(authority: Authority, person: str) -> tuple[Operator, ...]:
     return held
 
 
-def _check_new(authority: Authority, person: str) -> None:
+def _check_new(authority: Authority, person: str, returning: frozenset[str] = frozenset()) -> None:
+    """Refuse a name that somebody has or had, but for those whose place is given back to them (`returning`).
+
+    Whatever still stands under a name, workloads and custodian keys for a start, would be the new person's.
+    """
     if authority.keys_of(person):
         raise Refused(Refusal.ALREADY_EXISTS, f"{person} is enrolled already")
+    if person in authority.places and person not in returning:
+        detail = f"{person} was somebody's name before, and what is left of theirs is nobody else's"
+        raise Refused(Refusal.ALREADY_EXISTS, detail, rule=_NAME)
 
 
 def _proved(authority: Authority, ask: Ask, digest: str, person: str, now: int) -> PublicKey:
@@ -157,13 +173,14 @@ def _proved(authority: Authority, ask: Ask, digest: str, person: str, now: int) 
     return proof.key
 
 
-def _check_reachable(authority: Authority, after: Authority) -> None:
-    """Refuse a change that takes away the last people who could finish some act."""
+def _check_reachable(authority: Authority, policies: PolicySet, after: Authority) -> None:
+    """Refuse a change that takes away the last people who could finish some act, by the table or by the policy."""
     founding = authority.founding
     lost = founding.unreachable(after.people, after.profiles.values())
     if act := next((act for act in Act if act in lost), None):
         detail = f"the people who are left could never finish {act}, which takes {founding.people_for(act)}"
         raise Refused(Refusal.BELOW_QUORUM, detail)
+    check_change(authority, after, policies)
 
 
 def _owned(authority: Authority, person: str) -> int:
@@ -186,6 +203,7 @@ def evolve_added(authority: Authority, event: Event, time: int) -> Authority:
     """Fold `operator.added`."""
     record = Record(event, "operator.added")
     person, roles = record.text("person"), roles_of(record.texts("roles"))
+    authority = authority.with_member("places", person, frozenset())
     return _with_key(authority, Operator(person, roles, PublicKey.from_jwk(record.value("key")), since=time))
 
 
@@ -213,8 +231,11 @@ def evolve_recovered(authority: Authority, event: Event, time: int) -> Authority
     """Fold `operator.recovered`."""
     record = Record(event, "operator.recovered")
     person, roles = record.text("person"), roles_of(record.texts("roles"))
+    replaced = record.text("replaces")
     since = next((one.since for one in authority.keys_of(person)), time)
     authority = without(authority, record.texts("retires"))
+    if person != replaced:
+        authority = authority.with_member("places", person, authority.places[replaced] | {replaced})
     return _with_key(authority, Operator(person, roles, PublicKey.from_jwk(record.value("key")), since))
 
 

@@ -51,7 +51,20 @@ def essential() -> tuple[Act, ...]:
 
 
 def locks_out(authority: Authority, policies: PolicySet) -> str | None:
-    """Say which essential act the people who are enrolled could not carry out under these policies; None: they could.
+    """Say which essential act the people who are enrolled could not carry out under these policies; else None."""
+    return next((why for _, why in out_of_reach(authority, policies)), None)
+
+
+def check_change(before: Authority, after: Authority, policies: PolicySet) -> None:
+    """Refuse a change of people that takes an essential act from all of them; what was lost before stops nobody."""
+    lost = {act for act, _ in out_of_reach(before, policies)}
+    for act, why in out_of_reach(after, policies):
+        if act not in lost:
+            raise Refused(Refusal.POLICY_LOCKS_OUT, f"under the policy in force, {why}")
+
+
+def out_of_reach(authority: Authority, policies: PolicySet) -> Iterator[tuple[Act, str]]:
+    """Yield the essential acts that the people who are enrolled could not carry out under these policies, and why.
 
     Whoever may ask needs as many others who may approve as the act takes.
     """
@@ -61,13 +74,13 @@ def locks_out(authority: Authority, policies: PolicySet) -> str | None:
         may_ask = [asking for asking in people.values() if RULES[act].admits(asking)]
         able = [asking for asking in may_ask if _could(authority, policies, act, asking)]
         if not able:
-            return f"nobody who is enrolled could ask for {act}"
+            yield act, f"nobody who is enrolled could ask for {act}"
+            continue
         raised = authority.founding.quorums.acts.get(act, 0)
         need = people_needed(act, founders=len(authority.founding.people), raised=raised)
         if not any(1 + len(approvers - {asking.id}) >= need for asking in able):
             who = ", ".join(sorted(asking.id for asking in able))
-            return f"too few people could approve {act}, which takes {need} and only {who} could ask for"
-    return None
+            yield act, f"too few people could approve {act}, which takes {need} and only {who} could ask for"
 
 
 def _could(authority: Authority, policies: PolicySet, act: Act, asking: Principal) -> bool:

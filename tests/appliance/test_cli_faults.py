@@ -28,9 +28,9 @@ def settings(plant: Plant, old: str, new: str) -> None:
 
 
 def refused(ended: Ended, code: int, name: str) -> None:
-    """See that a run ended with this code and id, with words in four lines and nothing like a traceback."""
+    """See that a run ended with this code and id, with words in four lines, or five where there is a rule."""
     assert (ended.code, ended.json["error"], ended.json["exit"]) == (code, name, code), ended
-    assert len(ended.err.splitlines()) == 4
+    assert len(ended.err.splitlines()) == 4 + (ended.json["rule"] is not None)
     assert "Traceback" not in ended.err
 
 

@@ -13,6 +13,7 @@ from coldcred.acts import Act, Role
 from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.command import document_id
 from coldcred.jose import Typ, parse_unverified
+from coldcred.policy import DEFAULT
 from tests.support import plant
 from tests.support.logworld import second
 from tests.support.running import RunningPlant, believed, run, settled
@@ -195,8 +196,8 @@ def test_roles_are_closed_and_an_auditor_has_no_other(roles: list[Json], rule: s
     run(story())
 
 
-def test_a_name_stands_once_and_may_come_back_with_a_new_key(running: RunningPlant) -> None:
-    """Who is enrolled is not enrolled again; who left returns under a new key, never under the old one."""
+def test_a_name_is_one_persons_for_ever(running: RunningPlant) -> None:
+    """Who is enrolled is not enrolled again; a name that somebody left is nobody's, nor is its robot."""
 
     async def story() -> None:
         async with running.engine() as engine:
@@ -204,13 +205,22 @@ def test_a_name_stands_once_and_may_come_back_with_a_new_key(running: RunningPla
             taken = await add(running, engine, "carol", "auditor", proof=running.countersignature(ERIN, "carol"))
             assert taken.reason == Refusal.ALREADY_EXISTS
             assert (await add(running, engine)).state is State.DONE
-            gone = await by_two(running, engine, Act.OPERATOR_REMOVE, person="erin", reason="left")
-            assert (gone.state, gone.result) == (State.DONE, {"person": "erin", "workloads": 0})
-            assert (await add(running, engine)).reason == Refusal.KEY_IN_USE
-            back = await add(running, engine, "erin", "issuer", proof=running.countersignature(second("erin"), "erin"))
-            assert back.state is State.DONE
-            assert engine.standing.authority.people["erin"] == {Role.ISSUER}
-            await believed(running, engine)
+            robot = running.enrolment(id=f"{plant.WORKLOAD}0", owner="erin")
+            assert (await by_two(running, engine, Act.WORKLOAD_ENROL, **robot)).state is State.DONE
+            for person, left in (("erin", 1), ("carol", 0)):
+                gone = await by_two(running, engine, Act.OPERATOR_REMOVE, person=person, reason="left")
+                assert (gone.state, gone.result) == (State.DONE, {"person": person, "workloads": left})
+            kept = (State.REFUSED, Refusal.ALREADY_EXISTS, "R3 a name is one person's")
+            for person in ("erin", "carol"):
+                proof = running.countersignature(second(person), person)
+                assert told(await add(running, engine, person, "auditor", proof=proof)) == kept
+                assert told(await recover(running, engine, "bob", person)) == kept
+            refused = await engine.submit_command(running.issue(workload=f"{plant.WORKLOAD}0"))
+            assert refused.reason == Refusal.OWNER_LEFT
+            await believed(running, engine, "alice")
+        async with running.engine() as engine:  # folded again from the log
+            proof = running.countersignature(second("erin"), "erin")
+            assert told(await add(running, engine, proof=proof)) == kept
 
     run(story())
 
@@ -399,6 +409,66 @@ def test_only_a_persons_own_keys_are_retired_and_never_the_last(
                 running, engine, Act.OPERATOR_REPLACE_KEY, person="bob", retires=retires, reason="worn"
             )
             assert told(outcome) == (State.REFUSED, reason, rule)
+
+    run(story())
+
+
+# -- under a policy
+
+ALICE_ALONE = (
+    '@id("alice") permit (principal == Person::"alice", action, resource);\n'
+    '@id("read") permit (principal, action in [Action::"read.open", Action::"log.export"], resource);\n'
+)
+WITH_DORA = {**plant.ROLES, "dora": ["officer", "issuer"]}
+
+
+@pytest.mark.parametrize(
+    ("act", "args", "lost"),
+    [
+        (Act.OPERATOR_REMOVE, {"person": "alice"}, "policy.set"),
+        (Act.OPERATOR_ROLES, {"person": "alice", "roles": ["issuer"]}, "policy.set"),
+        (Act.OPERATOR_ROLES, {"person": "alice", "roles": ["officer", "approver"]}, None),
+        (Act.OPERATOR_REMOVE, {"person": "dora"}, None),
+    ],
+)
+def test_a_policy_and_who_leaves_lock_nobody_out_together(
+    act: Act, args: dict[str, Json], lost: str | None, running: RunningPlant
+) -> None:
+    """The policy leaves all but reading to alice: she cannot go, nor give up what it takes; the refusal says why."""
+    running.roles = WITH_DORA
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            assert (await running.set_policy(engine, ALICE_ALONE)).state is State.DONE
+            outcome = await by_two(running, engine, act, **args, reason="less")
+            if lost is None:
+                assert outcome.state is State.DONE, outcome
+                return
+            assert told(outcome) == (State.REFUSED, Refusal.POLICY_LOCKS_OUT, "policies under which people can go on")
+            assert f"could ask for {lost}" in (outcome.detail or "")
+            await believed(running, engine)
+
+    run(story())
+
+
+def test_custodians_recover_whatever_the_policy_says_and_are_told_what_it_costs(running: RunningPlant) -> None:
+    """Under her own name alice goes on; under another nobody could set a policy, until the place is hers again."""
+    running.roles = WITH_DORA
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            assert (await running.set_policy(engine, ALICE_ALONE)).state is State.DONE
+            other = await recover(running, engine, "alice", "erin")
+            assert other.state is State.DONE, other
+            (warning,) = other.warnings
+            assert "nobody who is enrolled could ask for policy.set; recover erin as alice" in warning
+            away = await running.set_policy(engine, DEFAULT, second("erin"))
+            assert (away.state, away.reason) == (State.REFUSED, Refusal.NOT_ALLOWED)
+            back = await recover(running, engine, "erin", "alice")
+            assert (back.state, back.warnings) == (State.DONE, ()), back
+            mended = await running.set_policy(engine, DEFAULT, second("alice"))
+            assert mended.state is State.DONE, mended
+            await believed(running, engine)
 
     run(story())
 

@@ -213,6 +213,22 @@ def test_each_bound_of_a_credential_is_named(
     run(story())
 
 
+def test_what_must_not_be_held_together_is_named(tmp_path: Path) -> None:
+    """By the pair of profiles."""
+
+    async def story() -> None:
+        running = RunningPlant(tmp_path / "home")
+        async with running.engine() as engine:
+            story = Story(running, engine)
+            await story.begin()
+            await running.by_two(engine, Act.PROFILE_SET, profile(name="other", excludes=["orders-reader"]))
+            assert await compare(story, issue()) == (None, None)
+            refused = await compare(story, issue(profile="other"))
+            assert refused == ("toxic-combination", "profile other excludes orders-reader")
+
+    run(story())
+
+
 def test_everything_that_stands_in_the_way_is_named_and_what_decides_comes_first(tmp_path: Path) -> None:
     """A suspended machine, three bounds of the profile, no site for the audience; and each check that passes."""
 

@@ -151,6 +151,44 @@ def _enrolled_already(world: LogWorld) -> int:
     return world.asked("operator.added", asking, members, {"kid": second("bob").kid, "person": "bob"})
 
 
+def _taking(world: LogWorld, person: str) -> int:
+    """Enrol somebody with a new key, under a name that was there before."""
+    new = second(person)
+    asking, members = adding(world, person=person, proof=world.countersign(new, person))
+    members["key"] = {**new.public.jwk()}
+    return world.asked("operator.added", asking, members, {"kid": new.kid, "person": person})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A founder's name is given to somebody else after they left.")
+def _name_of_a_founder(world: LogWorld) -> int:
+    world.remove()
+    return _taking(world, "dora")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The name of somebody who joined and left is given to somebody else.")
+def _name_of_the_past(world: LogWorld) -> int:
+    world.add()
+    world.remove("erin")
+    return _taking(world, "erin")
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The name of an officer whose place was taken is given to somebody else.")
+def _name_of_who_was_replaced(world: LogWorld) -> int:
+    world.recover("erin", "bob")
+    asking = world.agreed(
+        world.command("alice", Act.OPERATOR_ADD, {"person": "bob", "roles": ["issuer"],
+                      "countersignature": world.countersign(second("bob"), "bob")}), "dora",
+    )  # fmt: skip
+    members: Event = {**asking.args, "key": {**second("bob").public.jwk()}}
+    return world.asked("operator.added", asking, members, {"kid": second("bob").kid, "person": "bob"})
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Custodians put the name of somebody who left in an officer's place.")
+def _recovers_a_name_of_the_past(world: LogWorld) -> int:
+    world.remove()
+    return world.recover("dora", "bob")
+
+
 def _enrolling(world: LogWorld, key: Signer) -> int:
     """Enrol erin with a key that stands elsewhere."""
     asking, members = adding(world, proof=world.countersign(key, "erin"))
@@ -514,7 +552,7 @@ def test_a_broken_rule_is_refused_at_its_entry(broken: Breaking, reason: LogReas
 
 
 def test_people_who_come_and_go_are_believed(begun: LogWorld) -> None:
-    """Somebody joins and acts, keys are added, replaced and retired, roles change, people leave and come back."""
+    """Somebody joins and acts, keys are added, replaced and retired, roles change, people leave, others follow."""
     world = begun.copy()
     world.add("erin", ["issuer", "officer"])
     asking = world.wait(world.command("erin", Act.WORKLOAD_RESUME, {"workload": plant.WORKLOAD}))
@@ -534,12 +572,15 @@ def test_people_who_come_and_go_are_believed(begun: LogWorld) -> None:
     asking = world.agreed(world.command("erin", Act.OPERATOR_REMOVE, {"person": "alice", "reason": "left"}), "dora")
     members: Event = {**asking.args, "retires": [plant.operator("alice").kid]}
     world.asked("operator.removed", asking, members, {"person": "alice", "workloads": 1})
-    back = second("alice")
-    args: Event = {"person": "alice", "roles": ["issuer"], "countersignature": world.countersign(back, "alice")}
-    asking = world.agreed(world.command("erin", Act.OPERATOR_ADD, {**args, "reason": "is back"}), "dora")
-    members = {**asking.args, "key": {**back.public.jwk()}}
-    world.asked("operator.added", asking, members, {"kid": back.kid, "person": "alice"})
-    world.issue(world.signed(back, "alice", Act.CREDENTIAL_ISSUE, issue_args()))
+    args: Event = {"workload": plant.WORKLOAD, "owner": "erin", "reason": "alice left"}
+    asking = world.agreed(world.command("erin", Act.WORKLOAD_ADOPT, args), "dora")
+    world.asked("workload.adopted", asking, args, {"owner": "erin", "workload": plant.WORKLOAD})
+    next_one = plant.operator("frank")
+    args = {"person": "frank", "roles": ["issuer"], "countersignature": world.countersign(next_one, "frank")}
+    asking = world.agreed(world.command("erin", Act.OPERATOR_ADD, {**args, "reason": "after alice"}), "dora")
+    members = {**asking.args, "key": {**next_one.public.jwk()}}
+    world.asked("operator.added", asking, members, {"kid": next_one.kid, "person": "frank"})
+    world.issue(world.signed(next_one, "frank", Act.CREDENTIAL_ISSUE, issue_args()))
     assert refusal(world) is None
 
 
@@ -551,6 +592,18 @@ def test_a_recovery_is_believed_and_seen(person: str, begun: LogWorld) -> None:
     args: Event = {"workload": plant.WORKLOAD, "reason": "lost"}
     asking = world.signed(second(person), person, Act.WORKLOAD_SUSPEND, args)
     world.asked("workload.suspended", asking, args, {"workload": plant.WORKLOAD})
+    assert refusal(world) is None
+
+
+def test_a_place_is_given_back_by_another_recovery(begun: LogWorld) -> None:
+    """Erin took Bob's place and Frank hers; Bob takes it back, which nobody else whose name was there before may."""
+    world = begun.copy()
+    held = plant.operator("bob")
+    for person, replaces in (("erin", "bob"), ("frank", "erin"), ("bob", "frank")):
+        asking, members = world.recovering(person, replaces)
+        result: Event = {"kid": second(person).kid, "person": person, "workloads": 0}
+        world.asked("operator.recovered", asking, {**members, "retires": [held.kid]}, result)
+        held = second(person)
     assert refusal(world) is None
 
 

@@ -205,10 +205,10 @@ class RunningPlant:
         command = self.command("alice", act, args)
         return await engine.submit_command(command, approvals=[self.approval("bob", command)])
 
-    async def set_policy(self, engine: Engine, text: str) -> Outcome:
-        """Set a policy that alice asks for and bob approves."""
+    async def set_policy(self, engine: Engine, text: str, asking: str | Signer = "alice") -> Outcome:
+        """Set a policy that alice, or whoever signs with this key, asks for and bob approves."""
         digest = sha256_hex(text.encode())
-        command = self.command("alice", Act.POLICY_SET, {"policy": digest})
+        command = self.command(asking, Act.POLICY_SET, {"policy": digest})
         outcome = await engine.submit_command(command, {digest: text.encode()})
         if outcome.state != "waiting":
             return outcome
@@ -289,8 +289,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(work, 60))
 
 
-async def believed(running: RunningPlant, engine: Engine) -> None:
-    """Have the auditor export the log, and see that coldcred believes every entry of it."""
-    exported = await engine.submit_command(running.command("carol", Act.LOG_EXPORT))
+async def believed(running: RunningPlant, engine: Engine, person: str = "carol") -> None:
+    """Have the auditor, or whoever else, export the log, and see that coldcred believes every entry of it."""
+    exported = await engine.submit_command(running.command(person, Act.LOG_EXPORT))
     key = checkpoints.verifier_key(engine.standing.authority)
     export.verify(io.BytesIO(exported.files["export"]), export.Anchor(key))

@@ -23,6 +23,7 @@ class Operators:
         self._keys = {person.operator.thumbprint: (person.id, person.operator) for person in founding.people}
         self._custodians = {person.custodian.thumbprint: (person.id, person.custodian) for person in founding.people}
         self._retired: dict[str, PublicKey] = {}
+        self._places: dict[str, frozenset[str]] = {person.id: frozenset() for person in founding.people}
 
     @property
     def people(self) -> Mapping[str, frozenset[Role]]:
@@ -55,8 +56,21 @@ class Operators:
             raise _bad(f"{person[:48]!a} is nobody enrolled there")
         return self._roles[person]
 
+    def check_new(self, person: str, replaced: str | None = None) -> None:
+        """Return when a name is nobody's and never was, or is given back by whoever took that person's place."""
+        if person in self._roles:
+            raise _bad(f"enrols {person}, who is enrolled already")
+        if person in self._places and person not in self._places.get(replaced or "", ()):
+            raise _bad(f"gives the name {person}, which somebody had, to somebody else")
+
+    def replace(self, replaced: str, person: str) -> None:
+        """Take a person in the place of another, who may have it back."""
+        if person != replaced:
+            self._places[person] = self._places[replaced] | {replaced}
+
     def enrol(self, person: str, roles: frozenset[Role], key: PublicKey) -> None:
         """Take a person with one more key."""
+        self._places.setdefault(person, frozenset())
         self._roles[person] = roles
         self._keys[key.thumbprint] = (person, key)
 

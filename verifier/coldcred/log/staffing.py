@@ -47,7 +47,7 @@ class Staffing:
         digest = args.digest("countersignature")
         reason: dict[str, Json] = {"reason": _reason(args)} if args.has("reason") else {}
         args.done()
-        self._check_new(person)
+        self._operators.check_new(person)
         key = self._proved(digest, person, command, entry.time)
         members: dict[str, Json] = {"person": person, "roles": [*sorted(roles)], "countersignature": digest, **reason}
         _check(event, {**members, "key": key.jwk()}, {"kid": key.thumbprint, "person": person})
@@ -104,7 +104,7 @@ class Staffing:
         if Role.OFFICER not in roles:
             raise _bad(f"recovers the place of {replaced}, who is no officer")
         if person != replaced:
-            self._check_new(person)
+            self._operators.check_new(person, replaced)
         key = self._proved(digest, person, command, entry.time)
         members: dict[str, Json] = {
             "replaces": replaced,
@@ -117,12 +117,9 @@ class Staffing:
         }
         workloads = 0 if person == replaced else self._people.workloads.owned_by(replaced)
         _check(event, members, {"kid": key.thumbprint, "person": person, "workloads": workloads})
+        self._operators.replace(replaced, person)
         self._enrol(person, roles, key)
         self._people.retire(retires)
-
-    def _check_new(self, person: str) -> None:
-        if self._operators.keys_of(person):
-            raise _bad(f"enrols {person}, who is enrolled already")
 
     def _enrol(self, person: str, roles: frozenset[Role], key: PublicKey) -> None:
         self._signing.person_key(person, key)
