@@ -27,14 +27,13 @@ from appliance.nouns import (
     trust,
     workloads,
 )
+from appliance.nouns.proofs import CLOCK_TOLERANCE
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.canonical import sha256_hex
 from coldcred.command import Approval, Command, Verdict, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.record import Record
-
-CLOCK_TOLERANCE = 120
 
 Random: TypeAlias = Callable[[int], bytes]
 
