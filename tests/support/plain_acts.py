@@ -242,13 +242,16 @@ def _keys(plain: Plain, person: str) -> list[str]:
 
 
 def _within_reach(plain: Plain, after: dict[str, frozenset[str]]) -> bool:
-    return not plain.unreachable(after) - plain.unreachable(plain.roles)
+    if plain.unreachable(after):
+        return False
+    return not plain.locked(after, plain.policy) - plain.locked(plain.roles, plain.policy)
 
 
 def _add(plain: Plain, sent: Sent, _people: set[str]) -> bool:
     roles, key = _roles(sent.args["roles"]), _new_key(plain, sent)
-    if sent.args["person"] in plain.roles or roles is None or key is None:
+    if sent.args["person"] in plain.places or roles is None or key is None:
         return False
+    plain.places[sent.args["person"]] = set()
     _enrolled(plain, sent.args["person"], key, roles)
     return True
 
@@ -288,8 +291,12 @@ def _replace_key(plain: Plain, sent: Sent, _people: set[str]) -> bool:
 def _recover(plain: Plain, sent: Sent, _people: set[str]) -> bool:
     replaced, person = sent.args["replaces"], sent.args["person"]
     roles, key = plain.roles.get(replaced), _new_key(plain, sent)
-    if roles is None or "officer" not in roles or key is None or (person != replaced and person in plain.roles):
+    if roles is None or "officer" not in roles or key is None:
         return False
+    if person != replaced:
+        if person in plain.roles or (person in plain.places and person not in plain.places[replaced]):
+            return False
+        plain.places[person] = plain.places[replaced] | {replaced}
     held = _keys(plain, replaced)
     _enrolled(plain, person, key, roles)
     _retire(plain, held)

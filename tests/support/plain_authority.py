@@ -121,6 +121,7 @@ class Plain:
     suspended: bool = False
     held: dict[str, Held] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    places: dict[str, set[str]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     counted: set[str] = field(default_factory=set)
     refused: dict[str, int] = field(default_factory=dict)
@@ -322,12 +323,17 @@ class Plain:
         found = POLICIES.get(digest)
         if found is None or policy_text(found) == self.text:
             return None
+        return None if self.locked(self.roles, found) else found
+
+    def locked(self, roles: Mapping[str, frozenset[str]], policy: Iterable[str]) -> set[str]:
+        """Give the essential acts that these people could not finish under a policy."""
+        lost = set()
         for act in ESSENTIAL:
-            able = [one for one, roles in self.roles.items() if roles & {*TABLE[act][0].split()}]
-            able = [one for one in able if not self.forbidden(found, one, act, None)]
-            if not self._within_reach(self.roles, able, self.need(act, None)):
-                return None
-        return found
+            able = [one for one, held in roles.items() if held & {*TABLE[act][0].split()}]
+            able = [one for one in able if not self.forbidden(policy, one, act, None)]
+            if not self._within_reach(roles, able, self.need(act, None)):
+                lost.add(act)
+        return lost
 
     def is_active(self, workload: str) -> bool:
         """Whether something may be issued to a workload."""
