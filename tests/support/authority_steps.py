@@ -53,6 +53,32 @@ def _together(run: Run, step: Step) -> None:
         run.send(sent)
 
 
+def _meanwhile(run: Run, step: Step) -> None:
+    """Let somebody approve what waits; then something changes, and it is gone on with."""
+    plain, act = run.plain, ("credential.issue", "site.add")[step.key % 2]
+    asker = next((kid for kid in plain.operators if plain.may_ask(kid, act, {})), None)
+    if asker is None:
+        return
+    sent = run.asked(plain.holder[asker], act, 2, run.key(asker))
+    run.send(sent)
+    others = [kid for kid in plain.operators if plain.may_approve(kid, act) and plain.holder[kid] != sent.human]
+    for kid in others[:1]:
+        run.approve(run.approved(plain.holder[kid], sent, run.key(kid), "short" if step.pick % 6 == 0 else "good"))
+    if step.pick % 6 == 0:
+        run.set_clock(60)
+    else:
+        changes = ("policy.set", "profile.set", "operator.roles", "operator.replace-key", "operator.remove")
+        change = changes[step.pick % 6 - 1]
+        _together(
+            run, Step("together", step.who, change, 3 if change == "profile.set" else step.pick // 6, step.key, "")
+        )
+    run.send(sent)
+    for kid in others[1:]:
+        if kid in plain.operators:
+            run.approve(run.approved(plain.holder[kid], sent, run.key(kid)))
+    run.send(sent)
+
+
 def _ask(run: Run, step: Step) -> None:
     """Somebody asks for something, with one of the keys that they ever had."""
     run.send(run.asked(step.who, step.act, step.pick, run.own_key(step.who, step.key)))
@@ -166,6 +192,7 @@ def _time(run: Run, step: Step) -> None:
 KINDS: Mapping[str, Callable[[Run, Step], None]] = MappingProxyType(
     {
         "together": _together,
+        "meanwhile": _meanwhile,
         "ask": _ask,
         "keep": _keep,
         "sign": _sign,
