@@ -10,10 +10,11 @@ from dataclasses import replace
 from appliance import policy
 from appliance.authority import Authority, Custodian, Operator
 from appliance.errors import Refused
-from appliance.lookups import Given, Request
+from appliance.lookups import Request
 from appliance.outcome import Outcome, State
 from coldcred.acts import Act
 from coldcred.command import Basis
+from coldcred.log.approvals import Given
 
 
 def basis(authority: Authority, request: Request) -> Basis:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from appliance.authority import Authority
 from appliance.errors import Refusal, Refused
-from appliance.lookups import Given, Lookups, PolicySetting, Request
+from appliance.lookups import Lookups, PolicySetting, Request
 from appliance.nouns import bundles, keys, operators, policies, profiles, reviews, sites, trust, workloads
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
@@ -14,6 +14,7 @@ from appliance.rules import rule_of
 from coldcred.canonical import Json
 from coldcred.command import Basis
 from coldcred.log import system
+from coldcred.log.approvals import Given
 from coldcred.log.entry import Entry
 from coldcred.log.live import By, Issued, Selector
 from coldcred.record import Record

@@ -14,22 +14,13 @@ from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
 from appliance.uses import Uses
 from coldcred.canonical import Json
-from coldcred.command import LONGEST_LIFE, Basis, people
+from coldcred.command import LONGEST_LIFE, people
+from coldcred.log.approvals import Given
 from coldcred.log.live import Issued, Live, Selector
 from coldcred.status import SIZE, IndexSet, bits_with
 
 REMEMBERED = LONGEST_LIFE + 24 * 3600
 """Seconds that the outcome of a command is remembered: longer than any command can live."""
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """An approval that was given: by whom, with which key, on what basis, and when it ends (Unix seconds)."""
-
-    person: str
-    kid: str
-    basis: Basis
-    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
