@@ -122,9 +122,10 @@ def pulled(plant: CardPlant) -> Iterator[None]:
 
 
 def refused(ended: Ended, code: int, name: str) -> None:
-    """See that a run ended with this code and id, in four lines, with no secret and nothing like a traceback."""
+    """See that a run ended with this code and id, in four lines or five, with no secret and nothing like a traceback."""
     assert (ended.code, ended.json["error"]) == (code, name), ended
-    assert len(ended.err.splitlines()) == 4
+    said = [line.split()[0] for line in ended.err.splitlines()[1:]]
+    assert [word for word in said if word != "rule"] == ["why", "state", "next"]
     assert "Traceback" not in ended.err
     assert "canary" not in ended.err + ended.out
 

@@ -84,7 +84,7 @@ def test_refusals_say_what_why_and_what_next(served: Plant, more: list[str], rea
     assert (ended.code, ended.out) == (1, "")
     lines = ended.err.splitlines()
     assert reason in lines[0]
-    assert [line.split()[0] for line in lines[1:]] == ["why", "state", "next"]
+    assert [line.split()[0] for line in lines[1:]] == ["why", "rule", "state", "next"]
 
 
 def test_roles_are_held_to(served: Plant) -> None:
