@@ -86,6 +86,7 @@ class Authority:
 
     `holders` has, by thumbprint, whose each workload's signing key is or was; `policy` is the SHA-256 (hex) of the
     policy text in force; `review` is the access review that is open, `reviewed` has the names of all that ever were.
+    `owned` has the workloads of each owner.
     `places` has everybody who was ever enrolled, each with those whose place they took by a recovery.
     """
 
@@ -105,6 +106,7 @@ class Authority:
     review: Review | None = None
     reviewed: frozenset[str] = frozenset()
     places: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    owned: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def founded(cls, founding: Founding) -> "Authority":
@@ -150,6 +152,11 @@ class Authority:
         found = self.workloads.get(workload)
         return found.owner if found is not None else None
 
+    def kin(self, workload: str) -> frozenset[str]:
+        """Give all workloads of whoever answers for this one; none where it is not enrolled."""
+        found = self.workloads.get(workload)
+        return self.owned[found.owner] if found is not None else frozenset()
+
     def is_enrolled(self, person: str) -> bool:
         """Whether somebody is enrolled here at present."""
         return any(operator.person == person for operator in self.operators.values())
@@ -191,6 +198,15 @@ class Authority:
         """Give the authority with one more or one replaced item in the mapping called `name`."""
         changes: dict[str, Any] = {name: {**getattr(self, name), key: value}}
         return replace(self, **changes)
+
+    def with_workload(self, workload: Workload) -> "Authority":
+        """Give the authority with a workload that is new, or as it is from now on."""
+        before, owned = self.workloads.get(workload.id), {**self.owned}
+        if before is not None and before.owner != workload.owner:
+            owned[before.owner] -= {workload.id}
+        if before is None or before.owner != workload.owner:
+            owned[workload.owner] = owned.get(workload.owner, frozenset()) | {workload.id}
+        return replace(self, workloads={**self.workloads, workload.id: workload}, owned=owned)
 
     def summary(self) -> dict[str, Json]:
         """Give the few facts that every screen shows."""

@@ -8,7 +8,7 @@ from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from coldcred import names
 from coldcred.canonical import Json
-from coldcred.log.combinations import Holdings, Pair, pairs
+from coldcred.log.combinations import Holders, Holdings, Pair, pairs
 from coldcred.profile import Profile
 
 SLICE = 1000
@@ -17,11 +17,6 @@ SLICE = 1000
 Row: TypeAlias = dict[str, Json]
 
 HOLDS, MAY = "holds", "may"
-
-
-def holdings(authority: Authority, lookups: Lookups, now: int) -> Holdings:
-    """Give who holds what now."""
-    return Holdings(authority.profiles, lookups.live, authority.owner_of, now)
 
 
 def check(held: Holdings, workload: str, profile: str) -> None:
@@ -36,7 +31,7 @@ def check(held: Holdings, workload: str, profile: str) -> None:
 def warnings(authority: Authority, lookups: Lookups, profile: Profile, now: int) -> tuple[str, ...]:
     """Say which combinations of a profile that is about to be set are held already; nothing is revoked for them."""
     profiles = {**authority.profiles, profile.name: profile}
-    held = Holdings(profiles, lookups.live, authority.owner_of, now)
+    held = Holders(lookups.live, authority.owner_of, now)
     found = [(pair, both) for pair in pairs(profiles, profile.name) if (both := held.both(pair))]
     return tuple(
         f"toxic combination: {pair}, and both are held by {len(both)} owners and workloads, such as {min(both)}"
@@ -49,13 +44,13 @@ def report(authority: Authority, lookups: Lookups, now: int) -> Iterator[Row | N
 
     An owner has a row of their own where no single workload of theirs says as much.
     """
-    held = holdings(authority, lookups, now)
+    held = Holders(lookups.live, authority.owner_of, now)
     for pair in pairs(authority.profiles):
         if pair.excludes in authority.profiles:
             yield from _of_pair(authority, held, pair)
 
 
-def _of_pair(authority: Authority, held: Holdings, pair: Pair) -> Iterator[Row | None]:
+def _of_pair(authority: Authority, held: Holders, pair: Pair) -> Iterator[Row | None]:
     first, second = authority.profiles[pair.profile], authority.profiles[pair.excludes]
     told: dict[str, set[str]] = {}
     might: dict[str, list[bool]] = {}

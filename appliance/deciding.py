@@ -27,6 +27,7 @@ from appliance.nouns import (
     trust,
     workloads,
 )
+from appliance.nouns.proofs import CLOCK_TOLERANCE
 from appliance.standing import Standing
 from coldcred.acts import Act
 from coldcred.asked import Asked
@@ -37,7 +38,6 @@ from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigne
 from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
 
-CLOCK_TOLERANCE = 120
 LARGEST_EVENT = MAX_BODY - 1024
 SHORT_COMMAND = 16 * 1024
 """Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""

@@ -89,7 +89,7 @@ class Granting:
         self._now = now
         self._places: dict[str, tuple[Site, str]] = {}
         self._signers: dict[Kind, tuple[SigningKey, PublicKey, int]] = {}
-        self._held = Holdings(under, lookups.live, authority.owner_of, now)
+        self._held = Holdings(under, lookups.live, authority.kin, now)
 
     def check_combination(self, asked: Asked) -> None:
         """Return when what is asked for may be held beside what is, which it is from now on; else refuse."""

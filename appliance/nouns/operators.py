@@ -184,7 +184,7 @@ def _check_reachable(authority: Authority, policies: PolicySet, after: Authority
 
 
 def _owned(authority: Authority, person: str) -> int:
-    return sum(workload.owner == person for workload in authority.workloads.values())
+    return len(authority.owned.get(person, ()))
 
 
 def without(authority: Authority, retires: Iterable[str]) -> Authority:

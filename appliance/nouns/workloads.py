@@ -170,7 +170,7 @@ def evolve_enrolled(authority: Authority, event: Event) -> Authority:
     record = Record.of(event["workload"], "workload")
     workload = _read(record)
     record.done()
-    authority = authority.with_member("workloads", workload.id, workload)
+    authority = authority.with_workload(workload)
     if workload.key is not None:
         authority = authority.with_member("registers", workload.key.thumbprint, "workload-sign")
         authority = authority.with_member("holders", workload.key.thumbprint, workload.id)
@@ -182,13 +182,13 @@ def evolve_enrolled(authority: Authority, event: Event) -> Authority:
 def evolve_suspended(authority: Authority, event: Event, *, suspended: bool) -> Authority:
     """Fold `workload.suspended` and `workload.resumed`."""
     workload = replace(authority.workloads[str(event["workload"])], suspended=suspended)
-    return authority.with_member("workloads", workload.id, workload)
+    return authority.with_workload(workload)
 
 
 def evolve_adopted(authority: Authority, event: Event) -> Authority:
     """Fold `workload.adopted`."""
     workload = replace(authority.workloads[str(event["workload"])], owner=str(event["owner"]))
-    return authority.with_member("workloads", workload.id, workload)
+    return authority.with_workload(workload)
 
 
 def _read(record: Record) -> Workload:

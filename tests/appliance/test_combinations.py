@@ -189,8 +189,19 @@ def world(running: RunningPlant, workloads: dict[str, tuple[str, tuple[str, ...]
         authority = authority.with_member("profiles", name, Profile.read(Record(members, "profile"), plant.DOMAIN))
     for workload, (owner, groups) in workloads.items():
         found = Workload(workload, owner, 2 * plant.TIME, None, groups=groups)
-        authority = authority.with_member("workloads", workload, found)
+        authority = authority.with_workload(found)
     return authority
+
+
+def test_workloads_go_with_their_owners(running: RunningPlant) -> None:
+    """When they are enrolled, enrolled again for somebody else, and adopted; it is what a search would find."""
+    authority = world(running, {})
+    for workload, owner in (("a", "alice"), ("b", "alice"), ("c", "bob"), ("a", "bob"), ("c", "alice"), ("b", "alice")):
+        authority = authority.with_workload(Workload(workload, owner, plant.TIME, None))
+        for found in authority.workloads.values():
+            kin = {one.id for one in authority.workloads.values() if one.owner == found.owner}
+            assert authority.kin(found.id) == kin
+    assert authority.kin("d") == frozenset()
 
 
 def holding(*held: tuple[str, str]) -> Lookups:

@@ -18,8 +18,9 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, dumps
 from coldcred.command import Command
 from coldcred.errors import LogRejected, Malformed
+from coldcred.log.approvals import TOLERANCE
 from coldcred.log.review import UNHELD
-from coldcred.log.reviews import TOLERANCE, Reviews
+from coldcred.log.reviews import Reviews
 from coldcred.record import Record
 from tests.support import plant
 
@@ -55,7 +56,7 @@ class ReviewMachine(RuleBasedStateMachine):
 
     def _add(self, workload: str) -> None:
         found = Workload(workload, OWNERS[workload], plant.TIME + 400 * plant.DAY, None)
-        self.authority = self.authority.with_member("workloads", workload, found)
+        self.authority = self.authority.with_workload(found)
 
     @property
     def enrolled(self) -> set[str]:

@@ -1,17 +1,24 @@
 """Toxic combinations in the log: whatever an engine writes, nothing is issued beside what its profile excludes."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from coldcred.acts import Act
 from coldcred.canonical import Json
 from coldcred.errors import LogReason
+from coldcred.log.combinations import Conflict, Holdings, Pair
+from coldcred.log.live import Issued, Live
+from coldcred.log.workloads import Workloads
+from coldcred.profile import Profile
+from coldcred.record import Record
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal
 from tests.support.logworld import LogWorld, issue_args
 
 BROKEN = Broken()
 OTHER = f"{plant.WORKLOAD}0"
-PAYER = "orders-payer"
+READER, PAYER = "orders-reader", "orders-payer"
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +82,41 @@ def test_a_broken_rule_is_refused_at_its_entry(broken: Breaking, reason: LogReas
     world = begun.copy()
     seq = broken(world)
     assert refusal(world) == (reason, seq)
+
+
+class Unlisted(Live):
+    """Credentials whose holders nobody may list: there may be many, and it is asked with each credential."""
+
+    def holders(self, profile: str, as_of: int) -> Iterator[str]:
+        """Fail."""
+        raise AssertionError(profile, as_of)
+
+
+@pytest.mark.parametrize("crowd", [0, 9])
+def test_one_question_asks_about_one_owners_workloads_alone(crowd: int) -> None:
+    """However many others hold the other profile, or the owner's own are; itself is named before the rest."""
+    live, owned = Unlisted(), frozenset({"a", "b", *(f"mine-{number}" for number in range(crowd))})
+    for number, workload in enumerate(("b", "c", "d", "e")):
+        live.add(f"jti-{number}", Issued(number, "list", number, 2000, workload, "orders-reader", "kid", "line-1"))
+    reader, payer = Record(plant.profile(), "p"), Record({**plant.profile(), "name": PAYER, "excludes": [READER]}, "p")
+    profiles = {each.name: each for each in (Profile.read(read, plant.DOMAIN) for read in (reader, payer))}
+    held = Holdings(profiles, live, lambda workload: owned if workload in owned else frozenset(), 1000)
+    pair = Pair(PAYER, "orders-reader")
+    assert held.conflict("a", PAYER) == held.conflict("b", PAYER) == Conflict(pair, "b", "orders-reader")
+    assert held.conflict("c", PAYER) == Conflict(pair, "c", "orders-reader")
+    assert held.conflict("nobody", PAYER) is None
+    held.add("nobody", PAYER)
+    assert held.conflict("nobody", "orders-reader") == Conflict(pair, "nobody", PAYER)
+
+
+def test_workloads_go_with_their_owners() -> None:
+    """When they are enrolled, enrolled again for somebody else, and adopted."""
+    workloads = Workloads()
+    for workload, owner in (("a", "alice"), ("b", "alice"), ("c", "bob"), ("a", "bob"), ("a", "bob")):
+        workloads.enrolled(workload, 2000, None, owner)
+    assert (workloads.kin("a"), workloads.kin("b"), workloads.kin("d")) == ({"a", "c"}, {"b"}, set())
+    workloads.adopted("c", "alice")
+    assert (workloads.kin("a"), workloads.kin("b"), workloads.owned_by("alice")) == ({"a"}, {"b", "c"}, 2)
 
 
 def test_what_is_not_held_together_is_believed(begun: LogWorld) -> None:

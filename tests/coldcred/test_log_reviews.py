@@ -5,8 +5,8 @@ import pytest
 from coldcred.acts import Act
 from coldcred.canonical import Json
 from coldcred.errors import LogReason, LogRejected
+from coldcred.log.approvals import TOLERANCE
 from coldcred.log.review import LONGEST, SHORTEST
-from coldcred.log.reviews import TOLERANCE
 from coldcred.log.workloads import Workloads
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, site_args, step, verified

@@ -38,7 +38,7 @@ from tests.support.signers import Signer
 HUMANS = ("alice", "bob", "carol", "dora", "erin", "finn", "gina")
 FOUNDED: Sequence[tuple[dict[str, list[str]], dict[str, int]]] = (
     (plant.ROLES, {}),
-    ({**plant.ROLES, "carol": ["officer", "approver"]}, {"site.add": 3, "review.confirm": 2}),
+    ({**plant.ROLES, "carol": ["officer", "approver"]}, {"site.add": 3, "workload.adopt": 3}),
 )
 """Who founds, and how many people the founding asks for where the table asks for fewer."""
 

@@ -143,6 +143,12 @@ BEYOND_POLICY = frozenset(
 )
 """Acts that no policy is asked about: stopping, recovery by custodians, and confirming what else would stop."""
 
+NEVER_RAISED = BEYOND_POLICY | {Act.READ_OPEN}
+"""Acts whose number of people no founding raises: what stops something waits for nobody, nor does looking at it.
+
+A reading cannot wait either: it is opened while its reader is there. Recovery has a quorum of its own.
+"""
+
 MAY_APPROVE = frozenset({Role.OFFICER, Role.APPROVER})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coldcred import charter, names
-from coldcred.acts import RULES, Act, Role, people_needed, roles_of, unreachable
+from coldcred.acts import NEVER_RAISED, RULES, Act, Role, people_needed, roles_of, unreachable
 from coldcred.canonical import Json, dumps, loads_canonical, sha256_hex
 from coldcred.errors import BadSignature, Malformed
 from coldcred.jose import Typ, open_jws, parse_unverified
@@ -166,6 +166,10 @@ def _quorums(record: Record) -> Quorums:
     raised = record.record("acts")
     acts = {act: raised.integer(act, least=1) for act in Act if raised.has(act)}
     raised.done()
+    for act, number in acts.items():
+        if act in NEVER_RAISED and number > RULES[act].people:
+            why = "its number is quorums.recovery" if RULES[act].custodians else "it must never wait for others"
+            raise Malformed(f"founding: quorums.acts raises {act}; {why}")
     quorums = Quorums(record.integer("custodians", least=1), record.integer("recovery", least=1), acts)
     record.done()
     return quorums

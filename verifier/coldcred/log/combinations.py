@@ -4,7 +4,9 @@ A profile names those that it excludes, and it works both ways. The appliance an
 one rule: what counts as held is what the entries before issued, that has neither ended nor been revoked.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,6 +15,9 @@ from coldcred.profile import Profile
 
 OwnerOf: TypeAlias = Callable[[str], str | None]
 """Gives who answers for a workload; None for one that nobody enrolled."""
+
+Kin: TypeAlias = Callable[[str], AbstractSet[str]]
+"""Gives the workloads of whoever answers for a workload; none for one that nobody enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +56,20 @@ def pairs(profiles: Mapping[str, Profile], name: str | None = None) -> tuple[Pai
 
 
 class Holdings:
-    """Who holds what at one moment, and what the same entry adds to it; asked for no more than is needed."""
+    """What one moment's question looks at: what lives, and what the same entry adds to it.
 
-    def __init__(self, profiles: Mapping[str, Profile], live: Live, owner_of: OwnerOf, as_of: int) -> None:
+    It asks about the workload and those of its owner, and never about all that hold a profile: that is asked with
+    every credential, by the appliance and by whoever reads its log.
+    """
+
+    def __init__(self, profiles: Mapping[str, Profile], live: Live, kin: Kin, as_of: int) -> None:
         """Look at what lives at `as_of` (Unix seconds) under `profiles`."""
         self._profiles = profiles
         self._live = live
-        self._owner_of = owner_of
+        self._kin = kin
         self._as_of = as_of
         self._pairs: dict[str, tuple[Pair, ...]] = {}
-        self._holders: dict[str, dict[str, str]] = {}
-        self._added: dict[str, list[str]] = {}
+        self._added: defaultdict[str, set[str]] = defaultdict(set)
 
     def conflict(self, workload: str, profile: str) -> Conflict | None:
         """Give what keeps a workload from a profile, if anything does."""
@@ -69,36 +77,43 @@ class Holdings:
         if found is None:
             found = self._pairs[profile] = pairs(self._profiles, profile)
         for pair in found:
-            holders = self._holders_of(other := pair.other(profile))
-            holder = holders.get(workload) or holders.get(self._owner_of(workload) or "")
+            other = pair.other(profile)
+            holder = self._holder({workload}, other) or self._holder(self._kin(workload), other)
             if holder is not None:
                 return Conflict(pair, holder, other)
         return None
 
     def add(self, workload: str, profile: str) -> None:
         """Take note of what the same entry issues."""
-        self._added.setdefault(profile, []).append(workload)
-        if profile in self._holders:
-            self._note(self._holders[profile], workload)
+        self._added[profile].add(workload)
 
-    def both(self, pair: Pair) -> Collection[str]:
+    def _holder(self, workloads: AbstractSet[str], profile: str) -> str | None:
+        added = self._added.get(profile, set()) & workloads
+        return min(added) if added else self._live.holder(workloads, profile, self._as_of)
+
+
+class Holders:
+    """All who hold each profile at one moment, workloads and owners, for reports; a profile is looked through once."""
+
+    def __init__(self, live: Live, owner_of: OwnerOf, as_of: int) -> None:
+        """Look at what lives at `as_of` (Unix seconds)."""
+        self._live = live
+        self._owner_of = owner_of
+        self._as_of = as_of
+        self._found: dict[str, frozenset[str]] = {}
+
+    def both(self, pair: Pair) -> frozenset[str]:
         """Give the workloads and owners that hold both profiles of a pair."""
-        return self._holders_of(pair.profile).keys() & self._holders_of(pair.excludes).keys()
+        return self._of(pair.profile) & self._of(pair.excludes)
 
     def holds(self, name: str, profile: str) -> bool:
         """Whether a workload, or an owner, holds a profile."""
-        return name in self._holders_of(profile)
+        return name in self._of(profile)
 
-    def _holders_of(self, profile: str) -> dict[str, str]:
-        """Give who holds a profile, by workload and by owner: neither's name can be the other's."""
-        holders = self._holders.get(profile)
-        if holders is None:
-            holders = self._holders[profile] = {}
-            for workload in (*self._live.holders(profile, self._as_of), *self._added.get(profile, ())):
-                self._note(holders, workload)
-        return holders
-
-    def _note(self, holders: dict[str, str], workload: str) -> None:
-        holders.setdefault(workload, workload)
-        if (owner := self._owner_of(workload)) is not None:
-            holders.setdefault(owner, workload)
+    def _of(self, profile: str) -> frozenset[str]:
+        """Give who holds a profile, workloads and owners: neither's name can be the other's."""
+        if profile not in self._found:
+            workloads = frozenset(self._live.holders(profile, self._as_of))
+            owners = (self._owner_of(workload) for workload in workloads)
+            self._found[profile] = workloads | {owner for owner in owners if owner is not None}
+        return self._found[profile]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from coldcred.command import Command
 from coldcred.credential import Credential
 from coldcred.errors import LogReason, LogRejected
-from coldcred.log.combinations import Holdings, OwnerOf
+from coldcred.log.combinations import Holdings, Kin
 from coldcred.log.live import Issued, Live, Selector, tally
 from coldcred.profile import Profile
 from coldcred.record import Record
@@ -32,9 +32,9 @@ class Credentials:
             raise _bad(f"gives out index {issued.index} of {issued.list_uri}, which is not free")
         self._intents.setdefault(issued.seq, []).append(jti)
 
-    def holdings(self, profiles: Mapping[str, Profile], owner_of: OwnerOf, as_of: int) -> Holdings:
+    def holdings(self, profiles: Mapping[str, Profile], kin: Kin, as_of: int) -> Holdings:
         """Give who holds what at a moment."""
-        return Holdings(profiles, self._live, owner_of, as_of)
+        return Holdings(profiles, self._live, kin, as_of)
 
     def check_combination(self, held: Holdings, credential: Credential) -> None:
         """Return when a credential may be held beside what is, which it is from now on."""

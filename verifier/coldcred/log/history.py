@@ -215,7 +215,7 @@ class History:
             self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
 
     def _holdings(self, profiles: Mapping[str, Profile], as_of: int) -> Holdings:
-        return self._credentials.holdings(profiles, self._people.workloads.owner, as_of)
+        return self._credentials.holdings(profiles, self._people.workloads.kin, as_of)
 
     def _founded(self, event: Record) -> None:
         if event.digest("founding") != self._founding.appliance_id:

@@ -9,8 +9,9 @@ Memory follows what is alive, not the length of the log: a credential is forgott
 """
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -99,8 +100,10 @@ class Live:
         """Begin with none."""
         self._by_jti: dict[str, Issued] = {}
         # One set for each combination that occurs, so that a credential stands in one of them instead of in three.
+        # Beside them, how many sets there are for each workload under a profile, and for each key: those are few.
         self._lots: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
-        self._lots_under: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
+        self._lots_under: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._lots_by: Counter[str] = Counter()
         self._ends: defaultdict[int, list[str]] = defaultdict(list)
         self._next_ends: list[int] = []
         self._unrevoked = 0
@@ -122,7 +125,8 @@ class Live:
         self._by_jti[jti] = issued
         lot = _lot(issued)
         if lot not in self._lots:
-            self._lots_under[issued.profile].add(lot)
+            self._lots_under[issued.profile][issued.workload] += 1
+            self._lots_by[issued.kid] += 1
         self._lots[lot].add(jti)
         self._unrevoked += 1
         if issued.expires_at not in self._ends:
@@ -150,9 +154,21 @@ class Live:
 
     def holders(self, profile: str, as_of: int) -> Iterator[str]:
         """Yield the workloads that hold something under a profile that ends after `as_of` and is not revoked."""
-        for lot in self._lots_under.get(profile, ()):
-            if any(self._by_jti[jti].expires_at > as_of for jti in self._lots[lot]):
-                yield lot[0]
+        return (one for one in self._lots_under.get(profile, ()) if self.holds(one, profile, as_of))
+
+    def holds(self, workload: str, profile: str, as_of: int) -> bool:
+        """Whether a workload holds something under a profile that ends after `as_of` and is not revoked."""
+        lots = (self._lots.get((workload, profile, kid), ()) for kid in self._lots_by)
+        return any(self._by_jti[jti].expires_at > as_of for lot in lots for jti in lot)
+
+    def holder(self, workloads: AbstractSet[str], profile: str, as_of: int) -> str | None:
+        """Give the first by name of these workloads that holds something under a profile, if one does.
+
+        It looks at these workloads or at those that hold the profile, whichever are fewer.
+        """
+        under: Mapping[str, int] = self._lots_under.get(profile, {})
+        both = workloads & under.keys() if len(workloads) <= len(under) else {one for one in under if one in workloads}
+        return min((one for one in both if self.holds(one, profile, as_of)), default=None)
 
     def _matching(self, selector: Selector) -> Iterator[str]:
         if selector.by is By.CREDENTIAL:
@@ -173,12 +189,22 @@ class Live:
         members.remove(jti)
         if not members:
             del self._lots[lot]
-            self._lots_under[issued.profile].remove(lot)
+            _less(self._lots_under[issued.profile], issued.workload)
+            if not self._lots_under[issued.profile]:
+                del self._lots_under[issued.profile]
+            _less(self._lots_by, issued.kid)
         self._unrevoked -= 1
         return True
 
 
 _PLACES: Mapping[By, int] = MappingProxyType({By.WORKLOAD: 0, By.PROFILE: 1, By.KEY: 2})
+
+
+def _less(counts: Counter[str], name: str) -> None:
+    """Count one less, and forget what has none left."""
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
 
 
 def _lot(issued: Issued) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from coldcred.acts import Act, Role
 from coldcred.canonical import Json
 from coldcred.command import Command
 from coldcred.errors import LogReason, LogRejected
+from coldcred.log.approvals import TOLERANCE
 from coldcred.log.review import (
     LONGEST,
     SHORTEST,
@@ -17,9 +18,6 @@ from coldcred.log.review import (
     may_confirm_workload,
 )
 from coldcred.record import Record
-
-TOLERANCE = 120
-"""Seconds that an entry may lie after the moment at which it was decided."""
 
 
 class Reviews:

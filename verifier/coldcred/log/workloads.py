@@ -1,6 +1,8 @@
 """Workloads in the log: owners, keys they proved, until when they were reviewed, and whether they are suspended."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from coldcred.errors import LogReason, LogRejected
@@ -27,19 +29,23 @@ class Workloads:
         """Begin with none."""
         self._workloads: dict[str, _Workload] = {}
         self._holders: dict[str, str] = {}
+        self._owned: defaultdict[str, set[str]] = defaultdict(set)
 
     @property
     def owners(self) -> Mapping[str, str]:
         """Who answers for each of them."""
         return {name: workload.owner for name, workload in self._workloads.items()}
 
-    def owner(self, workload: str) -> str | None:
-        """Give who answers for a workload; None for one that no entry enrolled."""
+    def kin(self, workload: str) -> AbstractSet[str]:
+        """Give all workloads of whoever answers for this one; none where no entry enrolled it."""
         found = self._workloads.get(workload)
-        return found.owner if found is not None else None
+        return self._owned[found.owner] if found is not None else frozenset()
 
     def enrolled(self, workload: str, review_by: int, key: PublicKey | None, owner: str) -> None:
         """Take an enrolment: it is active from now on, and an earlier key of its signs nothing more."""
+        if (before := self._workloads.get(workload)) is not None:
+            self._owned[before.owner].remove(workload)
+        self._owned[owner].add(workload)
         self._workloads[workload] = _Workload(review_by, key, owner)
         if key is not None:
             self._holders[key.thumbprint] = workload
@@ -51,11 +57,14 @@ class Workloads:
 
     def adopted(self, workload: str, owner: str) -> None:
         """Give a workload that was enrolled another owner; the rest of it stays."""
-        self._named(workload).owner = owner
+        found = self._named(workload)
+        self._owned[found.owner].remove(workload)
+        self._owned[owner].add(workload)
+        found.owner = owner
 
     def owned_by(self, person: str) -> int:
         """Count the workloads that a person answers for."""
-        return sum(found.owner == person for found in self._workloads.values())
+        return len(self._owned.get(person, ()))
 
     def holder(self, kid: str) -> str | None:
         """Give the workload that signs with this key at present."""
