@@ -228,11 +228,10 @@ OFTEN = (
 """The kinds, as often as they are taken."""
 
 ASKED = (
-    *TABLE,
-    *("credential.issue",) * 4,
-    "credential.revoke",
-    "workload.enrol",
-    "workload.enrol",
-    "workload.suspend",
+    *(*TABLE, *TABLE),
+    *("credential.issue",) * 8,
+    *("workload.enrol",) * 4,
+    *("credential.revoke", "workload.suspend", "operator.remove") * 2,
+    *("operator.roles", "key.suspend", "key.activate"),
 )
 """The acts, as often as they are asked for."""
