@@ -253,7 +253,8 @@ class Run:
         """See that a token lies within the profile that its entry names, the charter, and what was asked for."""
         claims: Any = loads(parse_unverified(outcome.files["token"].decode()).payload)
         charter, args, plain = plant.token_charter(), sent.args, self.plain
-        event: Any = next(one for one in self.events(-8) if one.get("command") == sent.id)
+        issued = (one for one in self.events(-8) if one["type"] == "credential.issued")
+        event: Any = next(one for one in issued if one["command"] == sent.id)
         profile = plain.profiles[args["profile"]]
         version = plain.version(args["profile"])
         assert version is not None

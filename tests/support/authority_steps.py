@@ -4,7 +4,7 @@ Each step says which kind it is, and who, which act and which of several choices
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from tests.support.authority_run import Run
@@ -35,14 +35,14 @@ def take(run: Run, step: Step) -> None:
     KINDS[step.kind](run, step)
 
 
-def _together(run: Run, step: Step) -> None:
+def _together(run: Run, step: Step, wish: Wish | None = None) -> None:
     """Let those who may do it carry it through: one asks, others approve."""
     plain = run.plain
     hold = [*(plain.custodians if step.act == RECOVER else plain.operators)]
     hold = hold[step.key % len(hold) :] + hold[: step.key % len(hold)]
     asker = next((kid for kid in hold if plain.may_ask(kid, step.act, {})), hold[0])
-    who = plain.holder[asker]
-    sent = run.asked(who, step.act, step.pick, run.key(asker))
+    who, key = plain.holder[asker], run.key(asker)
+    sent = run.signed(wish, who, step.act, key, human=who) if wish else run.asked(who, step.act, step.pick, key)
     state = run.send(sent)
     for kid in hold:
         if sent.id not in plain.waiting or state == "ready":
@@ -63,20 +63,28 @@ def _meanwhile(run: Run, step: Step) -> None:
     run.send(sent)
     others = [kid for kid in plain.operators if plain.may_approve(kid, act) and plain.holder[kid] != sent.human]
     for kid in others[:1]:
-        run.approve(run.approved(plain.holder[kid], sent, run.key(kid), "short" if step.pick % 6 == 0 else "good"))
-    if step.pick % 6 == 0:
-        run.set_clock(60)
-    else:
-        changes = ("policy.set", "profile.set", "operator.roles", "operator.replace-key", "operator.remove")
-        change = changes[step.pick % 6 - 1]
-        _together(
-            run, Step("together", step.who, change, 3 if change == "profile.set" else step.pick // 6, step.key, "")
-        )
+        run.approve(run.approved(plain.holder[kid], sent, run.key(kid), "short" if step.pick % 5 == 0 else "good"))
+        _change(run, step, plain.holder[kid])
     run.send(sent)
     for kid in others[1:]:
         if kid in plain.operators:
             run.approve(run.approved(plain.holder[kid], sent, run.key(kid)))
     run.send(sent)
+
+
+def _change(run: Run, step: Step, approver: str) -> None:
+    """Change the time, the policy, the profile, or the key or the roles of who approved."""
+    match step.pick % 5:
+        case 0:
+            run.set_clock(60)
+        case 1:
+            _together(run, replace(step, act="policy.set", pick=step.pick // 5))
+        case 2:
+            _together(run, replace(step, act="profile.set", pick=3))
+        case 3:
+            _together(run, replace(step, act="operator.replace-key"), run.asks.another_key(approver))
+        case _:
+            _together(run, replace(step, act="operator.roles"), run.asks.other_roles(approver))
 
 
 def _ask(run: Run, step: Step) -> None:
@@ -178,10 +186,10 @@ def _auditor_tries(run: Run, step: Step) -> None:
 
 def _review(run: Run, step: Step) -> None:
     """Start a review, confirm most of what it covers, and try to close it."""
-    _together(run, Step("together", step.who, "review.start", 0, step.key, ""))
+    _together(run, replace(step, act="review.start", pick=0))
     for key, pick in ((0, 0), (1, 0), (step.key, 1), (2, 2))[: 1 + step.pick % 4]:
-        _together(run, Step("together", step.who, "review.confirm", pick, key, ""))
-    _together(run, Step("together", step.who, "review.close", 0, step.key, ""))
+        _together(run, replace(step, act="review.confirm", pick=pick, key=key))
+    _together(run, replace(step, act="review.close", pick=0))
 
 
 def _time(run: Run, step: Step) -> None:
@@ -220,11 +228,10 @@ OFTEN = (
 """The kinds, as often as they are taken."""
 
 ASKED = (
-    *TABLE,
-    *("credential.issue",) * 4,
-    "credential.revoke",
-    "workload.enrol",
-    "workload.enrol",
-    "workload.suspend",
+    *(*TABLE, *TABLE),
+    *("credential.issue",) * 8,
+    *("workload.enrol",) * 4,
+    *("credential.revoke", "workload.suspend", "operator.remove") * 2,
+    *("operator.roles", "key.suspend", "key.activate"),
 )
 """The acts, as often as they are asked for."""

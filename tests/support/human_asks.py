@@ -237,6 +237,17 @@ class Asks:
         args["countersignature"] = digest
         return [Wish({**args, "retires": held[:1] if pick % 4 == 2 else []}, attached)]
 
+    def another_key(self, person: str) -> Wish:
+        """Wish for a new key in the place of one that somebody has."""
+        held: list[Json] = [kid for kid, one in self.plain.operators.items() if one == person]
+        digest, attached = self._new_key(person)
+        args: dict[str, Json] = {"person": person, "reason": "lost", "retires": held[:1], "countersignature": digest}
+        return Wish(args, attached)
+
+    def other_roles(self, person: str) -> Wish:
+        """Wish that somebody approves no more."""
+        return Wish({"person": person, "reason": "elsewhere", "roles": ["issuer"]})
+
     def recover(self, _who: str, pick: int) -> list[Wish]:
         """Wish for an officer under a new key, somebody new in an officer's place, or somebody who is none."""
         officers = [one for one, roles in sorted(self.plain.roles.items()) if "officer" in roles]
