@@ -122,7 +122,7 @@ def pulled(plant: CardPlant) -> Iterator[None]:
 
 
 def refused(ended: Ended, code: int, name: str) -> None:
-    """See that a run ended with this code and id, in four lines or five, with no secret and nothing like a traceback."""
+    """See that a run ended with this code and id, in few lines, with no secret and nothing like a traceback."""
     assert (ended.code, ended.json["error"]) == (code, name), ended
     said = [line.split()[0] for line in ended.err.splitlines()[1:]]
     assert [word for word in said if word != "rule"] == ["why", "state", "next"]
