@@ -102,12 +102,11 @@ def test_an_approval_that_lapsed_is_told_while_it_waits_and_after(running: Runni
     """A policy that is set in between voids it; then it is approved anew."""
 
     async def story() -> None:
-        raised: dict[str, Json] = {"custodians": 2, "recovery": 2, "acts": {"key.suspend": 3}}
+        raised: dict[str, Json] = {"custodians": 2, "recovery": 2, "acts": {"workload.enrol": 3}}
         running.members["quorums"] = raised
         running.roles = {**plant.ROLES, "dora": ["approver"]}
         async with running.engine() as engine:
-            args: dict[str, Json] = {"key": "tokens-1", "reason": "copied"}
-            command = running.command("alice", Act.KEY_SUSPEND, args)
+            command = running.command("alice", Act.WORKLOAD_ENROL, running.enrolment())
             await engine.submit_command(command)
             await engine.submit_approval(running.approval("bob", command))
             assert (await running.set_policy(engine, NO_SITES)).state == "done"
