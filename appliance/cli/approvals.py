@@ -1,8 +1,9 @@
 """`approve` and `deny`: second signatures over what a request asks for, here or on a machine without an appliance."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -25,37 +26,42 @@ from coldcred.record import Record
 from coldcred.requests import RequestFile, Seen
 from coldcred.terms import Signer, Terms
 
-_OUT = click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the signed approval here, to be carried, and send nothing."
-)
-_REASON = click.option("--reason", help="Why; it is signed and stands in the log.")
-_TERMS = click.option(
-    "--terms", "terms", type=click.Path(path_type=Path),
-    help="What `coldcredctl terms` wrote, where the request file has none and no appliance is reached.",
-)  # fmt: skip
-_BESIDE = click.option(
-    "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
-    help="A file that travels beside the command; may be repeated.",
-)  # fmt: skip
-_YES = click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
-_VALID_FOR = click.option(
-    "--valid-for", type=Duration(), default=f"{COMMAND_LIFE // 3600}h", show_default=True,
-    help="How long your signature counts.",
-)  # fmt: skip
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _signs(function: _Function) -> _Function:
+    """Give a verb that signs for or against a request its argument and options."""
+    for option in (
+        click.option(
+            "--valid-for", type=Duration(), default=f"{COMMAND_LIFE // 3600}h", show_default=True,
+            help="How long your signature counts.",
+        ),
+        click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal."),
+        click.option(
+            "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
+            help="A file that travels beside the command; may be repeated.",
+        ),
+        click.option(
+            "--terms", "terms", type=click.Path(path_type=Path),
+            help="What `coldcredctl terms` wrote, where the request file has none and no appliance is reached.",
+        ),
+        click.option("--reason", help="Why; it is signed and stands in the log."),
+        click.option(
+            "--out", type=click.Path(path_type=Path),
+            help="Write the signed approval here, to be carried, and send nothing.",
+        ),
+        click.argument("request", metavar="REQUEST"),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 @click.command(cls=Verb)
-@click.argument("request", metavar="REQUEST")
 @click.option(
     "--approval", "carried", type=click.Path(path_type=Path), multiple=True,
     help="Bring in an approval that somebody signed elsewhere, instead of signing; may be repeated.",
 )  # fmt: skip
-@_OUT
-@_REASON
-@_TERMS
-@_BESIDE
-@_YES
-@_VALID_FOR
+@_signs
 @click.pass_obj
 def approve(  # noqa: PLR0913 - each is one option of the verb
     session: Session,
@@ -80,13 +86,7 @@ def approve(  # noqa: PLR0913 - each is one option of the verb
 
 
 @click.command(cls=Verb)
-@click.argument("request", metavar="REQUEST")
-@_OUT
-@_REASON
-@_TERMS
-@_BESIDE
-@_YES
-@_VALID_FOR
+@_signs
 @click.pass_obj
 def deny(
     session: Session,

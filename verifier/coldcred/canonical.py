@@ -23,7 +23,6 @@ MAX_DEPTH = 16
 
 _LONGEST_NUMERAL = len(str(-MAX_INTEGER))
 _SURELY_BELOW = len(str(MAX_INTEGER))  # numerals with fewer characters are
-_WHITE = " \t\n\r"
 
 # All but the brackets outside strings. The closing quote is optional: a string that never ends is passed over once,
 # not tried again from each quote in it. Possessive: there is nothing to go back for.
