@@ -36,8 +36,8 @@ class Condition(StrEnum):
     UNCONFIRMED = "unconfirmed"
 
 
-_STANDS = frozenset({Condition.ACTIVE, Condition.UNCONFIRMED})
-"""How a workload stands that is not enrolled anew: confirming it is another thing."""
+_FALLEN = frozenset({Condition.SUSPENDED, Condition.ORPHANED})
+"""How a workload stands that is enrolled anew before its review is due; a missed access review is another thing."""
 
 
 def condition(authority: Authority, workload: Workload, now: int) -> Condition:
@@ -50,7 +50,11 @@ def condition(authority: Authority, workload: Workload, now: int) -> Condition:
         return Condition.OVERDUE
     if authority.review is not None and authority.review.lacks_workload(workload.id, now):
         return Condition.UNCONFIRMED
-    return Condition.DUE if now >= workload.review_by - REVIEW_WARNING else Condition.ACTIVE
+    return Condition.DUE if _is_due(workload, now) else Condition.ACTIVE
+
+
+def _is_due(workload: Workload, now: int) -> bool:
+    return now >= workload.review_by - REVIEW_WARNING
 
 
 def check_active(authority: Authority, workload: Workload, now: int) -> None:
@@ -94,7 +98,7 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     )
     args.done()
     before = authority.workloads.get(workload.id)
-    if before is not None and condition(authority, before, now) in _STANDS:
+    if before is not None and not _is_due(before, now) and condition(authority, before, now) not in _FALLEN:
         detail = f"{workload.id} is enrolled already, and its review is not due"
         raise Refused(Refusal.ALREADY_EXISTS, detail, "enrolled anew when the review is due")
     if not authority.is_enrolled(workload.owner):

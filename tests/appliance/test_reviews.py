@@ -167,6 +167,31 @@ def test_what_is_confirmed_goes_on_and_what_is_not_stops_at_its_date(running: Ru
     run(story())
 
 
+def test_a_missed_confirmation_does_not_stand_in_the_way_of_an_owners_review(running: RunningPlant) -> None:
+    """A workload whose own review is due is enrolled anew under a later date, and still waits for its confirmation."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            due = running.enrolment(id=OTHER, owner="dora", review_by=running.clock.now() + 20 * plant.DAY)
+            assert (await running.by_two(engine, Act.WORKLOAD_ENROL, due)).state is State.DONE
+            await start(running, engine)
+            assert (await confirm(running, engine, "alice", operators=["bob", "carol", "dora"])).state is State.DONE
+            assert (await confirm(running, engine, "bob", operators=["alice"])).state is State.DONE
+            running.clock.time += WEEK
+            await refresh(running, engine)
+            later = running.enrolment(id=OTHER, owner="dora")
+            assert (await running.by_two(engine, Act.WORKLOAD_ENROL, later)).state is State.DONE
+            assert engine.standing.authority.workloads[OTHER].review_by == later["review_by"]
+            refused = await engine.submit_command(running.issue(workload=OTHER))
+            assert refused.reason == Refusal.REVIEW_MISSED
+            again = await running.by_two(engine, Act.WORKLOAD_ENROL, running.enrolment(id=OTHER, owner="dora"))
+            assert again.reason == Refusal.ALREADY_EXISTS
+            await believed(running, engine)
+
+    run(story())
+
+
 async def refresh(running: RunningPlant, engine: Engine) -> None:
     """Have custodians sign a window that covers now, and make the bundle that carries it."""
     for outcome in (
