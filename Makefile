@@ -5,6 +5,8 @@
 PYTHON := .venv/bin/python
 # The tests run against the installed wheels: -P keeps this directory, which holds the sources, off sys.path.
 PYTEST := COLDCRED_WHEELS=1 PYTHONSAFEPATH=1 $(PYTHON) -m pytest
+# One process for each core; whole files, since a module shares what it founded.
+CORES := -n auto --dist loadfile
 ARGS ?=
 
 help: ## what there is to make
@@ -17,7 +19,7 @@ demo: ## found an appliance in ./demo, issue, carry a bundle to a site, verify t
 test: ## everything CI runs: linters, types, import contracts, tests on the installed wheels
 	@provisioning/bootstrap test
 	@$(MAKE) --no-print-directory lint
-	@$(PYTEST) -m "not soak" $(ARGS)
+	@$(PYTEST) $(CORES) -m "not soak" $(ARGS)
 
 soak: ## the long campaigns
 	@provisioning/bootstrap test
