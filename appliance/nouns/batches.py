@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.authority import Authority
-from appliance.decision import Ask, Decision, Finished, Signing, signs
+from appliance.decision import Ask, Decision, Finished, Signing, refused_members, signs
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
 from appliance.nouns import credentials
@@ -124,10 +124,10 @@ class _Making:
         self._revokes += alive
         granted = self._uncombined(self._grant(line))
         if isinstance(granted, Refused):
-            detail = granted.detail[:256]
-            self._refused.append({"detail": detail, "line": line, "reason": granted.reason.value})
+            told = _refusal(line, granted)
+            self._refused.append(told)
             self._lines.append((line, granted))
-            self._bytes += len(detail) + _ITEM_BYTES // 4
+            self._bytes += len(dumps(told))
             return
         self._issue(line, granted)
 
@@ -212,13 +212,18 @@ def _told(
 
 def _tell(line: int, found: Credential | Refused, signed: Iterator[tuple[Signing, bytes]]) -> bytes:
     if isinstance(found, Refused):
-        return dumps({"detail": found.detail[:256], "line": line, "reason": found.reason.value}) + b"\n"
+        return dumps(_refusal(line, found)) + b"\n"
     item, signature = next(signed)
     token = assemble(item.input, signature)
     # Nothing in it needs an escape, so this is what `dumps` would write.
     return (
         f'{{"exp":{found.expires_at},"jti":"{found.jti}","line":{line},"log":{found.log_index},"token":"{token}"}}\n'
     ).encode("ascii")
+
+
+def _refusal(line: int, refused: Refused) -> dict[str, Json]:
+    """Say of one line why it is refused, and by which rule: in fewer characters, since there may be thousands."""
+    return {**refused_members(refused), "detail": refused.detail[:256], "line": line}
 
 
 def decide_done(ask: Ask, *, issued: int, refused: int, held: int) -> Decision:

@@ -14,6 +14,7 @@ from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest, write_held
 from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.errors import Malformed
+from coldcred.log import entry as entries
 from hsm.errors import WorkerLost
 from tests.support import plant
 from tests.support.fake_keystore import FakeKeyStore
@@ -71,13 +72,16 @@ def test_each_line_has_one_outcome(running: RunningPlant) -> None:
             found, outcome, _ = await ask(running, engine, body)
             assert outcome.state is State.DONE
             assert outcome.result == {"held": 0, "issued": 2, "refused": 3}
-            assert [found[number].get("reason") for number in range(1, 6)] == [
-                None,
-                "outside-profile",
-                "unknown-workload",
-                None,
-                "malformed",
+            assert [(found[number].get("reason"), found[number].get("rule")) for number in range(1, 6)] == [
+                (None, None),
+                ("outside-profile", "profile orders-reader lifetime"),
+                ("unknown-workload", "enrolled workloads"),
+                (None, None),
+                ("malformed", "R10 closed forms"),
             ]
+            events = [entries.parse(body).event for body in engine.standing.archive.bodies()]
+            (chunk,) = [event for event in events if event["type"] == "batch.issued"]
+            assert chunk["refused"] == [found[number] for number in (2, 3, 5)]
             await settled(engine)
             lookups = engine.standing.lookups
             assert {found[1]["jti"], found[4]["jti"]} == set(lookups.issued)

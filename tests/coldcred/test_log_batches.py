@@ -74,7 +74,7 @@ class Story:
         members: dict[str, Json] = {
             "iat": now,
             "items": items,
-            "refused": [{"detail": "no", "line": line, "reason": "outside-profile"} for line in refused],
+            "refused": [{"detail": "no", "line": line, "reason": "outside-profile", "rule": "ttl"} for line in refused],
             "revokes": [],
             "signs": self.world.signs("tokens", *(f"{seq} {line}".encode() for line in lines)) if lines else [],
             **changes,

@@ -34,7 +34,7 @@ def _batch(world: LogWorld) -> None:
     world.asked("batch.begun", asking, {"held": None, "resumes": [], **arguments})
     world.set_policy(OTHER)
     world.set_profile(lifetime=1800, approvals=3)
-    refused: Json = [{"line": 1, "reason": "outside-profile", "detail": "for longer"}]
+    refused: Json = [{"line": 1, "reason": "outside-profile", "rule": "ttl", "detail": "for longer"}]
     members: dict[str, Json] = {"iat": world.time, "items": [], "refused": refused, "revokes": [], "signs": []}
     chunk = world.asked("batch.issued", asking, members)
     world.open.remove(chunk)

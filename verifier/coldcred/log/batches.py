@@ -79,6 +79,7 @@ class Batches:
         for item in event.records("refused"):
             self._see(batch, item.integer("line", least=1))
             item.text("reason", max_chars=64)
+            item.text("rule", max_chars=256)
             item.text("detail", max_chars=256)
             item.done()
             batch.refused += 1
