@@ -29,7 +29,7 @@ from appliance.nouns import (
 )
 from appliance.nouns.proofs import CLOCK_TOLERANCE
 from appliance.standing import Standing
-from coldcred.acts import Act
+from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.canonical import dumps, sha256_hex
@@ -202,10 +202,11 @@ def check_beside(command: Command, attachments: Mapping[str, bytes], *, waits: b
         raise Refused(Refusal.MALFORMED, f"what it names by {missing[0][:16]} does not travel beside it")
 
 
-def check_early(standing: Standing, ask: Ask, named: Collection[str]) -> None:
+def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) -> None:
     """Refuse what could never be carried out before people are asked to approve it; raises `Refused`.
 
-    `named` are the profiles that it is about, which its entry is to list.
+    `named` are the profiles that it is about, which its entry is to list. An act that always takes people is decided
+    for trial: what has not the form it must have is refused, while anything else may be otherwise by then.
     """
     args, act = ask.command.args, ask.command.act
     if len(named) > MOST_PROFILES:
@@ -215,8 +216,13 @@ def check_early(standing: Standing, ask: Ask, named: Collection[str]) -> None:
             policies.read(standing.authority, Record(args, act), ask.attachments)
         elif act is Act.CREDENTIAL_ISSUE and not is_batch(args):
             Asked.read(Record(args, act))
+        elif RULES[act].people > 1:
+            _DECIDERS[act](standing, ask, now, bytes)  # nothing is drawn but for a credential
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
+    except Refused as refused:
+        if act is Act.POLICY_SET or refused.reason is Refusal.MALFORMED:
+            raise
 
 
 def check_signers(standing: Standing, ask: Ask, now: int) -> None:

@@ -181,7 +181,7 @@ class _Walk:
             quota = partial(policy.check_quota, self._standing.lookups, asking.id, now)
             yield Looked.at("what waits already", RULE[Refusal.QUOTA_EXCEEDED], quota, "one more may wait")
             named = profiles_named(act, self._command.args)
-            early = partial(deciding.check_early, self._standing, self._ask, named)
+            early = partial(deciding.check_early, self._standing, self._ask, named, now)
             yield Looked.at("what it asks for", RULE[Refusal.MALFORMED], early, "it can be put before people")
 
     def _who(self) -> str:

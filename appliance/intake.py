@@ -92,7 +92,7 @@ class Intake:
         if need > 1 and not waits:
             policy.check_quota(self.standing.lookups, asking.id, now)
             try:
-                deciding.check_early(self.standing, ask, named)
+                deciding.check_early(self.standing, ask, named, now)
             except Refused as refused:
                 return self._refuse(ask, refused)
             self._keep(ask)

@@ -56,7 +56,7 @@ def describe(error: BaseException) -> tuple[str, str]:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "interrupted", "stopped from the keyboard"
     if isinstance(error, click.ClickException):
-        return "misuse", error.format_message()
+        return "misuse", " ".join(error.format_message().split())
     if isinstance(error, LogRejected):
         return "log-rejected", str(error)
     name = getattr(error, "id", None)

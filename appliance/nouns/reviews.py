@@ -19,13 +19,13 @@ def decide_start(authority: Authority, ask: Ask, now: int) -> Decision:
     name, until = names.label(args.text("name"), "review"), args.time("until")
     reason = names.plain_text(args.text("reason", max_chars=256), "reason") if args.has("reason") else None
     args.done()
+    if not now + SHORTEST <= until <= now + LONGEST:
+        raise Refused(Refusal.MALFORMED, "until lies less than a day ahead, or more than 90 days", "review until")
     if authority.review is not None:
         open_ = authority.review.name
         raise Refused(Refusal.REVIEW_OPEN, f"review {open_} is open; it is closed first", f"review {open_}")
     if name in authority.reviewed:
         raise Refused(Refusal.ALREADY_EXISTS, f"there was a review {name} before")
-    if not now + SHORTEST <= until <= now + LONGEST:
-        raise Refused(Refusal.MALFORMED, "until lies less than a day ahead, or more than 90 days", "review until")
     members: Event = {"review": name, "until": until, "reason": reason}
     return Decision((ask.event("review.started", members, _counts(_started(authority, name, until))),))
 

@@ -97,14 +97,14 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
         enrolment=args.digest("enrolment") if args.has("enrolment") else None,
     )
     args.done()
+    if not now < workload.review_by <= now + LONGEST_REVIEW:
+        raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead", "workload review_by")
     before = authority.workloads.get(workload.id)
     if before is not None and not _is_due(before, now) and condition(authority, before, now) not in _FALLEN:
         detail = f"{workload.id} is enrolled already, and its review is not due"
         raise Refused(Refusal.ALREADY_EXISTS, detail, "enrolled anew when the review is due")
     if not authority.is_enrolled(workload.owner):
         raise Refused(Refusal.UNKNOWN_PERSON, f"the owner {workload.owner} is nobody enrolled here")
-    if not now < workload.review_by <= now + LONGEST_REVIEW:
-        raise Refused(Refusal.MALFORMED, "review_by lies in the past or more than 400 days ahead", "workload review_by")
     if workload.enrolment is not None:
         proof = proofs.read(ask, workload.enrolment, parse_enrolment, _WHAT)
         proofs.check(authority, proof, _WHAT, now)

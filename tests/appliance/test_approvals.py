@@ -54,6 +54,43 @@ async def waiting(running: RunningPlant, engine: Engine, **changes: Any) -> str:
     return command
 
 
+ENROLS: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": plant.TIME + 9 * plant.DAY}
+FORMLESS: dict[str, tuple[Act, dict[str, Json], str]] = {
+    "a look-alike": (Act.WORKLOAD_ENROL, {**ENROLS, "id": f"spiffe://{plant.DOMAIN}/rob\u043et"}, "R10 closed forms"),
+    "a path trick": (Act.WORKLOAD_ENROL, {**ENROLS, "id": f"spiffe://{plant.DOMAIN}/a/../b"}, "R10 closed forms"),
+    "a text that turns": (Act.OPERATOR_REMOVE, {"person": "bob", "reason": "\u202etfel"}, "R10 closed forms"),
+    "a name of two spellings": (Act.OPERATOR_REMOVE, {"person": "Bob", "reason": "left"}, "names have one spelling"),
+    "too late": (Act.WORKLOAD_ENROL, {**ENROLS, "review_by": plant.TIME + 999 * plant.DAY}, "workload review_by"),
+    "too soon": (Act.REVIEW_START, {"name": "spring", "until": plant.TIME + 60}, "review until"),
+    "duties not separate": (
+        Act.OPERATOR_ROLES,
+        {"person": "bob", "roles": ["auditor", "officer"], "reason": "night shift"},
+        "R2 separate duties",
+    ),
+    "no such argument": (
+        Act.SITE_ADD,
+        {"name": "line-9", "audiences": ["https://x.example"], "x": 1},
+        "R10 closed forms",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "args", "rule"), FORMLESS.values(), ids=FORMLESS)
+def test_nobody_is_asked_to_approve_what_has_no_form(
+    running: RunningPlant, act: Act, args: dict[str, Json], rule: str
+) -> None:
+    """It is refused when it comes, and logged; what stands may change, so that an unknown owner waits for people."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        outcome = await engine.submit_command(running.command("alice", act, args))
+        assert (outcome.state, outcome.reason, outcome.rule) == (State.REFUSED, Refusal.MALFORMED, rule)
+        assert not engine.standing.lookups.requests
+        unknown = running.command("alice", Act.WORKLOAD_ENROL, {**ENROLS, "id": f"{plant.WORKLOAD}0", "owner": "zoe"})
+        assert (await engine.submit_command(unknown)).state is State.WAITING
+
+    tell(running, story)
+
+
 async def refused(sent: Awaitable[Outcome]) -> Refused:
     """Give what was refused; an outcome is an error."""
     with pytest.raises(Refused) as caught:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from coldcred.jose import parse_unverified
 from tests.support import plant
 from tests.support.plain_authority import Machine, Plain, Review, Sent
-from tests.support.plain_table import DAY, MONTH, policy_text
+from tests.support.plain_table import DAY, MONTH, policy_text, roles_of
 
 KEY = "tokens-1"
-ROLES = frozenset({"officer", "issuer", "approver", "auditor"})
 
 
 def carry(plain: Plain, sent: Sent, people: set[str]) -> bool:
@@ -208,12 +207,6 @@ def _close(plain: Plain, sent: Sent, _people: set[str]) -> bool:
 # -- people
 
 
-def _roles(texts: list[str]) -> frozenset[str] | None:
-    roles = frozenset(texts)
-    good = bool(roles) and roles <= ROLES and len(roles) == len(texts) and ("auditor" not in roles or len(roles) == 1)
-    return roles if good else None
-
-
 def _new_key(plain: Plain, sent: Sent) -> str | None:
     """Give the key that a countersignature brings, where it is nobody's and never was."""
     key = _key_in(sent)
@@ -248,7 +241,7 @@ def _within_reach(plain: Plain, after: dict[str, frozenset[str]]) -> bool:
 
 
 def _add(plain: Plain, sent: Sent, _people: set[str]) -> bool:
-    roles, key = _roles(sent.args["roles"]), _new_key(plain, sent)
+    roles, key = roles_of(sent.args["roles"]), _new_key(plain, sent)
     if sent.args["person"] in plain.places or roles is None or key is None:
         return False
     plain.places[sent.args["person"]] = set()
@@ -265,7 +258,7 @@ def _remove(plain: Plain, sent: Sent, _people: set[str]) -> bool:
 
 
 def _set_roles(plain: Plain, sent: Sent, _people: set[str]) -> bool:
-    person, roles = sent.args["person"], _roles(sent.args["roles"])
+    person, roles = sent.args["person"], roles_of(sent.args["roles"])
     if person not in plain.roles or roles is None or not _within_reach(plain, {**plain.roles, person: roles}):
         return False
     plain.roles[person] = roles

@@ -11,7 +11,7 @@ from typing import Any
 from coldcred.canonical import dumps
 from coldcred.policy import DEFAULT
 from tests.support import plant
-from tests.support.plain_table import ESSENTIAL, FORBIDS, POLICIES, RECOVER, STOPPING, TABLE, policy_text
+from tests.support.plain_table import DAY, ESSENTIAL, FORBIDS, POLICIES, RECOVER, STOPPING, TABLE, policy_text, roles_of
 
 
 @dataclass(frozen=True)
@@ -313,10 +313,22 @@ class Plain:
         return state
 
     def _reads(self, sent: Sent) -> bool:
-        """Whether it can be read before anybody is asked to approve it."""
-        if sent.act == "policy.set" and sent.id not in self.waiting:
-            return self.settable(sent.args["policy"]) is not None
-        return sent.act != "profile.set" or sent.args["profile"]["approvals"] > 0
+        """Whether it has its form: that is held to when it comes, before anybody is asked to approve it."""
+        args, now = sent.args, self.now
+        if sent.act == "profile.set":
+            return bool(args["profile"]["approvals"] > 0)
+        if sent.id in self.waiting:
+            return True
+        match sent.act:
+            case "policy.set":
+                return self.settable(args["policy"]) is not None
+            case "workload.enrol":
+                return bool(now < args["review_by"] <= now + 400 * DAY)
+            case "review.start":
+                return bool(now + DAY <= args["until"] <= now + 90 * DAY)
+            case "operator.add" | "operator.roles":
+                return roles_of(args["roles"]) is not None
+        return True
 
     def settable(self, digest: str) -> tuple[str, ...] | None:
         """Give the policy of a digest if it may be set: it reads, is another one, and locks nobody out."""

@@ -1,6 +1,6 @@
 """Who may ask for what, and how many people it takes, written down once more; and the policies that the model sets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from coldcred.canonical import sha256_hex
 from coldcred.policy import DEFAULT
@@ -56,6 +56,15 @@ FORBIDS: Mapping[str, tuple[str | None, str | None, str | None]] = {
 """What policies may forbid: to whom, which act, about which profile; None is any."""
 
 DAY, MONTH = plant.DAY, 30 * plant.DAY
+
+ROLES = frozenset({"officer", "issuer", "approver", "auditor"})
+
+
+def roles_of(texts: Collection[str]) -> frozenset[str] | None:
+    """Read roles: known ones, at least one, each once, and an auditor's alone."""
+    roles = frozenset(texts)
+    good = bool(roles) and roles <= ROLES and len(roles) == len(texts) and ("auditor" not in roles or len(roles) == 1)
+    return roles if good else None
 
 
 def policy_text(names: Iterable[str]) -> str:
