@@ -144,6 +144,7 @@ def test_exit_codes_follow_the_cause() -> None:
         (KeyboardInterrupt(), "interrupted"),
         (click.Abort(), "interrupted"),
         (click.UsageError("no such option"), "misuse"),
+        (click.MissingParameter(param=click.Option(["--role"], type=click.Choice(["a", "b"]))), "misuse"),
         (Malformed("member"), "malformed"),
         (LogRejected(LogReason.BROKEN_CHAIN, "prev", 7), "log-rejected"),
         (FileNotFoundError(2, "No such file or directory", "x"), "file"),
@@ -160,6 +161,7 @@ def test_no_traceback_ever(error: BaseException, name: str, capsys: pytest.Captu
     assert len(shown.err.splitlines()) == 4
     assert "canary" not in shown.out + shown.err
     assert "Traceback" not in shown.err
+    assert "\\n" not in shown.err
 
 
 HOSTILE = "a\x1b[2Jb\x07c\u202ed\u2066e\x9bf\rg\u200bh\x00i\U000e0041j\nk"
