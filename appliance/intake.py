@@ -17,7 +17,7 @@ from appliance.standing import Standing
 from coldcred.acts import Act, Principal
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, read_items
-from coldcred.canonical import loads
+from coldcred.canonical import Json, loads
 from coldcred.command import Approval, Command, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
@@ -68,11 +68,13 @@ class Intake:
         recorded = self.standing.lookups.outcomes.get(command.id)
         if recorded is not None and recorded.state in {State.DONE, State.REFUSED}:
             return Answer(command.id)
-        if command.id in self.standing.lookups.under_way:
-            raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
+        self._check_idle(command.id)
+        if command.act is Act.REQUEST_WITHDRAW:
+            self._check_idle(command.args.get("request"))
         self.admit(command.act)
         waits = command.id in self.standing.lookups.requests
         deciding.check_beside(command, attachments, waits=waits)
+        deciding.check_manner(command, batch=items is not None)
         given = [self._read_approval(approval, command) for approval in approvals]
         signer = deciding.signer(self.standing, command)
         asking = policy.principal(signer)
@@ -81,7 +83,6 @@ class Intake:
         try:
             deciding.check_time(command, now)
             policy.check_confirmed(self.standing.authority, {asking.id}, command.act, now)
-            deciding.check_manner(command, batch=items is not None)
             ask = self._ruled(ask, asking, items or ())
             if isinstance(signer, Workload):
                 workloads.check_active(self.standing.authority, signer, now)
@@ -123,6 +124,11 @@ class Intake:
             return self._refuse(ask, later)
         return self._go_on(ask, request.need, now)
 
+    def _check_idle(self, command: Json) -> None:
+        """Refuse what is about a command that took its first step and not its last: it comes too late, or too early."""
+        if any(command == one for one in self.standing.lookups.under_way):
+            raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
+
     def _ruled(self, ask: Ask, asking: Principal, items: Items) -> Ask:
         """Ask whether the command may be asked for now; what is decided next is decided under that."""
         standing = self.standing
@@ -140,6 +146,7 @@ class Intake:
         One that an enrolled person signed and that does not count is in the log, with the rule that it breaks.
         """
         lookups = self.standing.lookups
+        self._check_idle(approval.command)
         if approval.id in lookups.seen_approvals:
             return lookups.seen_approvals[approval.id], None
         if (before := lookups.refused_approvals.get(approval.id)) is not None:
@@ -172,8 +179,13 @@ class Intake:
         return Answer(ask.command.id, ask)
 
     def _refuse(self, ask: Ask, refused: Refused) -> Answer:
-        """End a command; of what travels beside it only the lines of a batch are kept: the entry is about them."""
-        self._keep(ask if ask.command.act is Act.CREDENTIAL_ISSUE else replace(ask, attachments={}))
+        """End a command; of what travels beside it only the lines of a batch that may be asked for are kept."""
+        if ask.command.act is not Act.CREDENTIAL_ISSUE:
+            ask = replace(ask, attachments={})
+        elif ask.attachments and ask.ruled.permits is None:
+            # Whoever may not ask fills no disk; without the lines nobody can say which profiles they name.
+            ask = replace(ask, attachments={}, ruled=replace(ask.ruled, profiles=None))
+        self._keep(ask)
         self.stage(deciding.refused_event(ask, refused))
         return Answer(ask.command.id)
 

@@ -112,7 +112,10 @@ def decide_activate(authority: Authority, ask: Ask) -> Decision:
 
 def _named(authority: Authority, ask: Ask) -> tuple[SigningKey, dict[str, Json]]:
     args = Record(ask.command.args, ask.command.act)
-    name, reason = names.label(args.text("key"), "key name"), args.text("reason", max_chars=256)
+    name, reason = (
+        names.label(args.text("key"), "key name"),
+        names.plain_text(args.text("reason", max_chars=256), "reason"),
+    )
     args.done()
     key = authority.keys.get(name)
     if key is None:

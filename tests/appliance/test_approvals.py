@@ -59,6 +59,7 @@ FORMLESS: dict[str, tuple[Act, dict[str, Json], str]] = {
     "a look-alike": (Act.WORKLOAD_ENROL, {**ENROLS, "id": f"spiffe://{plant.DOMAIN}/rob\u043et"}, "R10 closed forms"),
     "a path trick": (Act.WORKLOAD_ENROL, {**ENROLS, "id": f"spiffe://{plant.DOMAIN}/a/../b"}, "R10 closed forms"),
     "a text that turns": (Act.OPERATOR_REMOVE, {"person": "bob", "reason": "\u202etfel"}, "R10 closed forms"),
+    "a screen cleared": (Act.KEY_ACTIVATE, {"key": "tokens-1", "reason": "\u001b[2Jno"}, "R10 closed forms"),
     "a name of two spellings": (Act.OPERATOR_REMOVE, {"person": "Bob", "reason": "left"}, "names have one spelling"),
     "too late": (Act.WORKLOAD_ENROL, {**ENROLS, "review_by": plant.TIME + 999 * plant.DAY}, "workload review_by"),
     "too soon": (Act.REVIEW_START, {"name": "spring", "until": plant.TIME + 60}, "review until"),

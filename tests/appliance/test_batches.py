@@ -111,7 +111,7 @@ def test_a_batch_sent_again_gives_its_outcome_and_no_token(running: RunningPlant
 
 
 def test_a_file_other_than_the_signed_one_is_refused(running: RunningPlant) -> None:
-    """The signature covers every line: a file that differs, or is missing, starts nothing."""
+    """The signature covers every line: a file that differs, or is missing, starts nothing and leaves no entry."""
 
     async def story() -> None:
         async with running.engine() as engine:
@@ -123,9 +123,10 @@ def test_a_file_other_than_the_signed_one_is_refused(running: RunningPlant) -> N
                 with pytest.raises(Refused) as caught:
                     await engine.submit_batch(command, attachments)
                 assert caught.value.reason is Refusal.MALFORMED
-            outcome = await engine.submit_command(command, {sha256_hex(body): body})
-            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
-            assert engine.standing.head.size == size + 1
+            with pytest.raises(Refused) as caught:
+                await engine.submit_command(command, {sha256_hex(body): body})
+            assert caught.value.rule == "R8 a batch is sent as one"
+            assert engine.standing.head.size == size
 
     run(story())
 

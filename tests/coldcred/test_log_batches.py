@@ -206,6 +206,7 @@ def test_lines_that_exclude_each_other_are_refused(begun: LogWorld, apart: bool)
     profile: Json = {**plant.profile(), "name": payer, "excludes": ["orders-reader"]}
     asking = world.agreed(world.command("bob", Act.PROFILE_SET, {"profile": profile}), "dora", "alice")
     world.asked("profile.set", asking, {"profile": profile}, {"profile": payer})
+    world.enrol_keyless(other, owner="bob")
     lines: list[dict[str, Json]] = [{"workload": other, "profile": payer}, {}, {"profile": payer}]
     story = Story(world, [issue_args(**line) for line in lines])
 
@@ -219,3 +220,23 @@ def test_lines_that_exclude_each_other_are_refused(begun: LogWorld, apart: bool)
     seq = world.head.size
     story.chunk(asking, *((3,) if apart else (1, 2, 3)), item=as_asked)
     assert refusal(world) == (LogReason.BAD_COMMAND, seq)
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_batch_that_a_crash_cut_short_is_known_from_the_next_start(
+    begun: LogWorld,
+    restarted: bool,  # noqa: FBT001 - a case
+) -> None:
+    """It is taken up two weeks after a start that came months later; one that nothing took up is forgotten."""
+    story = Story(begun.copy())
+    asking = story.begin()
+    story.chunk(asking, 1)
+    story.world.settle()
+    story.world.time += 60 * plant.DAY
+    if restarted:
+        story.world.append({"type": "started", "version": "0.1.0"})
+    story.world.time += 14 * plant.DAY
+    Story(story.world, [issue_args(ttl=59)]).begin()
+    seq = story.world.head.size
+    story.begin((asking.id,), {1: story.jtis[1]})
+    assert refusal(story.world) == (None if restarted else (LogReason.BAD_COMMAND, seq))

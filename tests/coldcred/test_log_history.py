@@ -177,6 +177,7 @@ def _credential_that_outlives_its_key(world: LogWorld) -> int:
 @BROKEN.by(LogReason.WRONG_KEY, "A credential is for a subject that the key's charter does not cover.")
 def _credential_beyond_the_charter(world: LogWorld) -> int:
     other = "spiffe://plant-a.example/line-2/robot-7"
+    world.enrol_keyless(other)
     asking = world.command("alice", Act.CREDENTIAL_ISSUE, issue_args(workload=other))
     return world.issue(asking, workload=other)
 
@@ -452,7 +453,7 @@ def test_a_founding_raises_a_number() -> None:
     assert refusal(short) == (LogReason.TOO_FEW_PEOPLE, seq)
     world.approve("dora", asking, need=3)
     world.asked("site.added", asking, site, {"site": "line-9"})
-    assert verified(world).counts["approval.given"] == 2
+    assert verified(world).counts["approval.given"] == 3
     seq = step(world, world.issue)
     assert refusal(world) == (LogReason.TOO_FEW_PEOPLE, seq)
 
@@ -547,4 +548,4 @@ def test_a_denial_is_kept_and_ends_the_request(begun: LogWorld) -> None:
     world = begun.copy()
     asking = world.agreed(world.command("alice", Act.SITE_ADD, {}), "bob")
     world.approve("bob", asking, Verdict.DENY)
-    assert verified(world).counts["approval.given"] == 2
+    assert verified(world).counts["approval.given"] == 3

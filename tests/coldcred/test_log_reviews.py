@@ -382,4 +382,5 @@ def test_an_orphan_is_issued_nothing() -> None:
         workloads.check_issuing(plant.WORKLOAD, {"alice"})
     workloads.adopted(plant.WORKLOAD, "alice")
     workloads.check_issuing(plant.WORKLOAD, {"alice"})
-    workloads.check_issuing(OTHER, {"alice"})
+    with pytest.raises(LogRejected, match="is not enrolled"):
+        workloads.check_issuing(OTHER, {"alice"})

@@ -153,11 +153,12 @@ class LogWorld:
         return [{"kid": self.kid(purpose), "sha256": sha256_hex(data)} for data in inputs]
 
     def start(self) -> Self:
-        """Start, order and make all keys, and write the first checkpoint."""
+        """Start, order and make all keys, enrol the workload without a key, and write the first checkpoint."""
         self.append({"type": "started", "version": "0.1.0"})
         for plan in self.founded.keys:
             self.order(plan.name)
             self.make(plan.name)
+        self.enrol_keyless(plant.WORKLOAD)
         return self.checkpoint().settle()
 
     def order(self, name: str, **changes: Json) -> None:
@@ -412,6 +413,13 @@ class LogWorld:
         asking, workload = self.enrolling(self.proof(signer))
         members: Event = {**workload, "key": {**signer.public.jwk()}, "seal": {**plant.sealing().jwk()}, **changes}
         return self.asked("workload.enrolled", asking, {"workload": members}, {"workload": plant.WORKLOAD})
+
+    def enrol_keyless(self, workload: str, owner: str = "alice") -> None:
+        """Enrol a workload that signs nothing, by as many people as it takes."""
+        named: Event = {"id": workload, "owner": owner, "review_by": self.time + 90 * plant.DAY}
+        asking = self.command("alice", Act.WORKLOAD_ENROL, named)
+        asking = asking if self.founded.single_operator else self.agreed(asking)
+        self.asked("workload.enrolled", asking, {"workload": {**named}}, {"workload": workload})
 
     def proof(self, signer: Signer, **changes: Any) -> str:
         """Sign an enrolment document, by default with the sealing key of the worked example."""

@@ -70,6 +70,13 @@ def check_people(event: Record, least: frozenset[str], most: frozenset[str]) -> 
     raise LogRejected(LogReason.TOO_FEW_PEOPLE if len(found) > len(most) else LogReason.BAD_COMMAND, detail)
 
 
+def check_time(issued_at: int, expires_at: int, time: int) -> None:
+    """Return when `time` lies in the life of a command or an approval, within the tolerance of clocks."""
+    if not issued_at - TOLERANCE <= time < expires_at + TOLERANCE:
+        detail = f"rests on what was signed for {issued_at} to {expires_at}, at {time}"
+        raise LogRejected(LogReason.BAD_COMMAND, detail)
+
+
 def listed(found: Iterable[str]) -> str:
     """Name people in a line."""
     return ", ".join(person[:32] for person in found)

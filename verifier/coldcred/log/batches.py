@@ -20,15 +20,15 @@ from coldcred.log.signing import LoggedKey, Signing
 from coldcred.profile import Asker, Profile
 from coldcred.record import Record
 
-REMEMBERED = LONGEST_LIFE + 2 * 24 * 3600
-"""Seconds for which a batch can be resumed, and a little more."""
+REMEMBERED = 2 * (LONGEST_LIFE + 24 * 3600)
+"""Seconds for which a batch can be resumed: as long as its command lives, and as long again after its end."""
 
 
 @dataclass(slots=True)
 class _Batch:
     """A batch as far as it came: what each line asks for, and the jti that was issued for it."""
 
-    begun_at: int
+    since: int
     items: tuple[Asked | str, ...]
     profiles: Mapping[str, Profile]
     before: Mapping[int, list[str]]
@@ -36,6 +36,7 @@ class _Batch:
     seen: set[int] = field(default_factory=set)
     lines: dict[int, str] = field(default_factory=dict)
     refused: int = 0
+    runs: bool = True
 
 
 class Batches:
@@ -71,6 +72,12 @@ class Batches:
         if len(items) != arguments.items.count:
             raise _bad("names another number of lines than its file has")
         self._batches[command.id] = _Batch(time, items, dict(profiles), before, held)
+
+    def started(self, time: int) -> None:
+        """Take `started`, which ends what a crash cut short, however long ago: from then on it can be resumed."""
+        for batch in self._batches.values():
+            if batch.runs:
+                batch.since, batch.runs = time, False
 
     def issued(self, event: Record, command: Command, seq: int, time: int) -> tuple[tuple[Credential, LoggedKey], ...]:
         """Take `batch.issued` and give its credentials, each with the key that was to sign it."""
@@ -110,6 +117,7 @@ class Batches:
         expected: dict[str, Json] = {"held": len(left), "issued": len(batch.lines), "refused": batch.refused}
         if event.value("result") != expected:
             raise _bad("its result is not what its entries say")
+        batch.runs = False
 
     def _credential(self, item: Record, batch: _Batch, iat: int, seq: int) -> Credential:
         line = item.integer("line", least=1)
@@ -164,7 +172,7 @@ class Batches:
         return self._blobs.read(digest)
 
     def _forget(self, time: int) -> None:
-        for command in [name for name, batch in self._batches.items() if batch.begun_at < time - REMEMBERED]:
+        for command in [name for name, batch in self._batches.items() if batch.since < time - REMEMBERED]:
             del self._batches[command]
 
 

@@ -94,6 +94,7 @@ class History:
             case "started":
                 event.text("version", max_chars=64)
                 self.signing.started()
+                self._batches.started(entry.time)
             case "stopped":
                 pass
             case "key.ordered":

@@ -16,6 +16,7 @@ from coldcred.acts import RULES, Act, Principal, Role
 from coldcred.batch import BatchArguments, is_batch, profiles_in, read_items
 from coldcred.canonical import sha256_hex
 from coldcred.command import (
+    LONGEST_LIFE,
     Approval,
     Basis,
     Command,
@@ -30,7 +31,7 @@ from coldcred.command import (
 from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
-from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, listed, void
+from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.operators import Operators
 from coldcred.log.reviews import Reviews
@@ -79,7 +80,7 @@ class People:
         self._requests: dict[str, Request] = {}
         self._ended: set[str] = set()
         self._batch_profiles: dict[str, frozenset[str]] = {}
-        self._ends: list[tuple[int, str]] = []
+        self._ends: list[tuple[int, str, bool]] = []
         self.policy = sha256_hex(policy.DEFAULT.encode())
         self.profiles: dict[str, Profile] = {profile.name: profile for profile in founding.profiles}
 
@@ -97,6 +98,7 @@ class People:
         """Take `command.waiting`: a command that is new here and takes more people than its requester."""
         asked = self._asked(event, time)
         self._check_may_ask(asked, time)
+        self._check_in_time(asked, time)
         self._check_under(event, asked)
         command = asked.command
         if command.id in self._requests:
@@ -121,7 +123,7 @@ class People:
             raise _bad("gives another hash of what approvers are shown")
         by, ends = asked.requester.id, command.expires_at
         self._requests[command.id] = Request(command.act, command.signer, by, need, ends, attachments, named, told)
-        heapq.heappush(self._ends, (command.expires_at, command.id))
+        heapq.heappush(self._ends, (command.expires_at, command.id, False))
 
     def refused(self, event: Record, time: int) -> None:
         """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
@@ -141,14 +143,15 @@ class People:
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
-        self.reviews.check_people(asked.people, act, time)
+        if command.id not in self._begun or step not in {Step.NEXT, Step.LAST}:
+            self._check_in_time(asked, time)
         under = self._check_under(event, asked)
         if len(asked.people) < under.need:
             detail = f"{act} takes {under.need} people; {listed(asked.people)} signed"
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
         if step is Step.FIRST:
             self._begun[command.id] = under
-            heapq.heappush(self._ends, (command.expires_at, command.id))
+            heapq.heappush(self._ends, (command.expires_at + LONGEST_LIFE, command.id, True))
         if step in {Step.WHOLE, Step.LAST}:
             self._end(command.id, command.expires_at)
         return command
@@ -198,7 +201,7 @@ class People:
         if Basis.read(basis) != document.basis or read_reason(event) != document.reason:
             raise _bad("does not say what the approval says that it names")
         basis.done()
-        _check_time(document.issued_at, document.expires_at, time)
+        check_time(document.issued_at, document.expires_at, time)
         self._forget(time)
         request = self._requests.get(document.command)
         if request is None:
@@ -295,10 +298,13 @@ class People:
         profile = self._profile(command)
         if profile is not None and asker not in profile.asked_by:
             raise _bad(f"{asked.requester.id} may not ask under profile {profile.name}")
-        self.reviews.check_people((asked.requester.id,), command.act, time)
         if command.id in self._ended:
             raise _bad("carries out a command that was carried out, refused or denied before")
-        _check_time(command.issued_at, command.expires_at, time)
+
+    def _check_in_time(self, asked: _Asked, time: int) -> None:
+        """Hold a command to its times, and who is behind it to the access review, as it stands when it begins."""
+        self.reviews.check_people((asked.requester.id, *asked.people), asked.command.act, time)
+        check_time(asked.command.issued_at, asked.command.expires_at, time)
 
     def _check_own(self, workload: str, command: Command, time: int) -> None:
         """Hold a workload to asking for itself, and only while something may be issued to it."""
@@ -366,20 +372,21 @@ class People:
         self._begun.pop(command, None)
         self._batch_profiles.pop(command, None)
         self._ended.add(command)
-        heapq.heappush(self._ends, (expires_at, command))
+        heapq.heappush(self._ends, (expires_at, command, False))
 
     def _forget(self, time: int) -> None:
-        """Drop commands that are over by their own times and so can never be carried out, or approved, again."""
+        """Drop commands that are over by their own times and so can never be carried out, or approved, again.
+
+        What began in time may end later, when a key signs slowly or the clock was set: it stays as long again.
+        """
         while self._ends and time >= self._ends[0][0] + TOLERANCE:
-            _, command = heapq.heappop(self._ends)
+            _, command, begun = heapq.heappop(self._ends)
+            if command in self._begun and not begun:
+                continue
             self._requests.pop(command, None)
             self._begun.pop(command, None)
+            self._batch_profiles.pop(command, None)
             self._ended.discard(command)
-
-
-def _check_time(issued_at: int, expires_at: int, time: int) -> None:
-    if not issued_at - TOLERANCE <= time < expires_at + TOLERANCE:
-        raise _bad(f"rests on what was signed for {issued_at} to {expires_at}, at {time}")
 
 
 def _text(body: bytes) -> str:

@@ -77,13 +77,8 @@ class Workloads:
         return found.key if found and found.key and found.key.thumbprint == kid else None
 
     def check_issuing(self, workload: str, people: Collection[str]) -> None:
-        """Return when an enrolled workload is not suspended, and its owner is among the `people` who are enrolled.
-
-        One that no entry enrolled is another question.
-        """
-        found = self._workloads.get(workload)
-        if found is None:
-            return
+        """Return when a workload is enrolled and not suspended, and its owner among the `people` who are enrolled."""
+        found = self._named(workload)
         if found.suspended:
             raise _bad(f"{workload} is suspended")
         if found.owner not in people:
