@@ -126,7 +126,7 @@ class Intake:
 
     def _check_idle(self, command: Json) -> None:
         """Refuse what is about a command that took its first step and not its last: it comes too late, or too early."""
-        if any(command == one for one in self.standing.lookups.under_way):
+        if any(command == one for one in self.standing.lookups.under_way):  # an argument may be unhashable
             raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
 
     def _ruled(self, ask: Ask, asking: Principal, items: Items) -> Ask:

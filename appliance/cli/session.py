@@ -67,7 +67,6 @@ class Session:
         return Identity.load(self.key_file, self.passphrase(self.key_file))
 
     def _on_card(self, uri: str) -> Identity:
-        # The worker's supervisor is loaded only by those who have a card.
         from appliance.card import open_card  # noqa: PLC0415 - only those who have a card need the worker's supervisor
 
         card = open_card(uri, self.card_pin, os.environ)
