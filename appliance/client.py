@@ -292,6 +292,10 @@ class Client:
         """Sign a command and send it."""
         return self.send(self.command(act, args), attachments)
 
+    def complete(self, request: str) -> Outcome:
+        """Complete a request of one's own that has its people; the outcome is that of the request."""
+        return self.ask(Act.REQUEST_COMPLETE, {"request": request})
+
     def approve(self, command: str, verdict: Verdict = Verdict.APPROVE) -> Outcome:
         """Read the request that the command (a compact JWS) made, sign an approval of it and send that."""
         found = self.request(document_id(parse_unverified(command)))

@@ -57,6 +57,15 @@ def need(authority: Authority, request: Request) -> int:
     return max(request.need, policy.people_for(authority, Act(request.act), request.named, request.person))
 
 
+def lacks(authority: Authority, request: Request, now: int) -> str | None:
+    """Say how many people a request takes and who signed, where they are too few at `now`; None where it has them."""
+    have = request.people_with(counted(authority, request, now).values())
+    needed = need(authority, request)
+    if len(have) >= needed:
+        return None
+    return f"it takes {needed} people, so far {', '.join(sorted(have)) or 'nobody'}"
+
+
 def outcome(authority: Authority, request: Request, recorded: Outcome, now: int) -> Outcome:
     """Give the outcome of a request that waits, as it stands at `now`."""
     have = tuple(sorted(request.people_with(counted(authority, request, now).values())))

@@ -4,15 +4,18 @@ Everything here is pure: it reads the standing state and gives events or a refus
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
 from appliance import counting, policy
 from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.cedar import PolicySet
-from appliance.decision import Ask, Decision, Event, refused_members
+from appliance.decision import Ask, Decision, Event, Items, refused_members
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
+from appliance.lookups import Request
 from appliance.nouns import (
     bundles,
     credentials,
@@ -93,9 +96,13 @@ def check_time(document: Command | Approval, now: int) -> None:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
-def check_manner(command: Command, *, batch: bool) -> None:
-    """Refuse a batch that came as a single command, and the other way round."""
-    if (command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)) != batch:
+def check_manner(standing: Standing, command: Command, *, batch: bool) -> None:
+    """Refuse a batch that came as a single command, and the other way round; so too what completes one."""
+    found = command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)
+    if command.act is Act.REQUEST_COMPLETE:
+        request = standing.lookups.requests.get(str(command.args.get("request")))
+        found = request is not None and request.is_batch
+    if found != batch:
         detail = "a batch is sent as a batch, with its file beside it, and nothing else is"
         raise Refused(Refusal.MALFORMED, detail, "R8 a batch is sent as one")
 
@@ -106,6 +113,36 @@ def signer(standing: Standing, document: Command) -> Operator | Custodian | Work
     if found is None:
         raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed it was retired", rule="R3 enrolled people")
     return found
+
+
+def hold(standing: Standing, ask: Ask, items: Items, now: int) -> Ask:
+    """Hold a command to its time and whoever asked to what stands; gives it with what it is decided under.
+
+    `items` are the lines of its batch. Raises `Refused`.
+    """
+    found = signer(standing, ask.command)
+    check_time(ask.command, now)
+    policy.check_confirmed(standing.authority, {ask.person}, ask.command.act, now)
+    asking = policy.principal(found)
+    ask = replace(ask, ruled=policy.ruled(standing.authority, standing.policies, asking, ask.command, items))
+    if isinstance(found, Workload):
+        workloads.check_active(standing.authority, found, now)
+    return ask
+
+
+def asked_before(standing: Standing, request: Request, items: Items, now: int) -> Ask:
+    """Give a request again as it was asked for, with the approvals that count at `now`; held to nothing yet."""
+    authority, blob = standing.authority, standing.archive.blob
+    command = read_command(standing, blob(request.document).decode("ascii"))
+    given = counting.counted(authority, request, now)
+    return Ask(
+        command,
+        request.person,
+        request.people_with(given.values()),
+        tuple(sorted(given)),
+        {digest: blob(digest) for digest in request.attachments},
+        policy.under(authority, command, items),
+    )
 
 
 def check_still_asks(standing: Standing, command: Command, now: int) -> None:
@@ -268,6 +305,11 @@ def _read(_standing: Standing, ask: Ask, _now: int, _random: Random) -> Decision
     return Decision((ask.event("reading.opened", {}, {}),))
 
 
+def _complete(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision:
+    lacks = partial(counting.lacks, standing.authority, now=now)
+    return requests.decide_complete(standing.lookups, lacks, ask, now)
+
+
 def _knowing(decider: Callable[[Authority, Ask], Decision]) -> _Decider:
     """Give what decides by authority alone."""
     return lambda standing, ask, _now, _random: decider(standing.authority, ask)
@@ -303,6 +345,7 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
         Act.KEY_SUSPEND: _knowing(keys.decide_suspend),
         Act.KEY_ACTIVATE: _knowing(keys.decide_activate),
         Act.REQUEST_WITHDRAW: lambda standing, ask, now, _random: requests.decide_withdraw(standing.lookups, ask, now),
+        Act.REQUEST_COMPLETE: _complete,
         Act.POLICY_SET: _knowing(policies.decide_set),
         Act.OPERATOR_ADD: _timed(operators.decide_add),
         Act.OPERATOR_REMOVE: _ruled(operators.decide_remove),

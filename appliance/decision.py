@@ -6,10 +6,14 @@ from typing import TypeAlias
 
 from appliance.errors import Refused
 from appliance.rules import rule_of
+from coldcred.asked import Asked
 from coldcred.canonical import Json, sha256_hex
 from coldcred.command import Command
 
 Event: TypeAlias = dict[str, Json]
+
+Items: TypeAlias = tuple[Asked | str, ...]
+"""The lines of a batch: what each asks for, or why it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Refusal(StrEnum):
     REVIEW_OPEN = "review-open"
     UNKNOWN_REVIEW = "unknown-review"
     TOXIC_COMBINATION = "toxic-combination"
+    TOO_FEW_PEOPLE = "too-few-people"
 
 
 class Refused(Exception):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from appliance import counting, deciding, policy
 from appliance.authority import Authority, Custodian, Operator, Workload
-from appliance.decision import Ask, Looked
+from appliance.decision import Ask, Decision, Looked
 from appliance.errors import Refusal, Refused
 from appliance.nouns import credentials, workloads
 from appliance.outcome import State
@@ -164,7 +164,7 @@ class _Walk:
         yield Looked.at("what travels beside it", RULE[Refusal.MALFORMED], beside, "it is what the command names")
         confirmed = partial(policy.check_confirmed, authority, {asking.id}, act, now)
         yield Looked.at("the access review", RULE[Refusal.REVIEW_MISSED], confirmed, "it holds nobody up here")
-        manner = partial(deciding.check_manner, self._command, batch=False)
+        manner = partial(deciding.check_manner, self._standing, self._command, batch=False)
         yield Looked.at("how it is sent", "R8 a batch is sent as one", manner, "as one command")
         about = policy.resource(authority, self._command)
         table = Looked.at(
@@ -187,7 +187,7 @@ class _Walk:
     def _who(self) -> str:
         act, asking = self._imagined.act, self._asking
         if asking.is_workload:
-            return "it asks for itself, and the profile lets it"
+            return "it asks for itself, and the profile lets it" if act is Act.CREDENTIAL_ISSUE else "a machine may"
         if asking.custodian:
             return f"{asking.id} signs with a custodian key"
         held = ", ".join(sorted(asking.roles & RULES[act].may_ask))
@@ -262,8 +262,21 @@ class _Walk:
             if refused.detail not in said:
                 yield Looked(what, rule_of(refused), refused.detail, refused)
             return
-        writes = ", ".join(str(event["type"]) for event in decision.events)
-        yield Looked(what, "R31 durable before signing", f"it would write {writes}")
+        yield _written(what, decision)
+        if self._imagined.act is Act.REQUEST_COMPLETE:
+            yield self._completed()
+
+    def _completed(self) -> Looked:
+        """Look at what would be completed: it is held to what stands now, and decided."""
+        standing, now = self._standing, self._now
+        request = standing.lookups.requests[str(self._imagined.args["request"])]
+        what = f"{request.act}, which it completes"
+        try:
+            ask = deciding.hold(standing, deciding.asked_before(standing, request, (), now), (), now)
+            deciding.check_signers(standing, ask, now)
+            return _written(what, deciding.decide_whole(standing, ask, now, _throwaway(ask.command.id)))
+        except Refused as refused:
+            return Looked(what, rule_of(refused), refused.detail, refused)
 
     def _credential(self) -> Iterator[Looked]:
         """Look at each bound of a credential, one by one."""
@@ -305,6 +318,11 @@ def _unsigned(authority: Authority, imagined: Imagined, signer: _Signer, now: in
         args=imagined.args,
         token=token,
     )
+
+
+def _written(what: str, decision: Decision) -> Looked:
+    writes = ", ".join(str(event["type"]) for event in decision.events)
+    return Looked(what, "R31 durable before signing", f"it would write {writes}")
 
 
 def _throwaway(seed: str) -> Callable[[int], bytes]:

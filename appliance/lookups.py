@@ -13,6 +13,7 @@ from appliance.errors import Refused
 from appliance.outcome import Outcome
 from appliance.pins import RefusedPins
 from appliance.uses import Uses
+from coldcred.acts import Act
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
 from coldcred.log.approvals import Given
@@ -52,6 +53,11 @@ class Request:
     named: tuple[str, ...]
     shown: str
     approvals: dict[str, Given] = field(default_factory=dict)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it is for a batch: no other request for credentials has files beside it."""
+        return self.act == Act.CREDENTIAL_ISSUE and bool(self.attachments)
 
     @property
     def people(self) -> frozenset[str]:

@@ -128,7 +128,7 @@ def permit(asking: Principal, act: Act, about: Resource) -> None:
     rule = RULES[act]
     if not rule.admits(asking):
         raise Refused(Refusal.NOT_ALLOWED, _who_may(asking, act), rule=_RECOVERY if rule.custodians else None)
-    if asking.is_workload and about.workload != asking.id:
+    if asking.is_workload and act is Act.CREDENTIAL_ISSUE and about.workload != asking.id:
         detail = f"{asking.id} may ask for itself only, one credential at a time"
         raise Refused(Refusal.NOT_ALLOWED, detail, "R2 a workload asks for itself")
     if act is Act.CREDENTIAL_ISSUE and about.profile is not None:

@@ -57,6 +57,7 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.REVIEW_OPEN: "the access review",
         Refusal.UNKNOWN_REVIEW: "the access review",
         Refusal.TOXIC_COMBINATION: "profiles that exclude each other",
+        Refusal.TOO_FEW_PEOPLE: "R2 how many people sign",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -225,7 +225,7 @@ def tell(outcome: Outcome) -> Exit:
     elif outcome.state is State.WAITING:
         output.talk(f"counted: {outcome.act} takes {outcome.need} people, so far {', '.join(outcome.have)}")
     elif outcome.state is State.READY:
-        output.talk(f"{outcome.act} is ready: its requester runs the same line again")
+        output.talk(f"{outcome.act} is ready: its requester runs the same line again, and nobody else completes it")
     else:
         return conclude(outcome)
     output.data(summary(outcome), [outcome.state.value])

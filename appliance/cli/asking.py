@@ -1,12 +1,13 @@
 """How every act is asked for: sign a command or take up the one signed before, send it, keep what comes back.
 
 A command that waits for other people is kept as a request file. Running the same line again with that file sends the
-same command again; it is never carried out twice.
+same command again, which tells how it stands, and completes it once it has its people; it is never carried out twice.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
 from appliance.cli.session import Session
+from appliance.client import Client
 from appliance.outcome import Outcome, State
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
@@ -29,6 +31,11 @@ from coldcred.record import Record
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 SHORT_ID = 12
+
+_GIVES: Mapping[str, str] = MappingProxyType(
+    {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
+)
+"""The acts that give a file, and its name."""
 
 
 class OutputLostError(Exception):
@@ -97,11 +104,19 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     else:
         preview = previews.shown(client, asking.act, asking.args, asking.attachments)
         command = client.command(asking.act, asking.args, manner.valid_for)
-    outcome = client.send(command, asking.attachments, approvals)
+    outcome = complete(session, client, client.send(command, asking.attachments, approvals))
     if outcome.state in {State.WAITING, State.READY}:
         return waits(outcome, command, manner.request, preview)
     lines = asking.lines or (_plain if preview else None)
     return conclude(outcome, asking.paths, {**asking.also, **preview}, lines)
+
+
+def complete(session: Session, client: Client, outcome: Outcome) -> Outcome:
+    """Complete a request that has its people, where whoever runs this named a key; gives what became of it."""
+    if outcome.state is not State.READY or not session.is_somebody:
+        return outcome
+    client.identity = session.identity()
+    return client.complete(outcome.command)
 
 
 def _plain(outcome: Outcome) -> list[str]:
@@ -145,6 +160,11 @@ def conclude(
     return Exit.DONE
 
 
+def paths_given(act: str, out: Path | None) -> dict[str, Path | None]:
+    """Say that what an act gives, if it gives a file, goes to `out`."""
+    return {_GIVES[act]: out} if act in _GIVES else {}
+
+
 def summary(outcome: Outcome) -> dict[str, Json]:
     """Give an outcome without its files."""
     members = outcome.as_json()
@@ -172,12 +192,17 @@ def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, 
     path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
     if not path.exists():
         write_file(path, f"{command}\n".encode(), replace=False)
-    people = ", ".join(outcome.have)
-    output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people} (request {outcome.command[:12]})")
-    key = "THEIR-CUSTODIAN-KEY" if outcome.act == Act.OPERATOR_RECOVER else "THEIR-KEY"
-    output.talk(f"next: another person runs `coldcredctl --as {key} approve {path}`")
-    if outcome.act == Act.CREDENTIAL_ISSUE:
-        output.talk(f"then run the same line again with --request {path}")
+    people = ", ".join(outcome.have) or "nobody"
+    id_ = outcome.command[:SHORT_ID]
+    if outcome.state is State.READY:
+        output.talk(f"ready: {people} signed for {outcome.act} (request {id_}); only its requester completes it")
+        output.talk(f"next: its requester runs this line again with --as THEIR-KEY and --request {path}")
+    else:
+        output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people} (request {id_})")
+        key = "THEIR-CUSTODIAN-KEY" if outcome.act == Act.OPERATOR_RECOVER else "THEIR-KEY"
+        output.talk(f"next: another person runs `coldcredctl --as {key} approve {path}`")
+        if outcome.act == Act.CREDENTIAL_ISSUE:
+            output.talk(f"then run the same line again with --request {path}")
     output.data({**summary(outcome), **(also or {}), "request": str(path)}, [str(path)])
     return Exit.WAITING
 

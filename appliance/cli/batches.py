@@ -95,6 +95,9 @@ def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> 
 
         approvals = [read_document(path) for path in manner.approvals]
         outcome = client.batch(command, attachments, approvals, take)
+        if outcome.state is State.READY:
+            completing = client.command(Act.REQUEST_COMPLETE, {"request": outcome.command})
+            outcome = client.batch(completing, {}, (), take)
     if outcome.state in {State.WAITING, State.READY}:
         return asking.waits(outcome, command, manner.request)
     if outcome.state is State.REFUSED:

@@ -184,6 +184,10 @@ _BY_STATE = {
             "see `coldcredctl review show` for what is left to confirm",
         ),
         "unknown-review": ("no such access review is open", "see `coldcredctl review show`"),
+        "too-few-people": (
+            "not enough people signed for the request",
+            "have somebody else approve it, then complete it again: `coldcredctl request list` says who signed",
+        ),
         "toxic-combination": (
             "this workload, or its owner, holds what must not be held together",
             "see `coldcredctl inventory --toxic`; wait until the other credential ends, or revoke it",

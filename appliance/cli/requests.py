@@ -1,4 +1,4 @@
-"""`request` and `terms`: what waits for more people, looked at, carried away, and withdrawn."""
+"""`request` and `terms`: what waits for more people, looked at, carried away, completed and withdrawn."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import click
 
 from appliance.cli import output
 from appliance.cli.approvals import rendering
-from appliance.cli.asking import SHORT_ID, Asking, Manner, ask, asks
+from appliance.cli.asking import SHORT_ID, Asking, Manner, ask, asks, conclude, paths_given
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun, Verb
 from appliance.cli.registers import show
 from appliance.cli.session import Session
 from appliance.errors import Refusal, Refused
 from coldcred.acts import Act
-from coldcred.canonical import Json
+from coldcred.canonical import Json, loads
 from coldcred.command import document_id
 from coldcred.files import write_file
 from coldcred.jose import parse_unverified
@@ -24,7 +24,7 @@ from coldcred.terms import Terms
 
 @click.group(cls=Noun)
 def request() -> None:
-    """Look at requests that wait for more people, carry them away, withdraw them."""
+    """Look at requests that wait for more people, carry them away, complete or withdraw them."""
 
 
 @request.command("list")
@@ -57,6 +57,23 @@ def export_request(session: Session, id_: str, out: Path | None) -> None:
     output.talk(f"next: elsewhere, somebody runs `coldcredctl --as THEIR-KEY approve {path} --out FILE`")
     output.talk("then `coldcredctl submit FILE` here brings the signature in")
     output.data({"command": command, "file": str(path)}, [str(path)])
+
+
+@request.command("complete")
+@click.argument("id_", metavar="ID")
+@click.option("--out", type=click.Path(path_type=Path), help="Where what it gives goes; standard output unless given.")
+@click.pass_obj
+def complete(session: Session, id_: str, out: Path | None) -> Exit:
+    """Complete a request of your own that has its people, and take what it gives."""
+    if out is not None:
+        output.check_writable(out)
+    client = session.client()
+    found, _ = _request(session, id_, hsm=True)
+    seen = parse_unverified(found.token)
+    act = Record.of(loads(seen.payload), "request").text("act")
+    if act == Act.CREDENTIAL_ISSUE and found.attachments:
+        raise click.UsageError("a batch is completed by `issue --requests FILE --out FILE --request REQUEST-FILE`")
+    return conclude(client.complete(document_id(seen)), paths_given(act, out))
 
 
 @request.command("withdraw")

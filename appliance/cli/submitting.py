@@ -6,7 +6,7 @@ import click
 
 from appliance.cli import output
 from appliance.cli.approvals import tell
-from appliance.cli.asking import conclude, summary
+from appliance.cli.asking import SHORT_ID, conclude, paths_given, summary
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
@@ -18,9 +18,6 @@ from coldcred.errors import Malformed
 from coldcred.jose import Typ, parse_unverified
 from coldcred.record import Record
 from coldcred.requests import read_act
-
-_GIVES = {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
-"""The acts that give a file, and its name."""
 
 
 @click.command(cls=Verb)
@@ -38,7 +35,7 @@ _GIVES = {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EX
 def submit(session: Session, file: Path, out: Path | None, carried: tuple[Path, ...], beside: tuple[Path, ...]) -> Exit:
     """Send what somebody, or some machine, signed elsewhere: a command, a request file or an approval."""
     request = read_request(file, beside)
-    typ, act = _typ_and_act(file, request.token)
+    typ = _typ(file, request.token)
     client = session.client(signs=False)
     if typ is Typ.APPROVAL:
         return tell(client.transport.approval(request.token))
@@ -47,23 +44,30 @@ def submit(session: Session, file: Path, out: Path | None, carried: tuple[Path, 
     approvals = [read_document(path) for path in carried]
     outcome = client.send(request.token, request.attachments, approvals)
     if outcome.state not in {State.WAITING, State.READY}:
-        return conclude(outcome, {_GIVES[act]: out} if act in _GIVES else {})
+        # What completes a request gives what the request gives.
+        return conclude(outcome, paths_given(outcome.act, out))
     people = ", ".join(outcome.have) or "nobody"
-    output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people}")
-    output.talk(f"next: somebody runs `coldcredctl --as THEIR-KEY approve {file}`, then this line is run again")
+    if outcome.state is State.READY:
+        output.talk(f"ready: {people} signed for {outcome.act}; only its requester completes it")
+        output.talk(f"next: they run `coldcredctl --as THEIR-KEY request complete {outcome.command[:SHORT_ID]}`, or")
+        output.talk(f"sign {Act.REQUEST_COMPLETE} where they are (a machine: `coldcred request`), to be submitted here")
+    else:
+        output.talk(f"waiting: {outcome.act} takes {outcome.need} people, so far {people}")
+        output.talk(f"next: somebody runs `coldcredctl --as THEIR-KEY approve {file}`")
     output.data(summary(outcome), [outcome.state.value])
     return Exit.WAITING
 
 
-def _typ_and_act(file: Path, token: str) -> tuple[Typ, Act | None]:
-    """Say what a document is, and what a command asks for; the appliance checks its signature."""
+def _typ(file: Path, token: str) -> Typ:
+    """Say what a document is; the appliance checks its signature."""
     jws = parse_unverified(token)
     if jws.header.typ == Typ.APPROVAL:
-        return Typ.APPROVAL, None
+        return Typ.APPROVAL
     if jws.header.typ != Typ.COMMAND:
         raise Malformed(f"{file}: a {jws.header.typ[:48]!a} where a command or an approval belongs")
     act = Record.of(loads(jws.payload), "command").text("act")
     try:
-        return Typ.COMMAND, read_act(act)
+        read_act(act)
     except Malformed as error:
         raise Malformed(f"{file}: {error}") from error
+    return Typ.COMMAND

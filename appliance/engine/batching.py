@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from appliance import deciding
-from appliance.decision import Ask, Decision, Finished
+from appliance.decision import Ask, Decision, Finished, Items
 from appliance.engine.carrying import Carrier, Work
 from appliance.errors import Refusal, Refused
-from appliance.intake import Items
 from appliance.nouns import batches, keys
 from appliance.nouns.batches import Batch, Chunk
 from appliance.nouns.credentials import Random

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from appliance.decision import Items
 from appliance.engine.batching import BatchStream
 from appliance.errors import Refusal, Refused
-from appliance.intake import Answer, Items
+from appliance.intake import Answer
 from appliance.outcome import Outcome
 
 QUEUE = 1024

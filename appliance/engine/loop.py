@@ -117,12 +117,15 @@ class Engine:
     ) -> BatchStream:
         """Carry out a command for a batch, whose files are attached; the stream gives each line's outcome as it comes.
 
+        Or complete a batch that waited; its files are here already.
+
         Raises `Refused` as `submit_command` does, before anything is issued.
         """
         given = self._attached(token, attachments)
         loop = asyncio.get_running_loop()
         with self._counted(token):
-            items = await loop.run_in_executor(None, intake.read_batch, token, given)
+            meant, files = intake.batch_meant(self._standing, token, given)
+            items = await loop.run_in_executor(None, intake.read_batch, meant, files)
         stream = BatchStream(self._signal.set)
         job = Job(
             token,

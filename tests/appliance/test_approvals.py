@@ -155,7 +155,7 @@ def test_a_profile_that_changes_voids_what_was_approved_under_it(running: Runnin
         again = await engine.submit_command(command)
         assert (again.state, again.have) == (State.WAITING, ("alice",))
         assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
-        assert (await engine.submit_command(command)).state is State.DONE
+        assert (await running.complete(engine, command)).state is State.DONE
 
     tell(running, story)
 
@@ -220,7 +220,7 @@ def test_the_same_person_is_counted_once(running: RunningPlant) -> None:
 
 
 def test_nothing_is_carried_out_after_its_end(tmp_path: Path) -> None:
-    """An approval that counts again is sent once more, when the command that it completes has ended."""
+    """An approval counts again when the command that it is about has ended: sent once more it leads to nothing."""
     roles = {**plant.ROLES, "carol": ["officer", "approver"], "dora": ["officer", "approver"]}
     quorums: Json = {"custodians": 2, "recovery": 2, "acts": {"site.add": 3}}
     running = RunningPlant(tmp_path / "home", roles=roles, members={"quorums": quorums})
@@ -239,8 +239,9 @@ def test_nothing_is_carried_out_after_its_end(tmp_path: Path) -> None:
             running.clock.time += 3600
             back = running.command("alice", Act.OPERATOR_ROLES, {**args, "roles": ["officer", "approver"]})
             await engine.submit_command(back, approvals=[running.approval("carol", back)])
-            late = await engine.submit_approval(first)
-            assert (late.state, late.reason, late.rule) == (State.REFUSED, Refusal.EXPIRED, "R7 in its time")
+            assert (await engine.submit_approval(first)).state is State.READY
+            late = await running.complete(engine, command)
+            assert (late.state, late.reason) == (State.REFUSED, Refusal.UNKNOWN_REQUEST)
             assert "line-9" not in engine.standing.authority.sites
 
     run(story())
@@ -393,8 +394,9 @@ def test_nothing_is_carried_out_after_the_end_of_its_command(tmp_path: Path) -> 
         assert (await engine.submit_approval(by_eve)).have == ("alice", "eve")
         await set_roles(["officer", "approver"])
         running.clock.time += 2 * plant.DAY
-        ended = await engine.submit_approval(by_eve)
-        assert (ended.state, ended.reason) == (State.REFUSED, Refusal.EXPIRED)
+        assert (await engine.submit_approval(by_eve)).state is State.READY
+        ended = await running.complete(engine, command)
+        assert (ended.state, ended.reason) == (State.REFUSED, Refusal.UNKNOWN_REQUEST)
         assert "line-2" not in engine.standing.authority.sites
 
     tell(running, story)

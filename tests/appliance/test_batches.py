@@ -268,6 +268,8 @@ def test_a_batch_takes_the_people_of_its_strictest_line(running: RunningPlant) -
             assert (await stream.chunk(), stream.outcome().state) == (None, State.WAITING)
             assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
             stream = await engine.submit_batch(command, {sha256_hex(body): body})
+            assert (await stream.chunk(), stream.outcome().state) == (None, State.READY)
+            stream = await engine.submit_batch(running.completing(command), {})
             assert await stream.chunk()
             assert (await stream.chunk(), stream.outcome().result["issued"]) == (None, 2)
             await believed(running, engine)

@@ -107,7 +107,11 @@ def test_two_people_and_the_same_line_again(served: Plant, careful: str, tmp_pat
     approved = served.ctl("approve", request, "--json", who="bob")
     assert (approved.code, approved.json["state"], approved.json["have"]) == (0, "ready", ["alice", "bob"])
     assert f'workload "{WORKLOAD}"' in approved.err
-    again = served.ctl(*line)
+    keyless = served.ctl(*line)
+    assert (keyless.code, keyless.json["state"], out.exists()) == (3, "ready", False)
+    other = served.ctl(*line, who="bob")
+    assert (other.code, other.json["rule"], out.exists()) == (1, "R9 completed by its requester", False)
+    again = served.ctl(*line, who="alice")
     assert (again.code, again.json["state"], again.json["result"]["site"]) == (0, "done", SITE)
     assert parse_claims(parse_unverified(out.read_text()).payload, Kind.ACCESS).profile == careful
     out.unlink()
@@ -137,9 +141,25 @@ def test_an_approval_may_be_carried(served: Plant, careful: str, tmp_path: Path)
     other = two(careful, "--request", tmp_path / "other.jws", "--approval", approval, "--json")
     foreign = served.ctl(*other, who="alice")
     assert (foreign.code, foreign.json["error"]) == (1, "unknown-request")
-    brought = served.ctl(*line, "--approval", approval)
+    brought = served.ctl(*line, "--approval", approval, who="alice")
     assert (brought.code, brought.json["have"]) == (0, ["alice", "bob"])
     assert brought.json["files"]["token"].count(".") == 2
+
+
+def test_a_request_is_completed_by_its_id(served: Plant, careful: str, tmp_path: Path) -> None:
+    """Whoever lost the request file completes it by its id: once it has its people, and nobody else does."""
+    request, out = tmp_path / "request.jws", tmp_path / "credential.jwt"
+    id_ = served.ctl(*two(careful, "--request", request, "--json"), who="alice").json["command"]
+    line = ("request", "complete", id_[:12], "--out", out, "--json")
+    early = served.ctl(*line, who="alice")
+    assert (early.code, early.json["error"]) == (1, "too-few-people")
+    assert served.ctl("approve", request, who="bob").code == 0
+    auditor = served.ctl(*line, who="carol")
+    assert (auditor.code, auditor.json["error"], out.exists()) == (1, "not-allowed", False)
+    own = served.ctl(*line, who="alice")
+    assert (own.code, own.json["files"], out.exists()) == (0, {"token": str(out)}, True)
+    late = served.ctl(*line, who="alice")
+    assert (late.code, late.json["error"]) == (1, "unknown-request")
 
 
 def test_a_carried_approval_is_brought_in_by_anybody(served: Plant, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ DECIDED: Mapping[str, Told] = {
     "workload.suspend": DONE,
     "key.suspend": ("refused", "unknown-key", "keys that were ordered"),
     "request.withdraw": ("refused", "unknown-request", "R9 about a request that waits"),
+    "request.complete": ("refused", "unknown-request", "R9 about a request that waits"),
     "review.confirm": ("refused", "unknown-review", "the access review"),
 }
 """What comes of each act that one person may finish, with the arguments that are given here."""
@@ -86,17 +87,18 @@ def expected(principal: str, act: str, situation: str) -> Told:
         return ("raised", "disk-reserve", "R11 the disk reserve")
     if situation == MISSED and act not in STOPPING | {"read.open"} and principal != WORKLOAD:
         return ("refused", "review-missed", "review spring")
-    may = {CUSTODIAN: act == RECOVER, WORKLOAD: act == "credential.issue"}.get(principal, principal in asked_by.split())
+    own = act in {"credential.issue", "request.complete"}
+    may = {CUSTODIAN: act == RECOVER, WORKLOAD: own}.get(principal, principal in asked_by.split())
     if not may:
         return CUSTODIANS_RECOVER if act == RECOVER else WHO_MAY_ASK
     if people > 1:
         return WAITS
     if act == "credential.issue" and situation == SUSPENDED:
         return ("refused", "key-suspended", "suspension of key tokens-1")
-    if act == "credential.issue" and situation in STANDS:
-        return STANDS[Condition(situation)]
-    if act == "credential.issue" and situation == MISSED:
-        return STANDS[Condition.UNCONFIRMED]
+    stands = Condition.UNCONFIRMED if situation == MISSED else situation
+    about_workload = stands in STANDS and (act == "credential.issue" or principal == WORKLOAD)
+    if about_workload and STANDS[Condition(stands)] != DONE:
+        return STANDS[Condition(stands)]
     return DECIDED[act]
 
 
@@ -157,6 +159,7 @@ class Wishes:
             "key.suspend": {"key": "tokens-9", **reason},
             "key.activate": {"key": "tokens-1", **reason},
             "request.withdraw": {"request": "0" * 64},
+            "request.complete": {"request": "0" * 64},
             "workload.adopt": {"workload": SPARE, "owner": "alice", **reason},
             "review.start": {"name": f"review-{number}", "until": now + 2 * DAY},
             "review.confirm": {"review": "none", "operators": ["bob"]},
@@ -299,13 +302,17 @@ STATES = ("new", "waiting", "ready", "refused", "denied", "withdrawn", "expired"
 ASKED_AGAIN: Mapping[str, Told] = {
     "new": WAITS,
     "waiting": WAITS,
-    "ready": DONE,
+    "ready": ("ready", None, None),
     "done": DONE,
     "denied": ("refused", "denied", "R9 one deny ends it"),
     "withdrawn": ("refused", "withdrawn", "R9 withdrawn by its requester"),
-    "expired": ("refused", "expired", "R7 in its time"),
+    "expired": ("raised", "expired", "R7 in its time"),
 }
-"""What whoever asked hears when they send it again, by the state of the request."""
+"""What everybody hears who sends it again, by the state of the request; it stays as it is."""
+
+TOO_FEW: Told = ("refused", "too-few-people", "R2 how many people sign")
+COMPLETED: Mapping[str, Told] = {"new": TOO_FEW, "waiting": TOO_FEW, "ready": DONE}
+"""What whoever asked hears who completes it; in every other state nothing waits."""
 
 REFUSES: Mapping[str, tuple[dict[str, Json], Told]] = {
     "credential.issue": ({"scopes": ["admin"]}, ("refused", "outside-profile", "profile strict scopes")),
@@ -355,6 +362,15 @@ def withdrawn(principal: str, state: str) -> Told:
     return ("refused", "unknown-request", "R9 about a request that waits")
 
 
+def completed(principal: str, state: str) -> Told:
+    """Look up what somebody hears who completes a request of alice's in this state."""
+    if principal in {Role.AUDITOR, CUSTODIAN}:
+        return WHO_MAY_ASK
+    if state in {"waiting", "ready"}:
+        return ("refused", "not-allowed", "R9 completed by its requester")
+    return ("refused", "unknown-request", "R9 about a request that waits")
+
+
 @dataclasses.dataclass
 class Requests:
     """Brings requests of one act into every state there is."""
@@ -392,7 +408,7 @@ class Requests:
         if state in {"ready", "done", "refused"}:
             await engine.submit_approval(running.approval(self.approves, command))
             if self.act is Act.CREDENTIAL_ISSUE and state != "ready":
-                await engine.submit_command(command)
+                await running.complete(engine, command)
         if state == "denied":
             await engine.submit_approval(running.approval(self.approves, command, Verdict.DENY))
         if state == "withdrawn":
@@ -427,7 +443,7 @@ class Requests:
 
 @pytest.mark.parametrize("act", [*REFUSES])
 def test_what_becomes_of_a_request_in_which_state(act: str, tmp_path: Path) -> None:
-    """Every principal approves, withdraws and hears; whoever asked asks again."""
+    """Every principal approves, withdraws, completes and hears; whoever asked asks again, and completes it."""
     running = plant_of(tmp_path)
 
     async def story() -> None:
@@ -453,6 +469,8 @@ async def look_at(requests: Requests, state: str) -> None:
         args: dict[str, Json] = {"request": id_}
         told = await tell(engine.submit_command(running.command(signer(principal), Act.REQUEST_WITHDRAW, args)))
         assert (cell, told) == (cell, withdrawn(principal, state))
+        told = await tell(running.complete(engine, command, signer(principal)))
+        assert (cell, told) == (cell, completed(principal, state))
         if principal == WORKLOAD:
             continue  # its key signs no approval
         said = approved(principal, act, state)
@@ -466,6 +484,8 @@ async def look_at(requests: Requests, state: str) -> None:
         assert own == ("raised", "not-allowed" if state == "waiting" else "unknown-request", rule)
     again = await tell(engine.submit_command(command, beside))
     assert (act, state, again) == (act, state, REFUSES[act][1] if state == "refused" else ASKED_AGAIN[state])
+    own = await tell(running.complete(engine, command))
+    assert (act, state, own) == (act, state, COMPLETED.get(state, completed("alice", state)))
 
 
 def test_every_act_that_waits_has_a_row() -> None:

@@ -32,6 +32,7 @@ MATRIX = {
     Act.KEY_SUSPEND: "o i a",
     Act.KEY_ACTIVATE: "o",
     Act.REQUEST_WITHDRAW: "o i a",
+    Act.REQUEST_COMPLETE: "o i a w",
     Act.OPERATOR_ADD: "o",
     Act.OPERATOR_REMOVE: "o",
     Act.OPERATOR_ROLES: "o",

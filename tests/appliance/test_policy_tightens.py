@@ -49,7 +49,7 @@ def ask(policies: PolicySet, asking: Principal, asked: Command) -> Ruled | Refus
 
 def by_table(asking: Principal, asked: Command, profile: Profile) -> bool:
     """Whether the table and the profile let somebody ask."""
-    if asking.is_workload and asked.args.get("workload") != asking.id:
+    if asking.is_workload and asked.act is Act.CREDENTIAL_ISSUE and asked.args.get("workload") != asking.id:
         return False
     asker = Asker.WORKLOAD if asking.is_workload else Asker.ISSUER
     return RULES[asked.act].admits(asking) and (asked.act is not Act.CREDENTIAL_ISSUE or asker in profile.asked_by)

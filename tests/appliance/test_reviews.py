@@ -285,7 +285,7 @@ def test_an_approval_counts_while_its_approver_is_confirmed(running: RunningPlan
             assert (waiting.state, waiting.have) == (State.WAITING, ("alice",))
             # Once somebody confirmed him the approval that he gave counts again, late as it is.
             assert (await confirm(running, engine, "alice", operators=["bob"])).state is State.DONE
-            assert (await engine.submit_command(command)).state is State.DONE
+            assert (await running.complete(engine, command)).state is State.DONE
 
     run(story())
 

@@ -92,7 +92,7 @@ def test_nobody_turns_a_batch_that_is_under_way(how: str, tmp_path: Path) -> Non
             command, beside = asked(running, "alice", 12 * CHUNK, "two")
             assert (await read(engine, command, beside)).state is State.WAITING
             assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
-            stream = await engine.submit_batch(command, beside)
+            stream = await engine.submit_batch(running.completing(command), {})
             assert await stream.chunk()
             assert engine.standing.lookups.under_way
             await busy(engine, running, how, command)
@@ -144,7 +144,10 @@ def test_a_waiting_batch_is_not_spoiled_by_whoever_sends_it_wrongly(tmp_path: Pa
                 await engine.submit_command(command)
             assert (caught.value.reason, caught.value.rule) == (Refusal.MALFORMED, "R8 a batch is sent as one")
             await engine.submit_approval(running.approval("bob", command))
-            assert (await read(engine, command, beside)).state is State.DONE
+            assert (await read(engine, command, beside)).state is State.READY
+            with pytest.raises(Refused, match="sent as a batch"):
+                await running.complete(engine, command)
+            assert (await read(engine, running.completing(command), {})).state is State.DONE
             await settled(engine)
             await believed(running, engine)
 

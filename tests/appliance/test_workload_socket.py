@@ -124,6 +124,29 @@ def test_a_request_that_takes_people_waits_for_them(served: Plant, robot: Path, 
     assert (issued["by"], issued["people"], len(issued["approvals"])) == (ROBOT, ["alice", "bob"], 2)
 
 
+def test_what_completes_a_request_is_carried_in_too(served: Plant, robot: Path, tmp_path: Path) -> None:
+    """A machine with no way to the socket signs that its approved request is to be carried out; others cannot."""
+    request, completes, out = (tmp_path / name for name in ("request.jws", "completes.jws", "credential.jwt"))
+    named = ("--key", robot / "key.pem", "--id", ROBOT, "--profile", CAREFUL, "--audience", AUDIENCE, "--task", "t")
+    to = ("--appliance", appliance(served), "--epoch", "1")
+    early = coldcred("request", *named, *to, "--request", request, "--out-request", completes)
+    assert (early.code, completes.exists()) == (2, False), early
+    assert coldcred("request", *named, *to, "--out-request", request).code == 0
+    waiting = served.ctl("submit", request, "--json")
+    assert (waiting.code, waiting.json["state"]) == (3, "waiting"), waiting
+    for person in ("bob", "alice"):
+        served.ctl("approve", request, who=person)
+    ready = served.ctl("submit", request, "--out", out, "--json")
+    assert (ready.code, ready.json["state"], out.exists()) == (3, "ready", False), ready
+    assert "only its requester completes it" in ready.err
+    written = coldcred("request", *named, "--request", request, "--out-request", completes)
+    assert (written.code, written.out) == (0, f"{completes}\n"), written
+    ended = served.ctl("submit", completes, "--out", out, "--json")
+    assert (ended.code, ended.json["files"], out.exists()) == (0, {"token": str(out)}, True), ended
+    again = served.ctl("submit", completes, "--out", out, "--json")
+    assert (again.code, again.json["error"]) == (1, "told-once"), again
+
+
 def test_a_request_is_carried_in_as_a_file(served: Plant, robot: Path, tmp_path: Path) -> None:
     """A machine with no way to the socket writes its request; anybody carries it in, once, and needs no key for it."""
     request, out = tmp_path / "request.jws", tmp_path / "credential.jwt"

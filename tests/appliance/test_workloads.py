@@ -9,7 +9,7 @@ from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
 from appliance.nouns.workloads import LONGEST_REVIEW, REVIEW_WARNING
 from appliance.outcome import Outcome, State
-from coldcred.acts import Act
+from coldcred.acts import RULES, Act
 from coldcred.canonical import Json, loads, sha256_hex
 from coldcred.credential import Kind, parse_claims
 from coldcred.jose import Typ, assemble, parse_unverified
@@ -269,7 +269,7 @@ def test_a_workload_asks_for_itself(running: RunningPlant) -> None:
     assert (issued["by"], issued["people"], issued["approvals"]) == (plant.WORKLOAD, [], [])
 
 
-@pytest.mark.parametrize("act", [act for act in Act if act is not Act.CREDENTIAL_ISSUE])
+@pytest.mark.parametrize("act", [act for act in Act if not RULES[act].workloads])
 def test_a_workload_does_nothing_else(running: RunningPlant, act: Act) -> None:
     """Every other act that its key signs is refused, before its arguments are read."""
 
@@ -334,7 +334,7 @@ def test_the_profile_says_who_asks(
 
 
 def test_where_people_are_needed_all_of_them_are_others(running: RunningPlant) -> None:
-    """With two approvals two distinct people approve; then the same command gives the credential, once."""
+    """With two approvals two distinct people approve; then the workload completes it and has the credential, once."""
 
     async def story() -> None:
         async with running.engine() as engine:
@@ -348,7 +348,8 @@ def test_where_people_are_needed_all_of_them_are_others(running: RunningPlant) -
             assert refused.value.reason is Refusal.ALREADY_APPROVED
             approved = await engine.submit_approval(running.approval("alice", request))
             assert (approved.state, approved.have) == (State.READY, ("alice", "bob"))
-            done = await engine.submit_command(request)
+            assert (await engine.submit_command(request)).state is State.READY
+            done = await running.complete(engine, request, plant.robot())
             assert (done.state, done.have, list(done.files)) == (State.DONE, ("alice", "bob"), ["token"])
             again = await engine.submit_command(request)
             assert (again.state, again.files) == (State.DONE, {})

@@ -45,6 +45,7 @@ def issue_for_two(world: LogWorld) -> Asking:
     """Let alice ask for a credential that takes two, and bob approve it."""
     asking = world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, {**issue_args(), "profile": "two-people"}))
     world.approve("bob", asking)
+    world.complete(asking)
     return asking
 
 
@@ -180,6 +181,60 @@ def _approved_after_it_was_withdrawn(world: LogWorld) -> int:
     return step(world, lambda: world.approve("bob", asking))
 
 
+def _waiting_issue(world: LogWorld) -> Asking:
+    return world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, {**issue_args(), "profile": "two-people"}))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What waited is issued to whoever sent it, and its requester did not say so.")
+def _issued_to_whoever_sent_it(world: LogWorld) -> int:
+    asking = _waiting_issue(world)
+    world.approve("bob", asking)
+    return world.issue(asking)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Somebody else completes what alice asked for.")
+def _completed_by_another(world: LogWorld) -> int:
+    asking = _waiting_issue(world)
+    world.approve("bob", asking)
+    return step(world, lambda: world.complete(asking, "dora"))
+
+
+@BROKEN.by(LogReason.TOO_FEW_PEOPLE, "Alice completes what nobody else signed for.")
+def _completed_alone(world: LogWorld) -> int:
+    asking = _waiting_issue(world)
+    return step(world, lambda: world.complete(asking))
+
+
+@BROKEN.by(LogReason.TOO_FEW_PEOPLE, "The approval counted no more when alice completed it.")
+def _completed_too_late(world: LogWorld) -> int:
+    asking = _waiting_issue(world)
+    world.count("bob", asking, world.approval("bob", asking, exp=world.time + 60))
+    world.time += 60 + 120
+    return step(world, lambda: world.complete(asking))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The entry completes another request than the command does.")
+def _completed_another_request(world: LogWorld) -> int:
+    asking, other = _waiting_issue(world), _waiting_issue(world)
+    world.approve("bob", asking)
+    world.approve("bob", other)
+    return step(world, lambda: world.complete(asking, request=other.id))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What does not wait is not completed.")
+def _completed_what_was_done(world: LogWorld) -> int:
+    asking = issue_for_two(world)
+    world.issue(asking)
+    return step(world, lambda: world.complete(asking))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "An auditor completes nothing.")
+def _completed_by_an_auditor(world: LogWorld) -> int:
+    asking = _waiting_issue(world)
+    world.approve("bob", asking)
+    return step(world, lambda: world.complete(asking, "carol"))
+
+
 def refuse_approval(world: LogWorld, token: str, asking: Asking, person: str, **changes: Json) -> int:
     """Write that an approval does not count."""
     event: Event = {
@@ -231,6 +286,7 @@ def test_approvals_in_good_order_are_believed(begun: LogWorld) -> None:
     refuse_approval(world, world.approval("bob", asking, policy="0" * 64), asking, "bob")
     world.approvals[asking.id] = {}
     world.approve("bob", asking)
+    world.complete(asking)
     world.issue(asking)
     world.settle()
     given_up, _ = asked_site(world)

@@ -465,6 +465,7 @@ def test_a_profile_raises_a_number(begun: LogWorld) -> None:
     setting = world.agreed(world.command("alice", Act.PROFILE_SET, {"profile": profile}))
     world.asked("profile.set", setting, {"profile": profile}, {"profile": "orders-reader"})
     asking = world.agreed(world.command("alice", Act.CREDENTIAL_ISSUE, issue_args()))
+    world.complete(asking)
     world.issue(asking)
     assert verified(world).counts["credential.issued"] == 1
 

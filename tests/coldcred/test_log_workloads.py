@@ -200,7 +200,14 @@ def _one_approves(world: LogWorld) -> int:
     world.let_workloads_ask(approvals=2)
     asking = world.wait(world.request())
     world.approve("bob", asking)
-    return world.issue(asking)
+    return step(world, lambda: world.complete(asking))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "Somebody else completes what a workload asked for.")
+def _completed_by_a_person(world: LogWorld) -> int:
+    world.let_workloads_ask(approvals=2)
+    asking = world.agreed(world.request(), "bob", "alice")
+    return step(world, lambda: world.complete(asking, "alice"))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "A request waits though nobody else is needed.")
@@ -291,6 +298,7 @@ def test_machines_that_ask_are_believed(begun: LogWorld) -> None:
     world.resume()
     world.let_workloads_ask(approvals=2)
     asking = world.agreed(world.request(), "bob", "alice")
+    world.complete(asking, peer={"uid": 0, "gid": 0, "pid": 1})
     world.issue(asking)
     world.settle()
     world.let_workloads_ask()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from tests.support.authority_run import Run
+from tests.support.authority_run import HUMANS, Run
 from tests.support.human_asks import ROBOTS, Wish
 from tests.support.plain_authority import Sent
 from tests.support.plain_table import DAY, RECOVER, TABLE
@@ -36,7 +36,18 @@ def take(run: Run, step: Step) -> None:
 
 
 def _together(run: Run, step: Step, wish: Wish | None = None) -> None:
-    """Let those who may do it carry it through: one asks, others approve."""
+    """Let those who may do it carry it through: one asks, others approve, and who asked completes what waits for it."""
+    sent, state = _agreed(run, step, wish)
+    if state == "ready":
+        _completed_by_requester(run, sent)
+
+
+def _completed_by_requester(run: Run, sent: Sent) -> None:
+    run.complete(sent, sent.signer, run.key(sent.kid), human=sent.human)
+
+
+def _agreed(run: Run, step: Step, wish: Wish | None = None) -> tuple[Sent, str]:
+    """Let one ask and others approve; gives the command and what became of it."""
     plain = run.plain
     hold = [*(plain.custodians if step.act == RECOVER else plain.operators)]
     hold = hold[step.key % len(hold) :] + hold[: step.key % len(hold)]
@@ -49,8 +60,23 @@ def _together(run: Run, step: Step, wish: Wish | None = None) -> None:
             break
         if plain.may_approve(kid, step.act) and plain.holder[kid] not in plain.humans(sent):
             state = run.approve(run.approved(plain.holder[kid], sent, run.key(kid)))
-    if state == "ready":
-        run.send(sent)
+    return sent, state
+
+
+def _take_from(run: Run, step: Step) -> None:
+    """Let a credential have its people; then everybody else sends it and completes it, before whoever asked does."""
+    sent, state = _agreed(run, replace(step, act="credential.issue", pick=2))
+    if state != "ready":
+        return
+    for who in HUMANS:
+        if who != sent.human:
+            run.send(sent)
+            run.complete(sent, who, run.own_key(who, step.key % 2 + 1), human=who)
+    for workload in ROBOTS:
+        for key in run.asks.robots[workload][-1:]:
+            run.complete(sent, workload, key, human=None)
+    if sent.id in run.plain.waiting:
+        _completed_by_requester(run, sent)
 
 
 def _meanwhile(run: Run, step: Step) -> None:
@@ -70,6 +96,7 @@ def _meanwhile(run: Run, step: Step) -> None:
         if kid in plain.operators:
             run.approve(run.approved(plain.holder[kid], sent, run.key(kid)))
     run.send(sent)
+    _completed_by_requester(run, sent)
 
 
 def _change(run: Run, step: Step, approver: str) -> None:
@@ -131,6 +158,16 @@ def _again(run: Run, step: Step) -> None:
         run.send(sent)
 
 
+def _complete(run: Run, step: Step) -> None:
+    """Somebody says that what waits is to be carried out: whoever asked for it, or another."""
+    found = [*run.plain.waiting.values()]
+    if found:
+        sent = found[step.pick % len(found)].sent
+        run.complete(sent, step.who, run.own_key(step.who, step.key), human=step.who)
+        for key in run.asks.robots.get(sent.signer, [])[-2:]:
+            run.complete(sent, sent.signer, key, human=None)
+
+
 def _replay(run: Run, step: Step) -> None:
     """Somebody sends an approval again, or one that was kept."""
     if run.drawer:
@@ -168,11 +205,18 @@ def _machine_asks(run: Run, step: Step) -> None:
         wish.args["workload"] = workload
     if step.pick % 5:
         wish.args["profile"] = "robots"
-    run.send(run.signed(wish, workload, "credential.issue", keys[-1 - step.key % len(keys)], human=None))
+    key = keys[-1 - step.key % len(keys)]
+    sent = run.signed(wish, workload, "credential.issue", key, human=None)
+    run.send(sent)
+    hold = [kid for kid in run.plain.operators if run.plain.may_approve(kid, sent.act)]
+    for kid in hold[: step.pick % 4]:
+        run.approve(run.approved(run.plain.holder[kid], sent, run.key(kid)))
+    if sent.id in run.plain.waiting:
+        run.complete(sent, workload, key, human=None)
 
 
 def _auditor_tries(run: Run, step: Step) -> None:
-    """Whoever is an auditor asks for everything, and approves everything."""
+    """Whoever is an auditor asks for everything, approves and completes everything, and sends what others signed."""
     auditor = next((one for one, roles in run.plain.roles.items() if roles == {"auditor"}), None)
     if auditor is None:
         return
@@ -182,6 +226,8 @@ def _auditor_tries(run: Run, step: Step) -> None:
             assert not done or act in {"log.export", "read.open"}
     for waiting in [*run.plain.waiting.values()][:3]:
         assert run.approve(run.approved(auditor, waiting.sent, run.own_key(auditor, 1), step.how)) == "raised"
+        assert run.complete(waiting.sent, auditor, run.own_key(auditor, 1), human=auditor) in {"refused", "raised"}
+        assert run.send(waiting.sent) in {"waiting", "ready", "raised"}
 
 
 def _review(run: Run, step: Step) -> None:
@@ -207,6 +253,8 @@ KINDS: Mapping[str, Callable[[Run, Step], None]] = MappingProxyType(
         "keep approval": _keep_approval,
         "alone": _alone,
         "again": _again,
+        "complete": _complete,
+        "take from": _take_from,
         "replay": _replay,
         "all at once": _all_at_once,
         "ask anew": _ask_anew,

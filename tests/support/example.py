@@ -182,11 +182,19 @@ class Story:
         void = await self._ask(engine, "alice", Act.WORKLOAD_RESUME, workload=WORKLOAD)
         await self._void(engine, void.command, self._last)
         await self._ask(engine, "alice", Act.REQUEST_WITHDRAW, request=void.command, reason="nothing to resume")
+        await self._issue_by_two(engine, {**profile, "name": "orders-careful", "approvals": 2})
         await self._set_policy(engine)
         await self._by_two(engine, Act.WORKLOAD_ADOPT, workload=WORKLOAD, owner="alice", reason="line 1 is hers now")
         await self._review(engine)
         await self._people(engine)
         self.files["log.export"] = (await self._ask(engine, "carol", Act.LOG_EXPORT)).files["export"]
+
+    async def _issue_by_two(self, engine: Engine, profile: dict[str, Json]) -> None:
+        """Issue a credential that takes two people, whose requester completes it."""
+        await self._by_two(engine, Act.PROFILE_SET, profile=profile)
+        waiting = await self._issue(engine, profile=profile["name"])
+        await self._approve(engine, waiting.command, self._last, Verdict.APPROVE)
+        assert "token" in (await self._ask(engine, "alice", Act.REQUEST_COMPLETE, request=waiting.command)).files
 
     async def _review(self, engine: Engine) -> None:
         name: dict[str, Json] = {"review": "autumn-2026"}
@@ -354,7 +362,7 @@ class Story:
         basis = counting.basis(engine.standing.authority, engine.standing.lookups.requests[command])
         approval = self._approval(token, verdict, basis, approver)
         outcome = await engine.submit_approval(approval)
-        assert (outcome.state == "done") == (verdict is Verdict.APPROVE), outcome
+        assert (outcome.state in {"done", "ready"}) == (verdict is Verdict.APPROVE), outcome
         await settled(engine)
         return approval
 

@@ -179,7 +179,7 @@ class Asks:
         """No argument."""
         return [Wish({})]
 
-    def withdraw(self, who: str, pick: int) -> list[Wish]:
+    def request(self, who: str, pick: int) -> list[Wish]:
         """One's own request, or another's."""
         own = [id_ for id_, waiting in self.plain.waiting.items() if waiting.sent.signer == who]
         all_ = [*own, *self.plain.waiting, *self.sent[-3:]] or ["0" * 64]
@@ -273,7 +273,8 @@ _WISHES: Mapping[str, Callable[[Asks, str, int], list[Wish]]] = {
     "bundle.create": Asks.bundle,
     "log.export": Asks.nothing,
     "read.open": Asks.nothing,
-    "request.withdraw": Asks.withdraw,
+    "request.withdraw": Asks.request,
+    "request.complete": Asks.request,
     "review.start": Asks.start,
     "review.confirm": Asks.confirm,
     "review.close": Asks.close,

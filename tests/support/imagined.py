@@ -114,6 +114,7 @@ _ARGS: Mapping[Act, Callable[[Random], _Args]] = {
     Act.KEY_SUSPEND: lambda chance: {"key": chance.choice(["tokens-1", "bundle-1", "none"]), **_REASON},
     Act.KEY_ACTIVATE: lambda chance: {"key": chance.choice(["tokens-1", "tokens-1", "bundle-1", "none"]), **_REASON},
     Act.REQUEST_WITHDRAW: lambda chance: {"request": chance.choice(["0" * 64, "newest"])},
+    Act.REQUEST_COMPLETE: lambda chance: {"request": chance.choice(["0" * 64, *("newest",) * 3])},
     Act.POLICY_SET: lambda chance: {"policy": chance.choice(_POLICIES)},
     Act.REVIEW_START: lambda chance: {"name": chance.choice(["autumn", "winter"]), "until": chance.choice([2, 200])},
     Act.REVIEW_CONFIRM: lambda chance: {
@@ -139,7 +140,14 @@ def _key(chance: Random) -> _Args:
     return {"person": chance.choice(PEOPLE), "number": chance.choice([2, 3])}
 
 
-_OFTEN = (*Act, *[Act.CREDENTIAL_ISSUE] * 24, *[Act.PROFILE_SET] * 8, Act.WORKLOAD_RESUME, Act.KEY_ACTIVATE)
+_OFTEN = (
+    *Act,
+    *[Act.CREDENTIAL_ISSUE] * 24,
+    *[Act.PROFILE_SET] * 8,
+    Act.WORKLOAD_RESUME,
+    Act.KEY_ACTIVATE,
+    *[Act.REQUEST_COMPLETE] * 4,
+)
 
 
 def case(chance: Random) -> Case:

@@ -249,6 +249,19 @@ class LogWorld:
         self.approvals[asking.id] = {}
         return asking
 
+    def complete(self, asking: Asking, by: str | None = None, /, **changes: Json) -> int:
+        """Write that whoever asked, or somebody else, completes a request; gives the entry's number."""
+        person = by or asking.person
+        signer = plant.operator(person) if person in self.founded_people else plant.robot()
+        args: dict[str, Json] = {"request": asking.id}
+        command = self.signed(signer, person, Act.REQUEST_COMPLETE, {**args})
+        return self.asked("request.completed", command, args, {**args}, **changes)
+
+    @property
+    def founded_people(self) -> set[str]:
+        """Everyone who founded it."""
+        return {person.id for person in self.founded.people}
+
     def approval(
         self,
         person: str,

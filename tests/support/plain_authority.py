@@ -11,7 +11,18 @@ from typing import Any
 from coldcred.canonical import dumps
 from coldcred.policy import DEFAULT
 from tests.support import plant
-from tests.support.plain_table import DAY, ESSENTIAL, FORBIDS, POLICIES, RECOVER, STOPPING, TABLE, policy_text, roles_of
+from tests.support.plain_table import (
+    DAY,
+    ESSENTIAL,
+    FORBIDS,
+    POLICIES,
+    RECOVER,
+    STOPPING,
+    TABLE,
+    UNASKED,
+    policy_text,
+    roles_of,
+)
 
 
 @dataclass(frozen=True)
@@ -192,6 +203,8 @@ class Plain:
         machine = self.machine(kid)
         if machine is not None:
             profile = self.profiles.get(str(named))
+            if act == "request.complete":
+                return True
             if act != "credential.issue" or args.get("workload") != machine:
                 return False
             return profile is None or "workload" in profile.get("asked_by", ())
@@ -207,7 +220,7 @@ class Plain:
                 return True
             if "issuer" not in self.profiles[str(named)].get("asked_by", ["issuer"]):
                 return False
-        return act in STOPPING or not self.forbidden(self.policy, person, act, named)
+        return act in UNASKED or not self.forbidden(self.policy, person, act, named)
 
     def forbidden(self, policy: Iterable[str], person: str, act: str, profile: str | None) -> bool:
         """Whether a policy forbids somebody an act."""
@@ -226,39 +239,67 @@ class Plain:
         if self.behind or (self.person(sent.kid) is None and machine is None):
             return "raised"
         if sent.id in self.ended:
-            return self.ended[sent.id]
+            completed = sent.act == "request.complete" and self.ended[sent.id] == "done"
+            return self.ended[sent.args["request"] if completed else sent.id]
         if any(self.person(one.kid) is None for one in approvals):
             return "raised"
-        signer = machine or str(self.person(sent.kid))
-        good = sent.issued <= self.now + 120 and self.now < sent.expires and not self.is_held(signer, sent.act)
-        good = good and self.may_ask(sent.kid, sent.act, sent.args) and self._reads(sent)
-        good = good and (machine is None or self.is_active(machine))
-        if not good:
+        if sent.id in self.waiting:
+            return self._count(sent.id, approvals) if self.now < sent.expires else "raised"
+        if not self._may_now(sent) or not self._reads(sent):
             return self._end(sent, "refused")
+        if sent.act == "request.complete":
+            return self._complete(sent)
         need = self.need(sent.act, sent.named, machine=machine is not None)
-        if need > 1 and sent.id not in self.waiting:
+        if need > 1:
             self.waiting[sent.id] = Waiting(sent, need)
             self.newest = self.now
-        took = [self._take(one) for one in approvals]
-        answer = self._go_on(sent, need)
-        return "raised" if answer in {"waiting", "ready"} and not all(took) else answer
+            return self._count(sent.id, approvals)
+        for one in approvals:
+            self._take(one)
+        return self._go_on(sent, need)
 
     def approval(self, one: Given) -> str:
         """Take an approval by itself."""
-        if self.behind or self.person(one.kid) is None:
-            return "raised"
-        if not self._take(one):
-            return "raised"
-        waiting = self.waiting.get(one.command)
+        return "raised" if self.behind or self.person(one.kid) is None else self._count(one.command, [one])
+
+    def _count(self, command: str, approvals: Iterable[Given]) -> str:
+        """Take approvals; one that was not there before and is the last that is missing has it carried out at once."""
+        fresh, took = False, True
+        for one in approvals:
+            before = one.id in self.counted
+            taken = self._take(one)
+            fresh, took = fresh or (taken and not before), took and taken
+        waiting = self.waiting.get(command)
         if waiting is None:
-            return self.ended.get(one.command, "raised")
+            return self.ended.get(command, "raised")
         sent = waiting.sent
-        if sent.act == "credential.issue":
-            return "ready" if len(self._people(waiting)) >= self.need_of(sent) else "waiting"
-        good = self.now < sent.expires and not self.is_held(sent.signer, sent.act)
-        if not good or not self.may_ask(sent.kid, sent.act, sent.args):
+        enough = len(self._people(waiting)) >= self.need_of(sent)
+        if enough and fresh and sent.act != "credential.issue":
+            return self._decide(sent)
+        return ("ready" if enough else "waiting") if took else "raised"
+
+    def _complete(self, sent: Sent) -> str:
+        """Have whoever made a request say that it is to be carried out; gives what becomes of the request."""
+        waiting = self.waiting.get(sent.args["request"])
+        good = waiting is not None and self.now < waiting.sent.expires and waiting.sent.signer == sent.signer
+        if waiting is None or not good or len(self._people(waiting)) < self.need_of(waiting.sent):
             return self._end(sent, "refused")
-        return self._go_on(sent, self.need_of(sent))
+        if self.person(waiting.sent.kid) is None and self.machine(waiting.sent.kid) is None:
+            return self._end(sent, "refused")
+        self._end(sent, "done")
+        return self._decide(waiting.sent)
+
+    def _decide(self, sent: Sent) -> str:
+        """Carry out what waited, if whoever asked for it may still do so."""
+        return self._go_on(sent, self.need_of(sent)) if self._may_now(sent) else self._end(sent, "refused")
+
+    def _may_now(self, sent: Sent) -> bool:
+        """Whether a command is in its time, and whoever signed it may ask for that now."""
+        machine = self.machine(sent.kid)
+        good = sent.issued <= self.now + 120 and self.now < sent.expires
+        good = good and not self.is_held(machine or str(self.person(sent.kid)), sent.act)
+        good = good and self.may_ask(sent.kid, sent.act, sent.args)
+        return good and (machine is None or self.is_active(machine))
 
     def _take(self, one: Given) -> bool:
         """Take an approval; whether it counts, counted before, or comes after the end. What was refused stays so."""
@@ -317,8 +358,6 @@ class Plain:
         args, now = sent.args, self.now
         if sent.act == "profile.set":
             return bool(args["profile"]["approvals"] > 0)
-        if sent.id in self.waiting:
-            return True
         match sent.act:
             case "policy.set":
                 return self.settable(args["policy"]) is not None

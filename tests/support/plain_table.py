@@ -22,6 +22,7 @@ TABLE: Mapping[str, tuple[str, int]] = {
     "key.suspend": (NOT_AUDITORS, 1),
     "key.activate": ("officer", 2),
     "request.withdraw": (NOT_AUDITORS, 1),
+    "request.complete": (NOT_AUDITORS, 1),
     "workload.adopt": ("officer issuer", 2),
     "review.start": ("officer", 2),
     "review.confirm": (NOT_AUDITORS, 1),
@@ -38,6 +39,9 @@ TABLE: Mapping[str, tuple[str, int]] = {
 RECOVER = "operator.recover"
 STOPPING = {"credential.revoke", "workload.suspend", "key.suspend", "request.withdraw", "review.confirm", RECOVER}
 """What no policy is asked about; and no missed review keeps anybody from these, or from reading."""
+
+UNASKED = STOPPING | {"request.complete"}
+"""All that no policy is asked about: about what is completed it is asked then."""
 
 ESSENTIAL = (
     *("policy.set", "profile.set", "read.open", "log.export"),

@@ -205,6 +205,16 @@ class RunningPlant:
         command = self.command("alice", act, args)
         return await engine.submit_command(command, approvals=[self.approval("bob", command)])
 
+    def completing(self, command: str, signer: str | Signer = "alice", **changes: Any) -> str:
+        """Give a command that completes the request which `command` made."""
+        return self.command(
+            signer, Act.REQUEST_COMPLETE, {"request": document_id(parse_unverified(command))}, **changes
+        )
+
+    async def complete(self, engine: Engine, command: str, signer: str | Signer = "alice") -> Outcome:
+        """Complete the request which `command` made; the outcome is that of the request."""
+        return await engine.submit_command(self.completing(command, signer))
+
     async def set_policy(self, engine: Engine, text: str, asking: str | Signer = "alice") -> Outcome:
         """Set a policy that alice, or whoever signs with this key, asks for and bob approves."""
         digest = sha256_hex(text.encode())

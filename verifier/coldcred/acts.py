@@ -39,6 +39,7 @@ class Act(StrEnum):
     KEY_SUSPEND = "key.suspend"
     KEY_ACTIVATE = "key.activate"
     REQUEST_WITHDRAW = "request.withdraw"
+    REQUEST_COMPLETE = "request.complete"
     WORKLOAD_ADOPT = "workload.adopt"
     REVIEW_START = "review.start"
     REVIEW_CONFIRM = "review.confirm"
@@ -118,6 +119,7 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
         Act.KEY_SUSPEND: ActRule(_ANY - {Role.AUDITOR}, 1),
         Act.KEY_ACTIVATE: ActRule(_OFFICER, 2),
         Act.REQUEST_WITHDRAW: ActRule(_ANY - {Role.AUDITOR}, 1),
+        Act.REQUEST_COMPLETE: ActRule(_ANY - {Role.AUDITOR}, 1, workloads=True),
         Act.OPERATOR_ADD: ActRule(_OFFICER, 2),
         Act.OPERATOR_REMOVE: ActRule(_OFFICER, 2),
         Act.OPERATOR_ROLES: ActRule(_OFFICER, 2),
@@ -137,11 +139,15 @@ BEYOND_POLICY = frozenset(
         Act.WORKLOAD_SUSPEND,
         Act.KEY_SUSPEND,
         Act.REQUEST_WITHDRAW,
+        Act.REQUEST_COMPLETE,
         Act.OPERATOR_RECOVER,
         Act.REVIEW_CONFIRM,
     }
 )
-"""Acts that no policy is asked about: stopping, recovery by custodians, and confirming what else would stop."""
+"""Acts that no policy is asked about: stopping, recovery by custodians, and confirming what else would stop.
+
+Nor about `request.complete`: policies are asked anew about what it completes.
+"""
 
 NEVER_RAISED = BEYOND_POLICY | {Act.READ_OPEN}
 """Acts whose number of people no founding raises: what stops something waits for nobody, nor does looking at it.

@@ -53,13 +53,18 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
     try:
         token = _read_request(args.request) if again else _sign(args, lifetime)
         if args.out_request is not None:
-            write_file(Path(args.out_request), f"{token}\n".encode(), mode=0o644, replace=False)
+            carried = _complete(args, token) if args.request is not None else token
+            write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
             print(args.out_request)
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
     except OSError as error:
         raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
-    return _tell(args, token, _exchange(args.socket, "POST", "/v1/commands", {"command": token}))
+    answer = _exchange(args.socket, "POST", "/v1/commands", {"command": token})
+    if (state := answer.text("state")) == "ready":
+        answer = _exchange(args.socket, "POST", "/v1/commands", {"command": _complete(args, token)})
+        state = answer.text("state")
+    return _tell(args, token, state, answer)
 
 
 def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
@@ -78,12 +83,26 @@ def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
         "purpose": args.purpose,
         "task": args.task,
     }
+    given: dict[str, Json] = {name: value for name, value in asked.items() if value is not None}
+    return _command(key, appliance, epoch, Act.CREDENTIAL_ISSUE, given)
+
+
+def _complete(args: argparse.Namespace, token: str) -> str:
+    """Sign that the request `token`, which other people approved, is to be carried out now."""
+    jws = parse_unverified(token)
+    claims = Record.of(loads(jws.payload), "request")
+    appliance, epoch = claims.digest("aud"), claims.integer("epoch", least=1)
+    about: dict[str, Json] = {"request": document_id(jws)}
+    return _command(keyfile.signing_key(Path(args.key)), appliance, epoch, Act.REQUEST_COMPLETE, about)
+
+
+def _command(key: keyfile.SigningKey, appliance: str, epoch: int, act: Act, args: dict[str, Json]) -> str:
     now = int(time.time())
     claims = command_claims(
         appliance=appliance,
         epoch=epoch,
-        act=Act.CREDENTIAL_ISSUE,
-        args={name: value for name, value in asked.items() if value is not None},
+        act=act,
+        args=args,
         jti=b64u_encode(os.urandom(_JTI_BYTES)),
         issued_at=now,
         expires_at=now + REQUEST_LIFE,
@@ -134,11 +153,10 @@ class _Refused(Malformed):
         return self._name
 
 
-def _tell(args: argparse.Namespace, token: str, answer: Record) -> int:
+def _tell(args: argparse.Namespace, token: str, state: str, answer: Record) -> int:
     """Say what became of the request; the credential goes to a file or to standard output, and nowhere else."""
     for warning in answer.texts("warnings"):
         tell(f"warning: {warning}")
-    state = answer.text("state")
     if state == "refused":
         tell(f"refused ({answer.text('reason')}): {answer.text('detail')}. The refusal is in the appliance's log.")
         return REFUSED

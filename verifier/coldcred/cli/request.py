@@ -5,6 +5,7 @@ Exit 0 given or written, 1 refused, 2 misuse, 3 waiting for people.
 
 import argparse
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coldcred.cli.speech import Misuse
@@ -30,8 +31,8 @@ def add_parser(nouns: "Nouns") -> None:
     parser.add_argument("--appliance", metavar="HEX", help="the appliance's id; asked for where there is a socket")
     parser.add_argument("--epoch", type=int, metavar="N", help="its epoch; asked for where there is a socket")
     parser.add_argument("--socket", metavar="PATH", help="the appliance's socket for workloads")
-    parser.add_argument("--out-request", metavar="FILE", help="write the signed request here, to be carried")
-    parser.add_argument("--request", metavar="FILE", help="the request, where it waits for people: sent again")
+    parser.add_argument("--out-request", metavar="FILE", help="write what this machine signs here, to be carried")
+    parser.add_argument("--request", metavar="FILE", help="the request that waits for people: asked after, completed")
     parser.add_argument("--out", metavar="FILE", help="write the credential here; standard output unless given")
     parser.set_defaults(run=run)
 
@@ -40,9 +41,11 @@ def run(args: argparse.Namespace) -> int:
     """Ask, and give what comes back."""
     if (args.socket is None) == (args.out_request is None):
         raise Misuse("give either --socket or --out-request")
-    if args.out_request is not None and (args.out is not None or args.request is not None):
-        raise Misuse("--out and --request go with --socket; whoever carries the request brings the credential back")
-    if args.out_request is not None and (args.appliance is None or args.epoch is None):
+    if args.out_request is not None and args.out is not None:
+        raise Misuse("--out goes with --socket; whoever carries the request brings the credential back")
+    if args.out_request is not None and args.request is not None and not Path(args.request).exists():
+        raise Misuse(f"{args.request} is not there; what completes a request is signed once the request is")
+    if args.out_request is not None and args.request is None and (args.appliance is None or args.epoch is None):
         raise Misuse("a request that is carried names the appliance: give --appliance and --epoch")
     # Verifying asks nobody, so only this verb loads private keys and a client.
     from coldcred.cli import asking  # noqa: PLC0415

@@ -21,26 +21,22 @@ from coldcred.command import (
     Basis,
     Command,
     Verdict,
-    parse_approval,
-    parse_command,
     people,
     profiles_named,
     read_reason,
     shown,
 )
-from coldcred.errors import ColdcredError, LogReason, LogRejected, Malformed
+from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
-from coldcred.keys import PublicKey
 from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.operators import Operators
 from coldcred.log.reviews import Reviews
+from coldcred.log.signed import Documents
 from coldcred.log.under import Told, Under
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
-
-EPOCH = 1
 
 
 class Step(Enum):
@@ -76,6 +72,7 @@ class People:
         self._founding = founding
         self._blobs = blobs
         self.operators = Operators(founding)
+        self._documents = Documents(founding, blobs, self.operators, self.workloads)
         self._begun: dict[str, Under] = {}
         self._requests: dict[str, Request] = {}
         self._ended: set[str] = set()
@@ -139,13 +136,14 @@ class People:
         asked = self._asked(event, time)
         command = asked.command
         if step is Step.CHUNK:
-            asked = replace(asked, requester=self._principal(command.signer))
+            asked = replace(asked, requester=self._documents.signer(command.signer))
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
         self._check_may_ask(asked, time)
         if command.id not in self._begun or step not in {Step.NEXT, Step.LAST}:
             self._check_in_time(asked, time)
         under = self._check_under(event, asked)
+        self._check_completed(command)
         if len(asked.people) < under.need:
             detail = f"{act} takes {under.need} people; {listed(asked.people)} signed"
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
@@ -165,17 +163,38 @@ class People:
 
     def withdrawn(self, event: Record, command: Command) -> None:
         """Take `request.withdrawn`: by whoever made the request, which ends."""
-        request_id = event.digest("request")
-        if request_id != command.args.get("request") or event.value("result") != {"request": request_id}:
-            raise _bad("withdraws another request than the command does")
+        request_id, request = self._own_request(event, command)
         if read_reason(event) != command.args.get("reason"):
             raise _bad("gives another reason than the command does")
+        self._end(request_id, request.expires_at)
+
+    def completed(self, event: Record, command: Command, time: int) -> None:
+        """Take `request.completed`: by whoever made the request, which has its people; what it asks for follows."""
+        _, request = self._own_request(event, command)
+        signed = people(request.requester, self._have(request, time))
+        if len(signed) < request.need:
+            detail = f"completes what takes {request.need} people; {listed(sorted(signed))} signed"
+            raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
+        request.completed = True
+
+    def _own_request(self, event: Record, command: Command) -> tuple[str, Request]:
+        """Give the request that a command of its own requester names, and the entry with it."""
+        request_id = event.digest("request")
+        if request_id != command.args.get("request") or event.value("result") != {"request": request_id}:
+            raise _bad("names another request than the command does")
         request = self._requests.get(request_id)
         if request is None:
-            raise _bad("withdraws what does not wait here")
-        if request.requester != self._principal(command.signer).id:
-            raise _bad("withdraws a request that somebody else made")
-        self._end(request_id, request.expires_at)
+            raise _bad("names what does not wait here")
+        if request.requester != self._documents.signer(command.signer).id:
+            raise _bad("names a request that somebody else made")
+        return request_id, request
+
+    def _check_completed(self, command: Command) -> None:
+        """Hold an issue that waited to its requester, who says when: its command was there for others to read."""
+        request = self._requests.get(command.id)
+        waited = request is not None and not request.completed
+        if waited and command.act is Act.CREDENTIAL_ISSUE:
+            raise _bad("issues what waited and what its requester did not complete")
 
     def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> Under:
         """Hold what an entry says it was decided under to what stands, or stood when its command began (rule R8)."""
@@ -237,12 +256,11 @@ class People:
 
     def _told(self, event: Record) -> tuple[Approval, Principal]:
         """Read an approval again from its stored bytes and hold the entry to it; gives it and who signed it."""
-        document = self._open_approval(event.digest("document"))
-        person = self._principal(document.signer)
+        document = self._documents.approval(event.digest("document"))
+        person = self._documents.signer(document.signer)
         told = (event.digest("approval"), event.digest("request"), event.text("verdict"), event.text("by"))
         if told != (document.id, document.command, document.verdict.value, person.id):
             raise _bad("does not say what the approval says that it names")
-        self._check_addressee(document)
         return document, person
 
     def _have(self, request: Request, time: int) -> set[str]:
@@ -258,13 +276,12 @@ class People:
     def _asked(self, event: Record, time: int) -> _Asked:
         """Read a command again from its stored bytes and hold the entry to it and to the approvals before it."""
         self._forget(time)
-        command = self._open_command(event.digest("document"))
+        command = self._documents.command(event.digest("document"))
         begun = self._begun.get(command.id)
-        requester = self._principal(command.signer) if begun is None else begun.requester
+        requester = self._documents.signer(command.signer) if begun is None else begun.requester
         told = (event.digest("command"), event.text("act"), event.text("by"))
         if told != (command.id, command.act.value, requester.id):
             raise _bad("does not say what the command says that it names")
-        self._check_addressee(command)
         request = self._requests.get(command.id)
         given = request.given if request else {}
         counted = event.texts("approvals")
@@ -308,14 +325,10 @@ class People:
 
     def _check_own(self, workload: str, command: Command, time: int) -> None:
         """Hold a workload to asking for itself, and only while something may be issued to it."""
-        if command.args.get("workload") != workload:
+        if command.act is Act.CREDENTIAL_ISSUE and command.args.get("workload") != workload:
             raise _bad(f"{workload} asks for somebody else")
         self.check_issuing(workload, time)
         self.workloads.check_reviewed(workload, time - TOLERANCE)
-
-    def _check_addressee(self, document: Command | Approval) -> None:
-        if (document.appliance, document.epoch) != (self._founding.appliance_id, EPOCH):
-            raise _bad("rests on what was signed for another appliance or epoch")
 
     def _need(self, asked: _Asked) -> int:
         """Count the people a command takes: the table, raised by the founding and by the profile it names."""
@@ -331,14 +344,6 @@ class People:
         name = command.args.get("profile") if command.act is Act.CREDENTIAL_ISSUE else None
         return self.profiles.get(name) if isinstance(name, str) else None
 
-    def _principal(self, kid: str) -> Principal:
-        """Give whoever signs with this key at present."""
-        if (workload := self.workloads.holder(kid)) is not None:
-            return Principal(workload)
-        if (person := self.operators.principal(kid)) is None:
-            raise _bad("it is signed by a key that was retired")
-        return person
-
     def _profiles_of(self, command: Command) -> frozenset[str]:
         """Name the profile that a command asks for, or those that the lines of its batch do."""
         if command.act is not Act.CREDENTIAL_ISSUE or not is_batch(command.args):
@@ -348,24 +353,6 @@ class People:
             items = self._blobs.read(arguments.items.sha256)
             self._batch_profiles[command.id] = profiles_in(read_items(items))
         return self._batch_profiles[command.id]
-
-    def _open_command(self, digest: str) -> Command:
-        token = _text(self._blobs.read(digest))
-        try:
-            return parse_command(token, self._key_of)
-        except ColdcredError as error:
-            raise _bad(f"its command: {error}") from error
-
-    def _open_approval(self, digest: str) -> Approval:
-        token = _text(self._blobs.read(digest))
-        try:
-            return parse_approval(token, self.operators.key)
-        except ColdcredError as error:
-            raise _bad(f"its approval: {error}") from error
-
-    def _key_of(self, kid: str) -> PublicKey | None:
-        """Give the key of a command's signer; a retired one too, since it may have signed what is under way."""
-        return self.workloads.key(kid) or self.operators.key(kid) or self.operators.retired_key(kid)
 
     def _end(self, command: str, expires_at: int) -> None:
         self._requests.pop(command, None)
@@ -387,13 +374,6 @@ class People:
             self._begun.pop(command, None)
             self._batch_profiles.pop(command, None)
             self._ended.discard(command)
-
-
-def _text(body: bytes) -> str:
-    try:
-        return body.decode("ascii")
-    except UnicodeDecodeError as error:
-        raise _bad("the blob it names is no signed document") from error
 
 
 def _bad(detail: str) -> LogRejected:
