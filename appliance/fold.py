@@ -266,7 +266,7 @@ def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
         named=record.optional_texts("named") or (),
         shown=record.digest("shown"),
     )
-    lookups.requests[request.command] = request
+    lookups.begin_request(request)
     _remember_request(lookups, entry.time, request)
 
 
@@ -313,7 +313,7 @@ def _remember_done(lookups: Lookups, entry: Entry, result: dict[str, Json]) -> N
     record = Record(entry.event, entry.type)
     people = record.texts("people")
     command = record.digest("command")
-    lookups.requests.pop(command, None)
+    lookups.end_request(command)
     lookups.under_way.pop(command, None)
     outcome = Outcome(command, record.text("act"), State.DONE, need=len(people), have=people, result=result)
     lookups.remember(outcome, entry.time)
@@ -321,7 +321,7 @@ def _remember_done(lookups: Lookups, entry: Entry, result: dict[str, Json]) -> N
 
 def _remember_refused(lookups: Lookups, time: int, event: dict[str, Json], refused: Refused) -> None:
     command = str(event["command"])
-    lookups.requests.pop(command, None)
+    lookups.end_request(command)
     lookups.under_way.pop(command, None)
     act = str(event["act"])
     outcome = Outcome(command, act, State.REFUSED, refused.reason.value, refused.detail, rule_of(refused))

@@ -99,6 +99,8 @@ class Lookups:
     policies: list[PolicySetting] = field(default_factory=list)
     uses: Uses = field(default_factory=Uses)
     _remembered: deque[tuple[int, str]] = field(default_factory=deque)
+    _waiting: dict[str, set[str]] = field(default_factory=dict)
+    _ends: list[tuple[int, str]] = field(default_factory=list)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
     _refused_until: list[tuple[int, str]] = field(default_factory=list)
 
@@ -112,6 +114,22 @@ class Lookups:
         if outcome.command not in self.outcomes:
             self._remembered.append((time, outcome.command))
         self.outcomes[outcome.command] = outcome
+
+    def begin_request(self, request: Request) -> None:
+        """Record a command that waits from now on."""
+        self.requests[request.command] = request
+        self._waiting.setdefault(request.person, set()).add(request.command)
+        heappush(self._ends, (request.expires_at, request.command))
+
+    def end_request(self, command: str) -> None:
+        """Forget a request, if the command made one: it was carried out, or refused."""
+        request = self.requests.pop(command, None)
+        if request is not None:
+            self._waiting[request.person].discard(command)
+
+    def waiting_of(self, person: str, now: int) -> int:
+        """Count the requests of a person that wait at `now`, in time that does not grow with those that are over."""
+        return sum(now < self.requests[command].expires_at for command in self._waiting.get(person, ()))
 
     def count_approval(self, approval: str, command: str) -> None:
         """Record that an approval was counted, for as long as the outcome of its command is remembered."""
@@ -131,10 +149,14 @@ class Lookups:
         self.live.advance(time)
         while self._refused_until and self._refused_until[0][0] < time:
             self.refused_approvals.pop(heappop(self._refused_until)[1], None)
+        while self._ends and self._ends[0][0] <= time:
+            request = self.requests.get(heappop(self._ends)[1])
+            if request is not None:
+                self._waiting[request.person].discard(request.command)
         while self._remembered and self._remembered[0][0] < time - REMEMBERED:
             _, command = self._remembered.popleft()
             del self.outcomes[command]
-            self.requests.pop(command, None)
+            self.end_request(command)
             self.batches.pop(command, None)
             for approval in self._approvals.pop(command, ()):
                 self.seen_approvals.pop(approval, None)

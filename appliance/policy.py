@@ -182,7 +182,7 @@ def check_confirmed(authority: Authority, people: Collection[str], act: Act, now
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:
     """Return when one more request of this person may wait."""
-    waiting = sum(request.person == person and now < request.expires_at for request in lookups.requests.values())
+    waiting = lookups.waiting_of(person, now)
     if waiting >= OPEN_REQUESTS:
         raise Refused(Refusal.QUOTA_EXCEEDED, f"{waiting} requests of {person} wait already")
 

@@ -1,5 +1,8 @@
 """What decisions look up stays small: everything that no decision can ask for again is forgotten."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from appliance.lookups import REMEMBERED, Lookups, Request
 from appliance.outcome import Outcome, State
 from coldcred.command import LONGEST_LIFE
@@ -7,12 +10,19 @@ from coldcred.log.live import Issued
 from coldcred.status import bits_with
 
 DAY = 24 * 3600
+PEOPLE = ("alice", "bob")
+PERSON = st.sampled_from(PEOPLE)
 LIST = "https://issuer.plant-a.example/status/line-1/1"
 
 
 def outcome(command: str) -> Outcome:
     """Return the outcome of a command that is done."""
     return Outcome(command, "read.open", State.DONE)
+
+
+def request(command: str, person: str, expires_at: int) -> Request:
+    """Return a command that waits."""
+    return Request(command, "d", (), "workload.enrol", person, 2, expires_at, "k", (), "s")
 
 
 def issued(index: int, expires_at: int = 1000) -> Issued:
@@ -35,13 +45,32 @@ def test_what_is_about_a_command_is_forgotten_with_it() -> None:
     """A request and the approvals that were counted for it are known as long as its outcome, and no longer."""
     lookups = Lookups()
     for command in ("old", "kept"):
-        lookups.requests[command] = Request(command, "d", (), "workload.enrol", "alice", 2, 1000, "k", (), "s")
+        lookups.begin_request(request(command, "alice", 1000))
         lookups.remember(outcome(command), 1000 if command == "old" else 2000)
         lookups.count_approval(f"approval of {command}", command)
     lookups.advance(1000 + REMEMBERED)
     assert (set(lookups.requests), len(lookups.seen_approvals)) == ({"old", "kept"}, 2)
     lookups.advance(1001 + REMEMBERED)
     assert (set(lookups.requests), lookups.seen_approvals) == ({"kept"}, {"approval of kept": "kept"})
+
+
+@given(st.data())
+def test_what_waits_is_counted_as_by_looking_at_all_of_it(data: st.DataObject) -> None:
+    """Whatever began, ended and passed its end, and in whatever order: one count is the other, for each person."""
+    lookups, now = Lookups(), 0
+    for number in range(data.draw(st.integers(0, 30))):
+        match data.draw(st.sampled_from(("begin", "begin", "end", "advance", "look"))):
+            case "begin":
+                lookups.begin_request(request(str(number), data.draw(PERSON), now + data.draw(st.integers(1, 5))))
+            case "end":
+                lookups.end_request(str(data.draw(st.integers(0, number))))
+            case step:
+                now += data.draw(st.integers(0, 3))
+                if step == "advance":
+                    lookups.advance(now)
+        for person in PEOPLE:
+            alive = [one for one in lookups.requests.values() if one.person == person and now < one.expires_at]
+            assert lookups.waiting_of(person, now) == len(alive)
 
 
 def test_a_credential_is_forgotten_once_it_has_ended() -> None:

@@ -1,5 +1,7 @@
 """Workloads in the log: proved keys, suspensions, and what machines asked for themselves; each case breaks one rule."""
 
+from collections.abc import Callable
+
 import pytest
 
 from coldcred.acts import Act
@@ -10,7 +12,7 @@ from coldcred.log.approvals import TOLERANCE
 from coldcred.record import Record
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, step
-from tests.support.logworld import LogWorld, issue_args
+from tests.support.logworld import Asking, LogWorld, issue_args
 from tests.support.signers import Signer
 
 BROKEN = Broken()
@@ -239,8 +241,7 @@ def _replaced_key(world: LogWorld) -> int:
     return world.issue(world.request())
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "A workload asks more than two minutes after its review was due.")
-def _overdue(world: LogWorld) -> int:
+def _overdue(world: LogWorld, ask: Callable[[LogWorld], Asking]) -> int:
     asking, workload = world.enrolling(world.proof(plant.robot()), review_by=world.time + 60)
     members: dict[str, Json] = {
         **workload,
@@ -248,9 +249,19 @@ def _overdue(world: LogWorld) -> int:
         "seal": {**plant.sealing().jwk()},
     }
     world.asked("workload.enrolled", asking, {"workload": members}, {"workload": plant.WORKLOAD})
-    asking = world.request()
+    asking = ask(world)
     world.time += 60 + TOLERANCE
     return world.issue(asking)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A workload asks more than two minutes after its review was due.")
+def _asks_overdue(world: LogWorld) -> int:
+    return _overdue(world, lambda world: world.request())
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A person asks for a workload whose review was due more than two minutes ago.")
+def _asked_for_overdue(world: LogWorld) -> int:
+    return _overdue(world, lambda world: world.command("alice", Act.CREDENTIAL_ISSUE, issue_args()))
 
 
 @BROKEN.by(LogReason.MALFORMED, "A person's command has a peer at the workloads' socket.")

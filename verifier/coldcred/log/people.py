@@ -89,6 +89,7 @@ class People:
     def check_issuing(self, workload: str, time: int) -> None:
         """Return when something may be issued to a workload at `time`, whoever asks."""
         self.workloads.check_issuing(workload, self.enrolled)
+        self.workloads.check_reviewed(workload, time - TOLERANCE)
         self.reviews.check_workload(workload, time)
 
     def waiting(self, event: Record, time: int) -> None:
@@ -328,7 +329,6 @@ class People:
         if command.act is Act.CREDENTIAL_ISSUE and command.args.get("workload") != workload:
             raise _bad(f"{workload} asks for somebody else")
         self.check_issuing(workload, time)
-        self.workloads.check_reviewed(workload, time - TOLERANCE)
 
     def _need(self, asked: _Asked) -> int:
         """Count the people a command takes: the table, raised by the founding and by the profile it names."""
