@@ -38,7 +38,7 @@ class Custodian:
 class SigningKey:
     """A key in the HSM: ordered, then done with its public half; times are Unix seconds.
 
-    While it is suspended it signs nothing.
+    While it is suspended, since `suspended_at`, it signs nothing.
     """
 
     name: str
@@ -49,14 +49,20 @@ class SigningKey:
     public: PublicKey | None = None
     not_before: int = 0
     not_after: int = 0
-    suspended: bool = False
+    suspended_at: int | None = None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it is suspended."""
+        return self.suspended_at is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A machine identity: who answers for it, until when it was reviewed, its groups, and the keys it holds, if any.
 
-    `enrolment` is the SHA-256 of the document that proved possession of `key`.
+    `enrolment` is the SHA-256 of the document that proved possession of `key`; `suspended_at` is when it was suspended
+    last (Unix seconds), while it is.
     """
 
     id: str
@@ -66,7 +72,12 @@ class Workload:
     seal: SealingKey | None = None
     groups: tuple[str, ...] = ()
     enrolment: str | None = None
-    suspended: bool = False
+    suspended_at: int | None = None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it is suspended."""
+        return self.suspended_at is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
         case "key.done":
             return keys.evolve_done(authority, event)
         case "key.suspended" | "key.activated":
-            return keys.evolve_suspended(authority, event, suspended=entry.type == "key.suspended")
+            return keys.evolve_suspended(authority, event, entry.time if entry.type == "key.suspended" else None)
         case "workload.enrolled":
             return workloads.evolve_enrolled(authority, event)
         case "profile.set":
@@ -78,7 +78,8 @@ def _fold_authority(authority: Authority, entry: Entry) -> Authority:
         case "bundle.begun":
             return bundles.evolve(authority, event)
         case "workload.suspended" | "workload.resumed":
-            return workloads.evolve_suspended(authority, event, suspended=entry.type == "workload.suspended")
+            since = entry.time if entry.type == "workload.suspended" else None
+            return workloads.evolve_suspended(authority, event, since)
         case _:
             return _fold_people(authority, entry)
 
@@ -110,7 +111,7 @@ def _fold_answered_for(authority: Authority, entry: Entry) -> Authority:
         case "review.confirmed":
             return reviews.evolve_confirmed(authority, event)
         case "review.closed":
-            return reviews.evolve_closed(authority)
+            return reviews.evolve_closed(authority, entry.time)
         case _:
             return authority
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from appliance.authority import Authority, SigningKey
 from appliance.decision import Ask, Decision, Event, Signing
 from appliance.errors import Refusal, Refused
+from appliance.nouns import suspensions
 from coldcred import charter, names
 from coldcred.canonical import Json
 from coldcred.credential import Kind
@@ -107,6 +108,7 @@ def decide_activate(authority: Authority, ask: Ask) -> Decision:
     key, members = _named(authority, ask)
     if not key.suspended:
         raise Refused(Refusal.NOT_SUSPENDED, f"key {key.name} is not suspended")
+    suspensions.check_asked_since(ask, key.suspended_at, Refusal.KEY_SUSPENDED, f"key {key.name}")
     return Decision((ask.event("key.activated", members, {"key": key.name}),))
 
 
@@ -125,7 +127,7 @@ def _named(authority: Authority, ask: Ask) -> tuple[SigningKey, dict[str, Json]]
     return key, {"key": name, "reason": reason}
 
 
-def evolve_suspended(authority: Authority, event: Event, *, suspended: bool) -> Authority:
-    """Fold `key.suspended`, or `key.activated`."""
+def evolve_suspended(authority: Authority, event: Event, since: int | None) -> Authority:
+    """Fold `key.suspended` of a moment, or `key.activated`, since when it is not."""
     key = authority.keys[Record(event, "key").text("key")]
-    return authority.with_member("keys", key.name, replace(key, suspended=suspended))
+    return authority.with_member("keys", key.name, replace(key, suspended_at=since))

@@ -117,10 +117,10 @@ def evolve_confirmed(authority: Authority, event: Event) -> Authority:
     return replace(authority, review=authority.review and authority.review.confirmed(confirmed))
 
 
-def evolve_closed(authority: Authority) -> Authority:
-    """Fold `review.closed`: workloads that nobody confirmed are suspended."""
+def evolve_closed(authority: Authority, time: int) -> Authority:
+    """Fold `review.closed`: workloads that nobody confirmed are suspended from then on."""
     review = standing(authority)
     stopped = {
-        name: replace(authority.workloads[name], suspended=True) for name in (review.workloads if review else ())
+        name: replace(authority.workloads[name], suspended_at=time) for name in (review.workloads if review else ())
     }
     return replace(authority, review=None, workloads={**authority.workloads, **stopped})

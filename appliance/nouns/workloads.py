@@ -10,7 +10,7 @@ from enum import StrEnum
 from appliance.authority import Authority, Workload
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
-from appliance.nouns import proofs
+from appliance.nouns import proofs, suspensions
 from coldcred import names
 from coldcred.enrolment import parse_enrolment
 from coldcred.keys import PublicKey, SealingKey
@@ -103,6 +103,7 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
     if before is not None and not _is_due(before, now) and condition(authority, before, now) not in _FALLEN:
         detail = f"{workload.id} is enrolled already, and its review is not due"
         raise Refused(Refusal.ALREADY_EXISTS, detail, "enrolled anew when the review is due")
+    _check_asked_since(ask, before)
     if not authority.is_enrolled(workload.owner):
         raise Refused(Refusal.UNKNOWN_PERSON, f"the owner {workload.owner} is nobody enrolled here")
     if workload.enrolment is not None:
@@ -117,6 +118,11 @@ def decide_enrol(authority: Authority, ask: Ask, now: int) -> Decision:
         _check_register(authority, proof.seal, before.seal if before else None)
     event = ask.event("workload.enrolled", {"workload": _write(workload)}, {"workload": workload.id})
     return Decision((event,))
+
+
+def _check_asked_since(ask: Ask, workload: Workload | None) -> None:
+    if workload is not None:
+        suspensions.check_asked_since(ask, workload.suspended_at, Refusal.WORKLOAD_SUSPENDED, workload.id)
 
 
 def _check_register(
@@ -142,6 +148,7 @@ def decide_resume(authority: Authority, ask: Ask) -> Decision:
     args = Record(ask.command.args, "workload.resume")
     workload = _named(authority, args)
     args.done()
+    _check_asked_since(ask, workload)
     return Decision((ask.event("workload.resumed", {"workload": workload.id}, {"workload": workload.id}),))
 
 
@@ -183,9 +190,9 @@ def evolve_enrolled(authority: Authority, event: Event) -> Authority:
     return authority
 
 
-def evolve_suspended(authority: Authority, event: Event, *, suspended: bool) -> Authority:
-    """Fold `workload.suspended` and `workload.resumed`."""
-    workload = replace(authority.workloads[str(event["workload"])], suspended=suspended)
+def evolve_suspended(authority: Authority, event: Event, since: int | None) -> Authority:
+    """Fold `workload.suspended` of a moment, or `workload.resumed`, since when it is not."""
+    workload = replace(authority.workloads[str(event["workload"])], suspended_at=since)
     return authority.with_workload(workload)
 
 

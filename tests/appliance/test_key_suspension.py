@@ -166,6 +166,27 @@ def test_who_may_suspend_and_activate(running: RunningPlant) -> None:
     run(story())
 
 
+def test_a_suspension_outdoes_what_was_asked_before_it(running: RunningPlant) -> None:
+    """A request to activate that waited while others did, and the key was suspended again, is refused."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            await suspend(running, engine, "tokens-1")
+            waiting = running.command("alice", Act.KEY_ACTIVATE, {"key": "tokens-1", "reason": "it was not"})
+            assert (await engine.submit_command(waiting)).state is State.WAITING
+            assert (await activate(running, engine, "tokens-1")).state is State.DONE
+            running.clock.time += 121
+            assert (await suspend(running, engine, "tokens-1")).state is State.DONE
+            ended = await engine.submit_approval(running.approval("bob", waiting))
+            assert (ended.reason, ended.rule) == (Refusal.KEY_SUSPENDED, "taken up by what was asked since")
+            assert (await engine.submit_command(running.issue())).reason == Refusal.KEY_SUSPENDED
+            assert (await activate(running, engine, "tokens-1")).state is State.DONE
+            await believed(running, engine)
+
+    run(story())
+
+
 def test_only_what_can_change_is_changed(running: RunningPlant) -> None:
     """A key that is unknown, suspended already or not suspended is refused with its own reason."""
 

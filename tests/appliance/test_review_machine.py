@@ -138,7 +138,7 @@ class ReviewMachine(RuleBasedStateMachine):
         for workload in self.authority.workloads.values():
             assert workload.suspended or workload.id not in self.workloads
         self.until, self.people, self.workloads = None, set(), set()
-        unsuspended = {name: replace(one, suspended=False) for name, one in self.authority.workloads.items()}
+        unsuspended = {name: replace(one, suspended_at=None) for name, one in self.authority.workloads.items()}
         self.authority = replace(self.authority, workloads=unsuspended)
 
     def _decide(self, act: Act, by: str, args: dict[str, Json], good: bool) -> Event | None:  # noqa: FBT001 - expected
@@ -156,7 +156,11 @@ class ReviewMachine(RuleBasedStateMachine):
                 reviews.evolve_confirmed,
                 {"workloads": args.get("workloads", []), "operators": args.get("operators", [])},
             ),
-            Act.REVIEW_CLOSE: (reviews.decide_close, lambda authority, _: reviews.evolve_closed(authority), {}),
+            Act.REVIEW_CLOSE: (
+                reviews.decide_close,
+                lambda authority, _: reviews.evolve_closed(authority, self.now),
+                {},
+            ),
         }[act]
         event: Event | None = None
         try:

@@ -171,6 +171,33 @@ def test_a_suspended_workload_gets_nothing_until_it_is_resumed(running: RunningP
     run(story())
 
 
+@pytest.mark.parametrize(("later", "state"), [(120, State.DONE), (121, State.REFUSED)])
+@pytest.mark.parametrize("act", [Act.WORKLOAD_RESUME, Act.WORKLOAD_ENROL])
+def test_a_suspension_outdoes_what_was_asked_before_it(
+    running: RunningPlant, act: Act, later: int, state: State
+) -> None:
+    """A request to go on that waited while the workload was suspended again is refused; clocks may differ a little."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await ready(running, engine)
+            assert (await engine.submit_command(suspension(running))).state is State.DONE
+            args = {"workload": plant.WORKLOAD} if act is Act.WORKLOAD_RESUME else running.enrolment()
+            waiting = running.command("alice", act, {**args})
+            assert (await engine.submit_command(waiting)).state is State.WAITING
+            running.clock.time += later
+            assert (await engine.submit_command(suspension(running))).state is State.DONE
+            ended = await engine.submit_approval(running.approval("bob", waiting))
+            assert ended.state is state
+            if state is State.REFUSED:
+                told = (Refusal.WORKLOAD_SUSPENDED, "taken up by what was asked since")
+                assert (ended.reason, ended.rule) == told
+                assert (await running.by_two(engine, act, {**args})).state is State.DONE
+            await believed(running, engine)
+
+    run(story())
+
+
 def test_who_is_not_enrolled_is_neither_suspended_nor_resumed(running: RunningPlant) -> None:
     """The name is checked before anything is written; an auditor stops nothing."""
 

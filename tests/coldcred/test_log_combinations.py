@@ -113,7 +113,7 @@ def test_workloads_go_with_their_owners() -> None:
     """When they are enrolled, enrolled again for somebody else, and adopted."""
     workloads = Workloads()
     for workload, owner in (("a", "alice"), ("b", "alice"), ("c", "bob"), ("a", "bob"), ("a", "bob")):
-        workloads.enrolled(workload, 2000, None, owner)
+        workloads.enrolled(workload, 2000, None, owner, 0)
     assert (workloads.kin("a"), workloads.kin("b"), workloads.kin("d")) == ({"a", "c"}, {"b"}, set())
     workloads.adopted("c", "alice")
     assert (workloads.kin("a"), workloads.kin("b"), workloads.owned_by("alice")) == ({"a"}, {"b", "c"}, 2)

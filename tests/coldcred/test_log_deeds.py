@@ -6,6 +6,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import LogReason
 from coldcred.log import entry as entries
+from coldcred.log.approvals import TOLERANCE
 from tests.support import plant
 from tests.support.logrules import Breaking, Broken, name, refusal, site_args, step
 from tests.support.logworld import LogWorld, issue_args
@@ -236,6 +237,18 @@ def _another_key_suspended(world: LogWorld) -> int:
 @BROKEN.by(LogReason.BAD_COMMAND, "The result names another key.")
 def _another_key_in_the_result(world: LogWorld) -> int:
     return step(world, lambda: world.suspend_key("tokens-1", result={"key": "log-1"}))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A key is activated by what was asked for before it was suspended again.")
+def _activated_by_what_was_asked_before(world: LogWorld) -> int:
+    world.suspend_key("tokens-1")
+    args: dict[str, Json] = {"key": "tokens-1", "reason": "found"}
+    asking = world.wait(world.command("alice", Act.KEY_ACTIVATE, args))
+    world.activate_key("tokens-1")
+    world.time += TOLERANCE + 1
+    world.suspend_key("tokens-1")
+    world.approve("bob", asking)
+    return world.asked("key.activated", asking, args, {"key": "tokens-1"})
 
 
 @BROKEN.by(LogReason.TOO_FEW_PEOPLE, "One person alone activates a key.")

@@ -376,7 +376,7 @@ def test_an_auditor_allows_for_clocks_at_the_date(begun: LogWorld, late: int, *,
 def test_an_orphan_is_issued_nothing() -> None:
     """Whoever reads the log asks who is enrolled at that entry."""
     workloads = Workloads()
-    workloads.enrolled(plant.WORKLOAD, 1, None, "dora")
+    workloads.enrolled(plant.WORKLOAD, 1, None, "dora", 0)
     workloads.check_issuing(plant.WORKLOAD, {"alice", "dora"})
     with pytest.raises(LogRejected, match=r"dora .* is enrolled no more"):
         workloads.check_issuing(plant.WORKLOAD, {"alice"})

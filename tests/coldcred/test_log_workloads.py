@@ -161,6 +161,30 @@ def _one_resumes(world: LogWorld) -> int:
     return world.asked("workload.resumed", asking, args, {"workload": plant.WORKLOAD})
 
 
+def suspended_meanwhile(world: LogWorld, asking: Asking) -> None:
+    """Suspend the workload after something was asked for, by more than clocks may differ, before people agree."""
+    world.wait(asking)
+    world.time += TOLERANCE + 1
+    world.suspend()
+    world.approve("bob", asking)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What was asked for before a suspension takes it up.")
+def _resumed_by_what_was_asked_before(world: LogWorld) -> int:
+    args: dict[str, Json] = {"workload": plant.WORKLOAD}
+    asking = world.command("alice", Act.WORKLOAD_RESUME, args)
+    suspended_meanwhile(world, asking)
+    return world.asked("workload.resumed", asking, args, args)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What was asked for before a suspension takes it up by enrolling anew.")
+def _enrolled_by_what_was_asked_before(world: LogWorld) -> int:
+    named: dict[str, Json] = {"id": plant.WORKLOAD, "owner": "alice", "review_by": world.time + 90 * plant.DAY}
+    asking = world.command("alice", Act.WORKLOAD_ENROL, named)
+    suspended_meanwhile(world, asking)
+    return world.asked("workload.enrolled", asking, {"workload": {**named}}, {"workload": plant.WORKLOAD})
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "Another workload is resumed than was agreed on.")
 def _another_resumed(world: LogWorld) -> int:
     return world.resume(workload=OTHER)

@@ -99,6 +99,28 @@ def _meanwhile(run: Run, step: Step) -> None:
     _completed_by_requester(run, sent)
 
 
+def _stopped_again(run: Run, step: Step) -> None:
+    """Somebody asks for something to go on; it is stopped, perhaps again, and then others approve that."""
+    plain, act = run.plain, ("workload.resume", "key.activate", "workload.enrol")[step.key % 3]
+    if act == "key.activate":
+        _together(run, replace(step, act="key.suspend", pick=0))
+    asker = next((kid for kid in plain.operators if plain.may_ask(kid, act, {})), None)
+    if asker is None:
+        return
+    sent = run.asked(plain.holder[asker], act, step.pick % 4 if act == "workload.enrol" else 0, run.key(asker))
+    run.send(sent)
+    run.set_clock((1, 120, 121, 600)[step.pick % 4])
+    if act == "key.activate":
+        _together(run, replace(step, act="key.activate", pick=0))
+        _together(run, replace(step, act="key.suspend", pick=0))
+    else:
+        workload = sent.args.get("workload") or sent.args["id"]
+        _together(run, replace(step, act="workload.suspend"), Wish({"workload": workload, "reason": "again"}))
+    for kid in [kid for kid in plain.operators if plain.may_approve(kid, act)]:
+        if sent.id in plain.waiting and plain.holder[kid] != sent.human:
+            run.approve(run.approved(plain.holder[kid], sent, run.key(kid)))
+
+
 def _change(run: Run, step: Step, approver: str) -> None:
     """Change the time, the policy, the profile, or the key or the roles of who approved."""
     match step.pick % 5:
@@ -247,6 +269,7 @@ KINDS: Mapping[str, Callable[[Run, Step], None]] = MappingProxyType(
     {
         "together": _together,
         "meanwhile": _meanwhile,
+        "stopped again": _stopped_again,
         "ask": _ask,
         "keep": _keep,
         "sign": _sign,
@@ -279,7 +302,7 @@ ASKED = (
     *(*TABLE, *TABLE),
     *("credential.issue",) * 8,
     *("workload.enrol",) * 4,
-    *("credential.revoke", "workload.suspend", "operator.remove") * 2,
+    *("credential.revoke", "workload.suspend", "operator.remove", "bundle.create") * 2,
     *("operator.roles", "key.suspend", "key.activate"),
 )
 """The acts, as often as they are asked for."""

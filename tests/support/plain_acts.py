@@ -72,6 +72,8 @@ def _enrol(plain: Plain, sent: Sent, _people: set[str]) -> bool:
     before = plain.machines.get(args["id"])
     if before is not None and not before.suspended and before.owner in plain.roles and now < before.review_by - MONTH:
         return False
+    if before is not None and _is_stale(sent, before.suspended):
+        return False
     key = sent.args.get("enrolment") and _key_in(sent)
     if key and key in plain.ever and (before is None or key != before.key):
         return False
@@ -88,23 +90,38 @@ def _key_in(sent: Sent) -> str:
     return parse_unverified(body.decode()).header.kid
 
 
-def _suspension(*, suspended: bool) -> "Doing":
-    def do(plain: Plain, sent: Sent, _people: set[str]) -> bool:
-        machine = plain.machines.get(sent.args["workload"])
-        if machine is not None:
-            machine.suspended = suspended
-        return machine is not None
-
-    return do
+def _is_stale(sent: Sent, suspended: int | None) -> bool:
+    """Whether something was suspended after people asked for it to go on, by more than clocks differ."""
+    return suspended is not None and sent.issued + 120 < suspended
 
 
-def _key_suspension(*, suspended: bool) -> "Doing":
-    def do(plain: Plain, sent: Sent, _people: set[str]) -> bool:
-        good = sent.args["key"] == KEY and plain.suspended is not suspended
-        plain.suspended = suspended if good else plain.suspended
-        return good
+def _suspend(plain: Plain, sent: Sent, _people: set[str]) -> bool:
+    machine = plain.machines.get(sent.args["workload"])
+    if machine is not None:
+        machine.suspended = plain.now
+    return machine is not None
 
-    return do
+
+def _resume(plain: Plain, sent: Sent, _people: set[str]) -> bool:
+    machine = plain.machines.get(sent.args["workload"])
+    if machine is None or _is_stale(sent, machine.suspended):
+        return False
+    machine.suspended = None
+    return True
+
+
+def _suspend_key(plain: Plain, sent: Sent, _people: set[str]) -> bool:
+    if sent.args["key"] != KEY or plain.suspended is not None:
+        return False
+    plain.suspended = plain.now
+    return True
+
+
+def _activate_key(plain: Plain, sent: Sent, _people: set[str]) -> bool:
+    if sent.args["key"] != KEY or plain.suspended is None or _is_stale(sent, plain.suspended):
+        return False
+    plain.suspended = None
+    return True
 
 
 def _adopt(plain: Plain, sent: Sent, people: set[str]) -> bool:
@@ -199,7 +216,7 @@ def _close(plain: Plain, sent: Sent, _people: set[str]) -> bool:
     if left and plain.now < review.until:
         return False
     for workload in left:
-        plain.machines[workload].suspended = True
+        plain.machines[workload].suspended = plain.now
     plain.review = None
     return True
 
@@ -302,11 +319,11 @@ ACTS: Mapping[str, Doing] = {
     "credential.issue": _issue,
     "credential.revoke": _revoke,
     "workload.enrol": _enrol,
-    "workload.suspend": _suspension(suspended=True),
-    "workload.resume": _suspension(suspended=False),
+    "workload.suspend": _suspend,
+    "workload.resume": _resume,
     "workload.adopt": _adopt,
-    "key.suspend": _key_suspension(suspended=True),
-    "key.activate": _key_suspension(suspended=False),
+    "key.suspend": _suspend_key,
+    "key.activate": _activate_key,
     "profile.set": _profile,
     "policy.set": _policy,
     "site.add": _site,

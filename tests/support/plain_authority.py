@@ -82,7 +82,7 @@ class Machine:
     review_by: int
     key: str | None
     groups: tuple[str, ...]
-    suspended: bool = False
+    suspended: int | None = None
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Plain:
     targets: int = 1
     review: Review | None = None
     reviews: set[str] = field(default_factory=set)
-    suspended: bool = False
+    suspended: int | None = None
     held: dict[str, Held] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)
     places: dict[str, set[str]] = field(default_factory=dict)

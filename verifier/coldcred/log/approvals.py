@@ -79,6 +79,13 @@ def check_time(issued_at: int, expires_at: int, time: int) -> None:
         raise LogRejected(LogReason.BAD_COMMAND, detail)
 
 
+def check_asked_since(suspended_at: int | None, asked_at: int) -> None:
+    """Return when what was suspended, if it was, is taken up by what people asked for after that, not before."""
+    if suspended_at is not None and asked_at + TOLERANCE < suspended_at:
+        detail = f"takes up what was suspended at {suspended_at} by what was asked for at {asked_at}, before that"
+        raise LogRejected(LogReason.BAD_COMMAND, detail)
+
+
 def listed(found: Iterable[str]) -> str:
     """Name people in a line."""
     return ", ".join(person[:32] for person in found)

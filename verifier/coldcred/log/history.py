@@ -140,8 +140,12 @@ class History:
                 event, command, self._time, entry.time, bundles.following
             ),
             "workload.enrolled": self._enrolled,
-            "workload.suspended": lambda _entry, event, command: self._suspend(deeds.suspended(event, command)),
-            "workload.resumed": lambda _entry, event, command: self._resume(deeds.resumed(event, command)),
+            "workload.suspended": lambda entry, event, command: self._people.workloads.suspended(
+                (deeds.suspended(event, command),), entry.time
+            ),
+            "workload.resumed": lambda _entry, event, command: self._people.workloads.resumed(
+                deeds.resumed(event, command), command.issued_at
+            ),
             "profile.set": self._profile_set,
             "policy.set": self._policy_set,
             "site.added": lambda _entry, event, command: deeds.site_added(event, command),
@@ -150,8 +154,12 @@ class History:
             "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq),
             "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq),
             "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq, self._newest_checkpoint),
-            "key.suspended": lambda _entry, event, command: self.signing.suspended(deeds.key_named(event, command)),
-            "key.activated": lambda _entry, event, command: self.signing.activated(deeds.key_named(event, command)),
+            "key.suspended": lambda entry, event, command: self.signing.suspended(
+                deeds.key_named(event, command), entry.time
+            ),
+            "key.activated": lambda _entry, event, command: self.signing.activated(
+                deeds.key_named(event, command), command.issued_at
+            ),
             "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
             "request.completed": lambda entry, event, command: self._people.completed(event, command, entry.time),
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
@@ -168,13 +176,8 @@ class History:
         self.signing.workload_key(found.workload, found.seal)
         if found.owner not in self._people.enrolled:
             raise LogRejected(LogReason.BAD_COMMAND, f"its owner {found.owner[:48]!a} is nobody enrolled")
-        self._people.workloads.enrolled(found.workload, found.review_by, found.key, found.owner)
-
-    def _suspend(self, workload: str) -> None:
-        self._people.workloads.suspended((workload,), suspended=True)
-
-    def _resume(self, workload: str) -> None:
-        self._people.workloads.suspended((workload,), suspended=False)
+        workloads = self._people.workloads
+        workloads.enrolled(found.workload, found.review_by, found.key, found.owner, command.issued_at)
 
     def _adopt(self, entry: Entry, event: Record, command: Command) -> None:
         workload, owner = deeds.adopted(event, command)
@@ -194,7 +197,7 @@ class History:
     def _review_closed(self, entry: Entry, event: Record, command: Command) -> None:
         people = self._people
         stopped = people.reviews.closed(event, command, entry.time, people.workloads.owners, people.enrolled)
-        people.workloads.suspended(stopped, suspended=True)
+        people.workloads.suspended(stopped, entry.time)
 
     def _profile_set(self, _entry: Entry, event: Record, command: Command) -> None:
         profile = deeds.profile_set(event, command, self._founding.trust_domain)

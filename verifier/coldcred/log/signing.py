@@ -14,7 +14,7 @@ from coldcred.charter import KeyCharter, Purpose
 from coldcred.errors import LogReason, LogRejected
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey, SealingKey
-from coldcred.log.approvals import TOLERANCE
+from coldcred.log.approvals import TOLERANCE, check_asked_since
 from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
 
@@ -56,7 +56,7 @@ class Signing:
         self._registered = {
             key.thumbprint: person.id for person in founding.people for key in (person.operator, person.custodian)
         }
-        self._suspended: set[str] = set()
+        self._suspended: dict[str, int] = {}
         self._open: dict[int, int] = {}
         self.keys: dict[str, LoggedKey] = {}
         self.outcomes: Counter[str] = Counter()
@@ -108,17 +108,17 @@ class Signing:
         self._registered[kid] = name
         self.keys[kid] = key
 
-    def suspended(self, name: str) -> None:
+    def suspended(self, name: str, time: int) -> None:
         """Take `key.suspended`: a key that was made signs nothing from here on; intents before are not touched."""
         if name not in self._made or name in self._suspended:
             raise _wrong_key(f"suspends key {name[:48]!a}, which was not made or is suspended already")
-        self._suspended.add(name)
+        self._suspended[name] = time
 
-    def activated(self, name: str) -> None:
-        """Take `key.activated`: a suspended key signs again."""
+    def activated(self, name: str, asked_at: int) -> None:
+        """Take `key.activated`: a suspended key signs again; people asked for that after it was suspended."""
         if name not in self._suspended:
             raise _wrong_key(f"activates key {name[:48]!a}, which is not suspended")
-        self._suspended.remove(name)
+        check_asked_since(self._suspended.pop(name), asked_at)
 
     def workload_key(self, workload: str, key: PublicKey | SealingKey | None) -> None:
         """Take a key of a workload, if it has one: it is in no other register and no other workload's (R10)."""

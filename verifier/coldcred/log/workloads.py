@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from coldcred.errors import LogReason, LogRejected
 from coldcred.keys import PublicKey
+from coldcred.log.approvals import check_asked_since
 from coldcred.record import Record
 
 _MAX_ID = 2**32 - 1
@@ -14,12 +15,15 @@ _MAX_ID = 2**32 - 1
 
 @dataclass(slots=True)
 class _Workload:
-    """A workload that was enrolled; `key` is the one that it signs with at present, if any."""
+    """A workload that was enrolled; `key` is the one that it signs with at present, if any.
+
+    `suspended_at` is when it was suspended last (Unix seconds), while it is.
+    """
 
     review_by: int
     key: PublicKey | None
     owner: str
-    suspended: bool = False
+    suspended_at: int | None = None
 
 
 class Workloads:
@@ -41,19 +45,26 @@ class Workloads:
         found = self._workloads.get(workload)
         return self._owned[found.owner] if found is not None else frozenset()
 
-    def enrolled(self, workload: str, review_by: int, key: PublicKey | None, owner: str) -> None:
+    def enrolled(self, workload: str, review_by: int, key: PublicKey | None, owner: str, asked_at: int) -> None:
         """Take an enrolment: it is active from now on, and an earlier key of its signs nothing more."""
         if (before := self._workloads.get(workload)) is not None:
+            check_asked_since(before.suspended_at, asked_at)
             self._owned[before.owner].remove(workload)
         self._owned[owner].add(workload)
         self._workloads[workload] = _Workload(review_by, key, owner)
         if key is not None:
             self._holders[key.thumbprint] = workload
 
-    def suspended(self, workloads: Iterable[str], *, suspended: bool) -> None:
-        """Suspend or resume workloads that were enrolled."""
+    def suspended(self, workloads: Iterable[str], time: int) -> None:
+        """Suspend workloads that were enrolled, from `time` on."""
         for workload in workloads:
-            self._named(workload).suspended = suspended
+            self._named(workload).suspended_at = time
+
+    def resumed(self, workload: str, asked_at: int) -> None:
+        """Resume a workload that was enrolled; people asked for that at `asked_at`, after it was suspended last."""
+        found = self._named(workload)
+        check_asked_since(found.suspended_at, asked_at)
+        found.suspended_at = None
 
     def adopted(self, workload: str, owner: str) -> None:
         """Give a workload that was enrolled another owner; the rest of it stays."""
@@ -79,7 +90,7 @@ class Workloads:
     def check_issuing(self, workload: str, people: Collection[str]) -> None:
         """Return when a workload is enrolled and not suspended, and its owner among the `people` who are enrolled."""
         found = self._named(workload)
-        if found.suspended:
+        if found.suspended_at is not None:
             raise _bad(f"{workload} is suspended")
         if found.owner not in people:
             raise _bad(f"the owner {found.owner} of {workload} is enrolled no more")
