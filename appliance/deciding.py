@@ -88,10 +88,19 @@ def _check_addressee(standing: Standing, document: Command | Approval) -> None:
         raise Refused(Refusal.WRONG_EPOCH, f"it names epoch {document.epoch}, this is epoch {authority.epoch}")
 
 
-def check_time(document: Command | Approval, now: int) -> None:
-    """Hold a command or approval to its own times: at most 120 s from the future, not at or after its end."""
+def check_begun(document: Command | Approval, now: int) -> None:
+    """Refuse what was signed more than 120 s in the future.
+
+    Outcomes are remembered for longer than a command can live, which is reckoned from now. So a command that begins
+    later is turned away and leaves nothing; it is good once its time has come.
+    """
     if document.issued_at > now + CLOCK_TOLERANCE:
         raise Refused(Refusal.NOT_YET_VALID, f"it was signed {document.issued_at - now} s in the future")
+
+
+def check_time(document: Command | Approval, now: int) -> None:
+    """Hold a command or approval to its own times: at most 120 s from the future, not at or after its end."""
+    check_begun(document, now)
     if now >= document.expires_at:
         raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
@@ -101,9 +110,9 @@ def check_manner(standing: Standing, command: Command, *, batch: bool) -> None:
     found = command.act is Act.CREDENTIAL_ISSUE and is_batch(command.args)
     if command.act is Act.REQUEST_COMPLETE:
         request = standing.lookups.requests.get(str(command.args.get("request")))
-        found = request is not None and request.is_batch
+        found = batch if request is None else request.is_batch
     if found != batch:
-        detail = "a batch is sent as a batch, with its file beside it, and nothing else is"
+        detail = "a batch is sent as a batch, and nothing else is"
         raise Refused(Refusal.MALFORMED, detail, "R8 a batch is sent as one")
 
 
@@ -128,6 +137,13 @@ def hold(standing: Standing, ask: Ask, items: Items, now: int) -> Ask:
     if isinstance(found, Workload):
         workloads.check_active(standing.authority, found, now)
     return ask
+
+
+def check_key(standing: Standing, request: Request) -> None:
+    """Return while the key that asked for a request is in use; refuse otherwise, for what it asked for ends with it."""
+    if standing.authority.signer(request.kid) is None:
+        detail = "the key that asked for it signs nothing more; ask anew"
+        raise Refused(Refusal.UNKNOWN_SIGNER, detail, rule="R3 enrolled people")
 
 
 def asked_before(standing: Standing, request: Request, items: Items, now: int) -> Ask:

@@ -164,8 +164,10 @@ class _Walk:
         yield Looked.at("what travels beside it", RULE[Refusal.MALFORMED], beside, "it is what the command names")
         confirmed = partial(policy.check_confirmed, authority, {asking.id}, act, now)
         yield Looked.at("the access review", RULE[Refusal.REVIEW_MISSED], confirmed, "it holds nobody up here")
-        manner = partial(deciding.check_manner, self._standing, self._command, batch=False)
-        yield Looked.at("how it is sent", "R8 a batch is sent as one", manner, "as one command")
+        completes = self._completes_batch()
+        manner = partial(deciding.check_manner, self._standing, self._command, batch=completes)
+        sent = "as a batch" if completes else "as one command"
+        yield Looked.at("how it is sent", "R8 a batch is sent as one", manner, sent)
         about = policy.resource(authority, self._command)
         table = Looked.at(
             "who may ask", RULE[Refusal.NOT_ALLOWED], partial(policy.permit, asking, act, about), self._who()
@@ -263,8 +265,13 @@ class _Walk:
                 yield Looked(what, rule_of(refused), refused.detail, refused)
             return
         yield _written(what, decision)
-        if self._imagined.act is Act.REQUEST_COMPLETE:
+        if self._imagined.act is Act.REQUEST_COMPLETE and not self._completes_batch():
             yield self._completed()
+
+    def _completes_batch(self) -> bool:
+        """Whether it would complete a batch, whose lines are decided one by one."""
+        request = self._standing.lookups.requests.get(str(self._imagined.args.get("request")))
+        return self._imagined.act is Act.REQUEST_COMPLETE and request is not None and request.is_batch
 
     def _completed(self) -> Looked:
         """Look at what would be completed: it is held to what stands now, and decided."""

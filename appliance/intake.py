@@ -62,7 +62,9 @@ class Intake:
         recorded = self.standing.lookups.outcomes.get(command.id)
         if recorded is not None and recorded.state in {State.DONE, State.REFUSED}:
             completed = recorded.result.get("request") if command.act is Act.REQUEST_COMPLETE else None
+            self._check_idle(completed)
             return Answer(completed if isinstance(completed, str) else command.id)
+        deciding.check_begun(command, now)
         self._check_idle(command.id)
         if command.act in {Act.REQUEST_WITHDRAW, Act.REQUEST_COMPLETE}:
             self._check_idle(command.args.get("request"))
@@ -134,6 +136,7 @@ class Intake:
         try:
             decision = deciding.decide(self.standing, ask, now, bytes)
             request = self.standing.lookups.requests[Record(ask.command.args, ask.command.act).digest("request")]
+            deciding.check_key(self.standing, request)
             asked = deciding.asked_before(self.standing, request, items, now)
         except Refused as refused:
             return self._refuse(ask, refused)
@@ -201,20 +204,26 @@ class Intake:
             self.keep(body)
 
 
-def batch_meant(standing: Standing, token: str, attachments: Mapping[str, bytes]) -> tuple[str, Mapping[str, bytes]]:
+def batch_meant(
+    standing: Standing, token: str, attachments: Mapping[str, bytes]
+) -> tuple[str, Mapping[str, bytes]] | None:
     """Give the command for a batch, with its files: the one that was sent, or the one that it is to complete.
 
-    Nothing of it is believed yet. Raises `Refused`.
+    None where nobody has to read its lines: what completes it was taken in before, or is not its requester's, or
+    nothing waits. A command for a batch is not believed yet; what completes one is, before anything is read for it.
+    Raises `Refused`.
     """
     try:
         claims = Record.of(loads(parse_unverified(token).payload), "command")
         if claims.text("act") != Act.REQUEST_COMPLETE:
             return token, attachments
-        id_ = claims.record("args").digest("request")
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
-    if (request := standing.lookups.requests.get(id_)) is None:
-        raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {id_[:16]} waits here")
+    command = deciding.read_command(standing, token)
+    request = standing.lookups.requests.get(str(command.args.get("request")))
+    asking = policy.principal(deciding.signer(standing, command)).id
+    if command.id in standing.lookups.outcomes or request is None or not request.is_batch or request.person != asking:
+        return None
     blob = standing.archive.blob
     return blob(request.document).decode("ascii"), {digest: blob(digest) for digest in request.attachments}
 

@@ -140,9 +140,10 @@ def conclude(
     if lost := [name for name in paths if name not in outcome.files]:
         detail = f"request {outcome.command[:SHORT_ID]} gave its {lost[0]} when it was carried out"
         return failures.explain("told-once", detail, as_json=output.wants_json())
+    places = {name: _place_of(outcome, name, paths.get(name)) for name in outcome.files}
     written: dict[str, Json] = {}
     for name, body in outcome.files.items():
-        if (path := paths.get(name)) is not None:
+        if (path := places[name]) is not None:
             try:
                 write_file(path, body)
             except OSError as error:
@@ -152,12 +153,19 @@ def conclude(
         else:
             written[name] = body.decode("ascii")
     output.warn(outcome.warnings)
-    told = [outcome.files[name].decode("ascii") for name in outcome.files if paths.get(name) is None]
+    told = [outcome.files[name].decode("ascii") for name in outcome.files if places[name] is None]
     if lines_of is not None:
         told = lines_of(outcome)
     lines = told or output.facts({**outcome.result, **also}) or [f"{outcome.act} done"]
     output.data({**summary(outcome), **also, "files": written}, lines)
     return Exit.DONE
+
+
+def _place_of(outcome: Outcome, name: str, path: Path | None) -> Path | None:
+    """Say where a file goes: what is given once and is no text gets a name of its own, where nobody named a path."""
+    if path is None and not outcome.files[name].isascii():
+        return Path(f"{name}-{outcome.command[:SHORT_ID]}")
+    return path
 
 
 def paths_given(act: str, out: Path | None) -> dict[str, Path | None]:

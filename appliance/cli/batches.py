@@ -7,7 +7,7 @@ appliance what is held there, durably, and the appliance revokes and issues anew
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import RawIOBase
@@ -66,6 +66,24 @@ class Partial:
         except (ValueError, KeyError, TypeError) as error:
             raise Malformed(f"{self.path} holds a line that is no outcome; move it away") from error
 
+    def begin(self, command: str, file: RawIOBase) -> None:
+        """Note that a sitting begins, before anything can be issued by its command."""
+        if command not in self.sittings:
+            file.write(json.dumps({"batch": command, "items": self.items}).encode() + b"\n")
+            self.sittings.append(command)
+
+    def forget(self, command: str) -> None:
+        """Take back that a sitting began, where it was the last to: nothing was issued by its command."""
+        if self.sittings[-1:] != [command]:
+            return
+        self.sittings.pop()
+        text = self.path.read_bytes()
+        kept = text[: text.rfind(b"\n", 0, -1) + 1]
+        if kept:
+            os.truncate(self.path, len(kept))
+        else:
+            self.path.unlink()
+
     def held(self) -> dict[int, str]:
         """Give the jti of each credential that is held, by line."""
         issued = {line: json.loads(text) for line, text in self.outcomes.items() if b'"token":' in text}
@@ -84,22 +102,34 @@ def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> 
         raise click.UsageError(f"{out} exists; a batch that is done is not written over")
     partial = Partial.open(out.with_name(f"{out.name}.partial"), items.sha256)
     client = session.client(signs=True)
-    command, attachments = _command(client, partial, items, body, manner)
-    with _keeping(partial, asking.request_id(command)) as file, _progress(items.count, len(partial.held())) as bar:
+    waiting = _waiting(partial, manner.request)
+    command, attachments = _command(client, partial, items, body, waiting, manner)
+    approvals = [read_document(path) for path in manner.approvals]
+    sitting = asking.request_id(command)
 
-        def take(lines: bytes) -> None:
-            file.write(lines)
-            for line in lines.splitlines():
-                partial.take(line)
-            bar.update(lines.count(b"\n"))
+    def send(token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
+        with _keeping(partial, sitting) as file, _progress(items.count, len(partial.held())) as bar:
 
-        approvals = [read_document(path) for path in manner.approvals]
-        outcome = client.batch(command, attachments, approvals, take)
-        if outcome.state is State.READY:
-            completing = client.command(Act.REQUEST_COMPLETE, {"request": outcome.command})
-            outcome = client.batch(completing, {}, (), take)
-    if outcome.state in {State.WAITING, State.READY}:
-        return asking.waits(outcome, command, manner.request)
+            def take(lines: bytes) -> None:
+                file.write(lines)
+                for line in lines.splitlines():
+                    partial.take(line)
+                bar.update(lines.count(b"\n"))
+
+            return client.batch(token, attachments, approvals, take)
+
+    if waiting is None:
+        outcome = send(command, attachments, approvals)
+    else:
+        # It tells how the request stands and issues nothing, so no sitting begins.
+        outcome = client.batch(command, attachments, approvals, lambda _lines: None)
+    if outcome.state is State.READY:
+        outcome = send(client.command(Act.REQUEST_COMPLETE, {"request": sitting}), {}, ())
+    if outcome.state is State.WAITING or outcome.command != sitting:
+        partial.forget(sitting)
+    if outcome.state is State.WAITING:
+        stale = waiting is None and manner.request is not None and manner.request.exists()
+        return asking.waits(outcome, command, None if stale else manner.request)
     if outcome.state is State.REFUSED:
         if partial.outcomes:
             held = f"{len(partial.held())} of {items.count} are held in {partial.path}"
@@ -108,8 +138,16 @@ def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> 
     return _done(outcome, partial, items, out)
 
 
+def _waiting(partial: Partial, request: Path | None) -> str | None:
+    """Give the command that waits for people, from its file; one that began a sitting of this batch waits no more."""
+    if request is None or not request.exists():
+        return None
+    command = read_request(request).token
+    return None if asking.request_id(command) in partial.sittings else command
+
+
 def _command(
-    client: Client, partial: Partial, items: Manifest, body: bytes, manner: Manner
+    client: Client, partial: Partial, items: Manifest, body: bytes, waiting: str | None, manner: Manner
 ) -> tuple[str, dict[str, bytes]]:
     """Sign the command, or take up the one that waited, with the files that travel beside it."""
     attachments = {items.sha256: body}
@@ -121,8 +159,8 @@ def _command(
         held = write_held(partial.held())
         attachments[sha256_hex(held)] = held
         arguments = BatchArguments(items, tuple(partial.sittings), Manifest.of(held))
-    if manner.request is not None and manner.request.exists():
-        return read_request(manner.request).token, attachments
+    if waiting is not None:
+        return waiting, attachments
     return client.command(Act.CREDENTIAL_ISSUE, arguments.as_json(), manner.valid_for), attachments
 
 
@@ -133,8 +171,7 @@ def _keeping(partial: Partial, command: str) -> Iterator[RawIOBase]:
     with os.fdopen(descriptor, "ab", buffering=0) as file:
         if file.tell() and partial.path.read_bytes()[-1:] != b"\n":
             os.truncate(partial.path, partial.path.read_bytes().rfind(b"\n") + 1)
-        if command not in partial.sittings:
-            file.write(json.dumps({"batch": command, "items": partial.items}).encode() + b"\n")
+        partial.begin(command, file)
         os.fsync(descriptor)
         try:
             yield file

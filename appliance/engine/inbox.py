@@ -25,11 +25,12 @@ SHARE = 256
 class Job:
     """A submission and the future its sender waits on; None says that the lines of a batch come by its `stream`.
 
-    `token` is the command or approval as it came; `source` names whose lane of the inbox it waits in.
+    `token` is the command or approval as it came, `take` takes it in at a moment (Unix seconds); `source` names whose
+    lane of the inbox it waits in.
     """
 
     token: str
-    take: Callable[[], Answer]
+    take: Callable[[int], Answer]
     done: "asyncio.Future[Outcome | None]"
     source: str = ""
     items: Items | None = None

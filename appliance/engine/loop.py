@@ -109,7 +109,7 @@ class Engine:
         """
         given = self._attached(token, attachments or {})
         return await self._submit(
-            token, lambda: self._intake.command(token, given, approvals, self._now(), peer=peer), source
+            token, lambda now: self._intake.command(token, given, approvals, now, peer=peer), source
         )
 
     async def submit_batch(
@@ -124,12 +124,12 @@ class Engine:
         given = self._attached(token, attachments)
         loop = asyncio.get_running_loop()
         with self._counted(token):
-            meant, files = intake.batch_meant(self._standing, token, given)
-            items = await loop.run_in_executor(None, intake.read_batch, meant, files)
+            meant = intake.batch_meant(self._standing, token, given)
+            items = await loop.run_in_executor(None, intake.read_batch, *meant) if meant else ()
         stream = BatchStream(self._signal.set)
         job = Job(
             token,
-            lambda: self._intake.command(token, given, approvals, self._now(), items),
+            lambda now: self._intake.command(token, given, approvals, now, items),
             loop.create_future(),
             source,
             items,
@@ -146,7 +146,7 @@ class Engine:
 
     async def submit_approval(self, token: str, source: str = "") -> Outcome:
         """Count an approval; the outcome is that of the request it is about. Raises as `submit_command`."""
-        return await self._submit(token, lambda: self._intake.approval(token, self._now()), source)
+        return await self._submit(token, lambda now: self._intake.approval(token, now), source)
 
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
@@ -166,7 +166,7 @@ class Engine:
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), detail, outcome.rule)
         return Reader(self._standing, self._log, self._carrier.disk, self._now, self._admit, command.signer)
 
-    async def _submit(self, token: str, take: Callable[[], Answer], source: str) -> Outcome:
+    async def _submit(self, token: str, take: Callable[[int], Answer], source: str) -> Outcome:
         job = Job(token, take, asyncio.get_running_loop().create_future(), source)
         self._enter(job)
         ended = await job.done
@@ -292,11 +292,15 @@ class Engine:
         return overdue and self._news_at is not None and now >= self._news_at + CHECKPOINT_DELAY
 
     def _begin(self, job: Job) -> Work | None:
-        """Decide one submission and stage its events; answers that need no signature wait for the commit too."""
+        """Decide one submission and stage its events; answers that need no signature wait for the commit too.
+
+        All of it happens at one moment: a clock that goes back in between leaves nothing half-done.
+        """
         self._under_way.add(job)
         try:
+            now = self._now()
             with self._counted(job.token):
-                answer = job.take()
+                answer = job.take(now)
         except Refused as refused:
             self._end(job, refused)
             return None
@@ -306,14 +310,11 @@ class Engine:
         if answer.ask is None:
             return Work(Decision(()), release=release)
         try:
-            deciding.check_signers(self._standing, answer.ask, self._now())
+            deciding.check_signers(self._standing, answer.ask, now)
             if job.stream is not None and job.items is not None:
                 return self._batches.take_in(answer.ask, job.items, job.stream, partial(self._end, job, None))
-            decision = deciding.decide_whole(self._standing, answer.ask, self._now(), self._random)
+            decision = deciding.decide_whole(self._standing, answer.ask, now, self._random)
         except Refused as refused:
-            if refused.reason is Refusal.CLOCK_FAULT:
-                self._end(job, refused)
-                return None
             decision = Decision((deciding.refused_event(answer.ask, refused),))
         return self._carrier.stage(decision, release)
 

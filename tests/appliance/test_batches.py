@@ -269,9 +269,14 @@ def test_a_batch_takes_the_people_of_its_strictest_line(running: RunningPlant) -
             assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
             stream = await engine.submit_batch(command, {sha256_hex(body): body})
             assert (await stream.chunk(), stream.outcome().state) == (None, State.READY)
-            stream = await engine.submit_batch(running.completing(command), {})
+            completes = running.completing(command)
+            stream = await engine.submit_batch(completes, {})
             assert await stream.chunk()
             assert (await stream.chunk(), stream.outcome().result["issued"]) == (None, 2)
+            again = await engine.submit_batch(completes, {})
+            assert (await again.chunk(), again.outcome()) == (None, stream.outcome())
+            late = await engine.submit_batch(running.completing(command), {})
+            assert (await late.chunk(), late.outcome().reason) == (None, Refusal.UNKNOWN_REQUEST)
             await believed(running, engine)
 
     run(story())

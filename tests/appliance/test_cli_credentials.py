@@ -162,6 +162,26 @@ def test_a_request_is_completed_by_its_id(served: Plant, careful: str, tmp_path:
     assert (late.code, late.json["error"]) == (1, "unknown-request")
 
 
+def test_a_batch_is_completed_by_the_same_line(served: Plant, careful: str, tmp_path: Path) -> None:
+    """A file of requests that take two waits, says so however often it is asked, and comes once bob approved."""
+    asked, out, request = (tmp_path / name for name in ("asked.jsonl", "out.jsonl", "request.jws"))
+    line = {"profile": careful, "workload": WORKLOAD, "audience": AUDIENCE}
+    asked.write_text(f"{json.dumps(line)}\n" * 3)
+    words = ("issue", "--requests", asked, "--out", out, "--request", request, "--json")
+    waiting, again = (served.ctl(*words, who="alice") for _ in range(2))
+    for ended in (waiting, again):
+        assert (ended.code, ended.json["state"]) == (3, "waiting"), ended
+        assert {path.name for path in tmp_path.iterdir()} == {"asked.jsonl", "request.jws"}
+    assert served.ctl("approve", request, who="bob").code == 0
+    by_id = served.ctl("request", "complete", waiting.json["command"][:12], who="alice")
+    assert (by_id.code, "issue --requests" in by_id.err) == (2, True), by_id
+    other = served.ctl(*words, who="bob")
+    assert (other.code, other.json["error"]) == (1, "not-allowed"), other
+    done = served.ctl(*words, who="alice")
+    assert (done.code, done.json["issued"]) == (0, 3), done
+    assert {path.name for path in tmp_path.iterdir()} == {"asked.jsonl", "out.jsonl", "request.jws"}
+
+
 def test_a_carried_approval_is_brought_in_by_anybody(served: Plant, tmp_path: Path) -> None:
     """`approve FILE --approval` counts what was signed elsewhere and asks for nobody's key."""
     request, approval = tmp_path / "request.jws", tmp_path / "approval.jws"

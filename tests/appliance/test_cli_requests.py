@@ -9,7 +9,7 @@ import pytest
 from appliance.signing import COMMAND_LIFE
 from coldcred.canonical import b64u_decode, b64u_encode, sha256_hex
 from tests.support.commandline import CTL, Ended, run
-from tests.support.founded import PASSPHRASE, WORKLOAD, Plant
+from tests.support.founded import PASSPHRASE, SITE, WORKLOAD, Plant
 
 SUSPEND = ("workload", "suspend", WORKLOAD, "--reason", "found open")
 
@@ -159,6 +159,27 @@ def test_a_draft_lives_from_its_signature_on(suspended: Plant, tmp_path: Path) -
     refused = away(suspended, "bob", "approve", request, "--out", tmp_path / "a", cwd=tmp_path)
     assert refused.code != 0
     assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("act", "args", "who"), [("log.export", {}, "carol"), ("bundle.create", {"site": SITE}, "alice")]
+)
+def test_what_is_given_once_is_kept_where_nobody_named_a_file(
+    served: Plant, act: str, args: dict[str, str], who: str, tmp_path: Path
+) -> None:
+    """An export or a bundle is no text: without --out it gets a name of its own in the working folder."""
+    id_ = sha256_hex((served.home / "founding.json").read_bytes())
+    draft, request = tmp_path / "draft", tmp_path / "request"
+    (tmp_path / "args.json").write_text(json.dumps(args))
+    named = ("--args", tmp_path / "args.json", "--appliance", id_, "--out", draft)
+    assert away(served, who, "command", "make", act, *named, cwd=tmp_path).code == 0
+    assert away(served, who, "command", "sign", draft, "--out", request, cwd=tmp_path).code == 0
+    before = {*tmp_path.iterdir()}
+    ended = run([*CTL, "--home", served.home, "submit", request], cwd=tmp_path)
+    assert ended.code == 0, ended
+    (kept,) = {*tmp_path.iterdir()} - before
+    assert kept.stat().st_size > 1000
+    assert f"wrote {kept.name}" in ended.err
 
 
 def _requests(plant: Plant) -> list[dict[str, Any]]:

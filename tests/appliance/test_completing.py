@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from appliance import intake
+from appliance.decision import Items
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
+from appliance.explaining import Imagined, explain
 from appliance.outcome import State
 from coldcred.acts import Act
-from coldcred.canonical import Json, loads, sha256_hex
+from coldcred.batch import BatchArguments, Manifest, read_items
+from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.command import document_id
 from coldcred.jose import parse_unverified
 from tests.support import plant
@@ -213,5 +217,64 @@ def test_a_machine_completes_with_the_key_that_asked(running: RunningPlant) -> N
         ended = await running.complete(engine, request, fresh)
         assert (ended.state, ended.reason) == (State.REFUSED, Refusal.UNKNOWN_SIGNER)
         assert carried_out(engine) == before
+
+    tell(running, story)
+
+
+def test_a_strangers_word_makes_nobody_read_a_batch(running: RunningPlant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not enrolled, or did not ask for it, hears so before a line of it is read."""
+
+    async def story(running: RunningPlant, engine: Engine, _command: str) -> None:
+        body = dumps({**running.issue_args(), "profile": "two-people"}) + b"\n"
+        batch = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+        stream = await engine.submit_batch(batch, {sha256_hex(body): body})
+        assert (await stream.chunk(), stream.outcome().state) == (None, State.WAITING)
+        await ready(running, engine, batch)
+        read: list[bytes] = []
+
+        def noted(found: bytes) -> Items:
+            read.append(found)
+            return read_items(found)
+
+        monkeypatch.setattr(intake, "read_items", noted)
+        with pytest.raises(Refused) as caught:
+            await engine.submit_batch(running.completing(batch, Signer.named("a stranger")), {})
+        assert caught.value.reason is Refusal.UNKNOWN_SIGNER
+        with pytest.raises(Refused, match="sent as a batch"):
+            await engine.submit_batch(running.completing(_command), {})
+        other = await engine.submit_batch(running.completing(batch, "bob"), {})
+        assert (await other.chunk(), other.outcome().rule) == (None, "R9 completed by its requester")
+        assert not read
+        own = await engine.submit_batch(running.completing(batch), {})
+        assert await own.chunk()
+        assert await own.chunk() is None
+        assert read == [body]
+
+    tell(running, story)
+
+
+def test_why_says_what_completing_comes_to(running: RunningPlant) -> None:
+    """Of a single credential what would be issued or refused, of a batch that its lines follow."""
+
+    async def story(running: RunningPlant, engine: Engine, command: str) -> None:
+        def foreseen(asked: str) -> tuple[str, str | None, list[str]]:
+            args: dict[str, Json] = {"request": document_id(parse_unverified(asked))}
+            imagined = Imagined("alice", Act.REQUEST_COMPLETE, args)
+            told: Any = explain(engine.standing, imagined, running.clock.now(), lambda _act: None)
+            return told["state"], told["reason"], [check["found"] for check in told["checks"][-2:]]
+
+        assert foreseen(command)[:2] == ("refused", "too-few-people")
+        await ready(running, engine, command)
+        would = ["it would write request.completed", "it would write credential.issued"]
+        assert foreseen(command) == ("done", None, would)
+        body = dumps({**running.issue_args(), "profile": "two-people"}) + b"\n"
+        batch = running.command("alice", Act.CREDENTIAL_ISSUE, BatchArguments(Manifest.of(body)).as_json())
+        await engine.submit_batch(batch, {sha256_hex(body): body})
+        await ready(running, engine, batch)
+        state, reason, found = foreseen(batch)
+        assert (state, reason, found[-1]) == ("done", None, would[0])
+        stops = running.command("bob", Act.WORKLOAD_SUSPEND, {"workload": plant.WORKLOAD, "reason": "found open"})
+        await engine.submit_command(stops)
+        assert foreseen(command)[:2] == ("refused", "workload-suspended")
 
     tell(running, story)

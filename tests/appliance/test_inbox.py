@@ -13,7 +13,7 @@ from appliance.outcome import Outcome
 
 def job(source: str, name: str) -> Job:
     """Give a submission."""
-    return Job(name, lambda: Answer(name), cast("asyncio.Future[Outcome | None]", None), source)
+    return Job(name, lambda _now: Answer(name), cast("asyncio.Future[Outcome | None]", None), source)
 
 
 def test_sources_take_turns() -> None:

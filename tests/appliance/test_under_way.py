@@ -92,9 +92,13 @@ def test_nobody_turns_a_batch_that_is_under_way(how: str, tmp_path: Path) -> Non
             command, beside = asked(running, "alice", 12 * CHUNK, "two")
             assert (await read(engine, command, beside)).state is State.WAITING
             assert (await engine.submit_approval(running.approval("bob", command))).state is State.READY
-            stream = await engine.submit_batch(running.completing(command), {})
+            completes = running.completing(command)
+            stream = await engine.submit_batch(completes, {})
             assert await stream.chunk()
             assert engine.standing.lookups.under_way
+            for again in (completes, running.completing(command)):
+                with pytest.raises(Refused, match="being carried out"):
+                    await engine.submit_batch(again, {})
             await busy(engine, running, how, command)
             while await stream.chunk() is not None:
                 pass

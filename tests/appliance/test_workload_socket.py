@@ -114,6 +114,8 @@ def test_a_request_that_takes_people_waits_for_them(served: Plant, robot: Path, 
     assert f"asked by {ROBOT}" in by_bob.err
     again = ask(served, robot, *line, profile=CAREFUL)
     assert (again.code, "so far bob" in again.err) == (3, True), again
+    other = ask(served, robot, *line, "--ttl", "1m", profile=CAREFUL)
+    assert (other.code, "another request than this line" in other.err) == (2, True), other
     by_alice = served.ctl("approve", request, "--json", who="alice")
     assert (by_alice.code, by_alice.json["state"], by_alice.json["have"]) == (0, "ready", ["alice", "bob"]), by_alice
     assert ask(served, robot, *line, profile=CAREFUL).code == 0

@@ -45,7 +45,6 @@ def issue_for_two(world: LogWorld) -> Asking:
     """Let alice ask for a credential that takes two, and bob approve it."""
     asking = world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, {**issue_args(), "profile": "two-people"}))
     world.approve("bob", asking)
-    world.complete(asking)
     return asking
 
 
@@ -106,11 +105,11 @@ def _one_person_twice(world: LogWorld) -> int:
     return step(world, lambda: world.approve("bob", asking))
 
 
-@BROKEN.by(LogReason.BAD_COMMAND, "The profile was set anew after bob had approved an issue under it.")
+@BROKEN.by(LogReason.TOO_FEW_PEOPLE, "The profile was set anew after bob had approved an issue under it.")
 def _an_issue_under_another_version(world: LogWorld) -> int:
     asking = issue_for_two(world)
     set_profile(world, {**STRICT, "lifetime": 1200})
-    return world.issue(asking)
+    return step(world, lambda: world.complete(asking))
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "What bob approved replaces another version than the one that stands.")
@@ -224,8 +223,17 @@ def _completed_another_request(world: LogWorld) -> int:
 @BROKEN.by(LogReason.BAD_COMMAND, "What does not wait is not completed.")
 def _completed_what_was_done(world: LogWorld) -> int:
     asking = issue_for_two(world)
+    world.complete(asking)
     world.issue(asking)
     return step(world, lambda: world.complete(asking))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "What was completed once is issued later, under what alice never completed.")
+def _issued_later_than_it_was_completed(world: LogWorld) -> int:
+    asking = issue_for_two(world)
+    world.complete(asking)
+    world.settle()
+    return world.issue(asking)
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "An auditor completes nothing.")

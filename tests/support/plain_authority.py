@@ -243,6 +243,8 @@ class Plain:
             return self.ended[sent.args["request"] if completed else sent.id]
         if any(self.person(one.kid) is None for one in approvals):
             return "raised"
+        if sent.issued > self.now + 120:
+            return "raised"
         if sent.id in self.waiting:
             return self._count(sent.id, approvals) if self.now < sent.expires else "raised"
         if not self._may_now(sent) or not self._reads(sent):

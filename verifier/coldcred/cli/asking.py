@@ -51,7 +51,7 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
     """Carry out `coldcred request`; `lifetime` is in seconds."""
     again = args.request is not None and Path(args.request).exists()
     try:
-        token = _read_request(args.request) if again else _sign(args, lifetime)
+        token = _read_request(args, lifetime) if again else _sign(args, lifetime)
         if args.out_request is not None:
             carried = _complete(args, token) if args.request is not None else token
             write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
@@ -74,6 +74,11 @@ def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
         appliance, epoch = appliance or about.digest("appliance"), epoch or about.integer("epoch", least=1)
     hex_digest(appliance)
     key = keyfile.signing_key(Path(args.key))
+    return _command(key, appliance, epoch, Act.CREDENTIAL_ISSUE, _asked(args, lifetime))
+
+
+def _asked(args: argparse.Namespace, lifetime: int | None) -> dict[str, Json]:
+    """Give what the line asks for, as a command says it."""
     asked: dict[str, Json] = {
         "profile": names.label(args.profile, "profile name"),
         "workload": names.spiffe_id(args.id),
@@ -83,8 +88,7 @@ def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
         "purpose": args.purpose,
         "task": args.task,
     }
-    given: dict[str, Json] = {name: value for name, value in asked.items() if value is not None}
-    return _command(key, appliance, epoch, Act.CREDENTIAL_ISSUE, given)
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _complete(args: argparse.Namespace, token: str) -> str:
@@ -110,12 +114,16 @@ def _command(key: keyfile.SigningKey, appliance: str, epoch: int, act: Act, args
     return key.token(Typ.COMMAND, claims)
 
 
-def _read_request(name: str) -> str:
+def _read_request(args: argparse.Namespace, lifetime: int | None) -> str:
+    """Read the request that waits; it has to ask for what the line asks for, since it may be completed now."""
+    name = args.request
     try:
         token = read_file(name, MAX_TOKEN + 1).decode("ascii").removesuffix("\n")
     except (TooLarge, UnicodeDecodeError) as error:
         raise Malformed(f"{name} is no signed request") from error
-    parse_unverified(token)
+    claims = Record.of(loads(parse_unverified(token).payload), "request")
+    if (claims.value("act"), claims.value("args")) != (Act.CREDENTIAL_ISSUE, _asked(args, lifetime)):
+        raise Misuse(f"{name} holds another request than this line asks for; name another --request")
     return token
 
 

@@ -31,8 +31,8 @@ class Given:
 class Request:
     """A command that waits for people, signed by `kid`; `given` maps approval id to what was given.
 
-    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown. `completed` says
-    that its requester asked for it to be carried out, once it had its people.
+    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown. `completed_at` is
+    the entry by which its requester had it carried out, once it had its people.
     """
 
     act: Act
@@ -44,7 +44,7 @@ class Request:
     named: frozenset[str]
     shown: str
     given: dict[str, Given] = field(default_factory=dict)
-    completed: bool = False
+    completed_at: int | None = None
 
     def basis(self, policy: str, profiles: Mapping[str, Profile]) -> Basis:
         """Give what an approval has to rest on under a policy (SHA-256) and profiles as they stand."""

@@ -124,7 +124,7 @@ class History:
         act = _ACTS.get(entry.type)
         if act is None:
             raise Malformed(f"an event of type {entry.type}, which this reader does not know")
-        command = self._people.carried(event, entry.time, act, _STEPS.get(entry.type, Step.WHOLE))
+        command = self._people.carried(entry, event, act, _STEPS.get(entry.type, Step.WHOLE))
         self._takers[entry.type](entry, event, command)
 
     def _takers_by_type(self) -> Mapping[str, _Taker]:
@@ -161,7 +161,7 @@ class History:
                 deeds.key_named(event, command), command.issued_at
             ),
             "request.withdrawn": lambda _entry, event, command: self._people.withdrawn(event, command),
-            "request.completed": lambda entry, event, command: self._people.completed(event, command, entry.time),
+            "request.completed": self._people.completed,
             "reading.opened": lambda _entry, event, _command: deeds.reading_opened(event),
             **self._staffing.takers(),
             "workload.adopted": self._adopt,

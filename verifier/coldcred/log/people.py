@@ -30,6 +30,7 @@ from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, void
 from coldcred.log.blobs import Blobs
+from coldcred.log.entry import Entry
 from coldcred.log.operators import Operators
 from coldcred.log.reviews import Reviews
 from coldcred.log.signed import Documents
@@ -132,8 +133,9 @@ class People:
         event.text("detail")
         self._end(asked.command.id, asked.command.expires_at)
 
-    def carried(self, event: Record, time: int, act: Act, step: Step = Step.WHOLE) -> Command:
+    def carried(self, entry: Entry, event: Record, act: Act, step: Step = Step.WHOLE) -> Command:
         """Take what every event that carries out `act` says of its command."""
+        time = entry.time
         asked = self._asked(event, time)
         command = asked.command
         if step is Step.CHUNK:
@@ -144,7 +146,7 @@ class People:
         if command.id not in self._begun or step not in {Step.NEXT, Step.LAST}:
             self._check_in_time(asked, time)
         under = self._check_under(event, asked)
-        self._check_completed(command)
+        self._check_completed(command, entry.seq)
         if len(asked.people) < under.need:
             detail = f"{act} takes {under.need} people; {listed(asked.people)} signed"
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
@@ -169,14 +171,14 @@ class People:
             raise _bad("gives another reason than the command does")
         self._end(request_id, request.expires_at)
 
-    def completed(self, event: Record, command: Command, time: int) -> None:
+    def completed(self, entry: Entry, event: Record, command: Command) -> None:
         """Take `request.completed`: by whoever made the request, which has its people; what it asks for follows."""
         _, request = self._own_request(event, command)
-        signed = people(request.requester, self._have(request, time))
+        signed = people(request.requester, self._have(request, entry.time))
         if len(signed) < request.need:
             detail = f"completes what takes {request.need} people; {listed(sorted(signed))} signed"
             raise LogRejected(LogReason.TOO_FEW_PEOPLE, detail)
-        request.completed = True
+        request.completed_at = entry.seq
 
     def _own_request(self, event: Record, command: Command) -> tuple[str, Request]:
         """Give the request that a command of its own requester names, and the entry with it."""
@@ -190,11 +192,12 @@ class People:
             raise _bad("names a request that somebody else made")
         return request_id, request
 
-    def _check_completed(self, command: Command) -> None:
-        """Hold an issue that waited to its requester, who says when: its command was there for others to read."""
+    def _check_completed(self, command: Command, seq: int) -> None:
+        """Hold an issue that waited to its requester, who says so in the entry before; others could read what waits."""
         request = self._requests.get(command.id)
-        waited = request is not None and not request.completed
-        if waited and command.act is Act.CREDENTIAL_ISSUE:
+        if request is None or command.act is not Act.CREDENTIAL_ISSUE or command.id in self._begun:
+            return
+        if request.completed_at != seq - 1:
             raise _bad("issues what waited and what its requester did not complete")
 
     def _check_under(self, event: Record, asked: _Asked, *, refused: bool = False) -> Under:
