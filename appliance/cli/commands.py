@@ -97,9 +97,8 @@ command.add_command(submit, "submit")
 def _preview(draft: DraftFile) -> list[str]:
     """Write a draft as its approvers will see it, as far as it is there before it is signed."""
     blank = Command("", "", draft.appliance, draft.epoch, draft.act, 0, 0, "", draft.args, "")
-    lines = rendering(blank, "")
-    unsigned = ("request ", "asked by ", "signed ", "ends ")
-    return [line for line in lines if not line.startswith(unsigned)]
+    appliance, epoch, _request, _asked_by, _signed, _ends, *asked = rendering(blank, "")
+    return [appliance, epoch, *asked]
 
 
 def _arguments(path: Path) -> dict[str, Json]:

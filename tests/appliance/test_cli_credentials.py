@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from coldcred.canonical import sha256_hex
 from coldcred.command import document_id
 from coldcred.credential import Kind, parse_claims
 from coldcred.jose import Typ, parse_unverified
-from tests.support.commandline import CTL, run
+from tests.support.commandline import CTL, Ended, run
 from tests.support.founded import AUDIENCE, EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant
 
 TWO = "orders-two"
@@ -160,6 +161,26 @@ def test_a_request_is_completed_by_its_id(served: Plant, careful: str, tmp_path:
     assert (own.code, own.json["files"], out.exists()) == (0, {"token": str(out)}, True)
     late = served.ctl(*line, who="alice")
     assert (late.code, late.json["error"]) == (1, "unknown-request")
+
+
+def test_what_completes_a_request_is_signed_elsewhere(served: Plant, careful: str, tmp_path: Path) -> None:
+    """Made and signed where Alice's key is, carried in by anybody; the credential goes where that line says."""
+    request, args, draft, completes, out = (tmp_path / name for name in ("r.jws", "args", "draft", "c.jws", "out"))
+    id_ = served.ctl(*two(careful, "--request", request, "--json"), who="alice").json["command"]
+    assert served.ctl("approve", request, who="bob").code == 0
+    args.write_text(json.dumps({"request": id_}))
+    appliance = sha256_hex((served.home / "founding.json").read_bytes())
+
+    def away(*words: str | Path) -> Ended:
+        line = [*CTL, "--home", tmp_path / "nothing-here", "--as", served.people / "alice.operator", "command", *words]
+        return run(line, secrets={"--passphrase-fd": PASSPHRASE})
+
+    assert away("make", "request.complete", "--args", args, "--appliance", appliance, "--out", draft).code == 0
+    signed = away("sign", draft, "--out", completes)
+    assert (signed.code, f'request "{id_}"' in signed.err) == (0, True), signed
+    ended = served.ctl("submit", completes, "--out", out, "--json")
+    assert (ended.code, ended.json["act"], ended.json["files"]) == (0, "credential.issue", {"token": str(out)}), ended
+    assert parse_claims(parse_unverified(out.read_text()).payload, Kind.ACCESS).profile == careful
 
 
 def test_a_batch_is_completed_by_the_same_line(served: Plant, careful: str, tmp_path: Path) -> None:
