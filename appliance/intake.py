@@ -1,4 +1,4 @@
-"""Taking a submission in: replays answered from the record, people counted, requests that wait, approvals that fill.
+"""Taking a submission in: replays answered from the record, people counted, requests that wait and are completed.
 
 Each step hands its events to `stage`, which folds them at once, so the next step sees them.
 """

@@ -11,7 +11,7 @@ MAX_FILE_TEXT = 64 * 1024 * 1024
 
 
 class State(StrEnum):
-    """Where a command stands; `ready` waits only for its requester to send it again."""
+    """Where a command stands; `ready` waits only for its requester to complete it."""
 
     DONE = "done"
     WAITING = "waiting"

@@ -66,7 +66,7 @@ def asks(function: _Function) -> _Function:
         ),
         click.option(
             "--request", type=click.Path(path_type=Path),
-            help="The request file: written when the request waits, sent again when it is there.",
+            help="The request file: written when the request waits, asked after and completed when it is there.",
         ),
     ):  # fmt: skip
         function = option(function)
