@@ -1,11 +1,15 @@
 """What every verb has in common: `--json`, help, and how durations and times are written."""
 
+import re
 from typing import Any
 
 import click
 
 from appliance.plan import duration
 from coldcred.errors import Malformed
+
+_ID = re.compile(r"[A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43}", re.ASCII)
+"""The jti of a credential, or the thumbprint of a key."""
 
 
 def note_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's form
@@ -22,6 +26,23 @@ class Verb(click.Command):
             ["--json"], is_flag=True, expose_value=False, callback=note_json, help="Print one JSON document."
         )
         self.params.append(option)
+
+
+class IdVerb(Verb):
+    """A verb that is given ids in base64url, of which one in 64 begins with a hyphen: those are no options."""
+
+    ignore_unknown_options = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what has the form of an id as one; anything else with a hyphen is an option that there is not."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            if isinstance(parameter, click.Argument) and parameter.name is not None:
+                given = ctx.params.get(parameter.name) or ()
+                for value in (given,) if isinstance(given, str) else given:
+                    if value.startswith("-") and _ID.fullmatch(value) is None:
+                        raise click.NoSuchOption(value, ctx=ctx)
+        return rest
 
 
 class Noun(click.Group):

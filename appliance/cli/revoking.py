@@ -10,7 +10,7 @@ import click
 from appliance.cli import output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
-from appliance.cli.grammar import Verb
+from appliance.cli.grammar import IdVerb
 from appliance.cli.session import Session
 from appliance.outcome import Outcome
 from coldcred import names
@@ -32,7 +32,7 @@ _STILL: Mapping[str, str] = MappingProxyType(
 )
 
 
-@click.command(cls=Verb)
+@click.command(cls=IdVerb)
 @click.argument("credential", metavar="[JTI]", required=False)
 @click.option("--workload", metavar="ID", help="All that live of this workload, instead of one credential.")
 @click.option("--profile", metavar="P", help="All that live under this profile.")

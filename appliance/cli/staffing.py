@@ -8,7 +8,7 @@ from appliance.cli import output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.carried import read_document
 from appliance.cli.exits import Exit
-from appliance.cli.grammar import Verb
+from appliance.cli.grammar import IdVerb, Verb
 from appliance.cli.session import Session
 from coldcred.acts import Act, Role
 from coldcred.canonical import Json, sha256_hex
@@ -138,7 +138,7 @@ def replace_key(
     return _ask(session, Act.OPERATOR_REPLACE_KEY, args, signed, Manner(request, approval, valid_for))
 
 
-@click.command("retire-key", cls=Verb)
+@click.command("retire-key", cls=IdVerb)
 @click.argument("person", metavar="NAME")
 @click.argument("kids", metavar="KID...", nargs=-1, required=True)
 @_REASON

@@ -7,7 +7,7 @@ import click
 
 from appliance.cli import output
 from appliance.cli.carried import MAX_ATTACHMENT, read_attachments, read_bounded
-from appliance.cli.grammar import Duration, Verb
+from appliance.cli.grammar import Duration, IdVerb
 from appliance.cli.session import Session
 from coldcred.acts import Act
 from coldcred.canonical import Json, dumps, loads
@@ -16,7 +16,7 @@ from coldcred.record import Record
 _WIDTH = 9
 
 
-@click.command(cls=Verb)
+@click.command(cls=IdVerb)
 @click.argument("about", metavar="[ID]", required=False)
 @click.option("--entry", type=click.IntRange(0), help="The number of an entry, in place of an id.")
 @click.option("--person", metavar="ID", help="Whoever would ask.")

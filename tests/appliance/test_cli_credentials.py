@@ -290,6 +290,24 @@ def test_one_thing_is_revoked_at_a_time(served: Plant, line: tuple[str, ...]) ->
     assert (ended.code, ended.json["error"]) == (2, "misuse")
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "error"),
+    [
+        (f"-n{'A' * 20}", 1, "unknown-credential"),
+        (f"--{'A' * 20}", 1, "unknown-credential"),
+        ("-n", 2, "misuse"),
+        ("--resaon", 2, "misuse"),
+        (f"--{'A' * 19}", 2, "misuse"),
+    ],
+)
+def test_an_id_may_begin_with_a_hyphen(served: Plant, given: str, code: int, error: str) -> None:
+    """As one in 64 does: it is no option; and what is no id is an option that there is not."""
+    ended = served.ctl("revoke", given, "--reason", "lost", "--json", who="bob")
+    assert (ended.code, ended.json["error"]) == (code, error), ended
+    about = served.ctl("why", given, "--json", who="carol")
+    assert (about.code, about.json["error"]) == (code, "unknown-request" if code == 1 else "misuse"), about
+
+
 def test_a_suspended_key_is_named_until_two_people_activate_it(served: Plant, tmp_path: Path) -> None:
     """One person suspends, the log key's suspension is said in status, and a second person is waited for."""
     keys = {row["purpose"]: row["name"] for row in served.done("key", "list", "--json", who="bob").json}
