@@ -294,13 +294,18 @@ def issue_by_two(stage: Stage) -> None:
     bob = f"--as {stage.name}/people/bob.operator --passphrase-fd 3"
     secret = f"3<{stage.name}/people/bob.operator.passphrase"
     stage.run(f"coldcredctl --home /nowhere {bob} approve {desk}/careful.request --out {desk}/bob.approval {secret}")
-    stage.say("One changed character voids it. As he signed it, it completes the request; Alice gets the credential.")
+    stage.say("One changed character voids it. As he signed it, it counts, and the request has its two people.")
     token = (stage.folder / "desk" / "bob.approval").read_text()
     place = len(token) // 2
     other = "A" if token[place - 1] != "A" else "B"
     stage.run(f"sed 's/./{other}/{place}' {desk}/bob.approval > {desk}/changed.approval")
     stage.ctl(f"submit {desk}/changed.approval", expect=REFUSED)
     stage.ctl(f"submit {desk}/bob.approval")
+    stage.say(
+        "Others can read what waits, an auditor in the log for one. Who sends it hears how it stands and gets\n"
+        "   nothing. Alice completes it with one more signature, by the same line, and gets the credential."
+    )
+    stage.ctl(f"submit {desk}/careful.jws", expect=WAITING)
     stage.ctl(line, "alice")
 
 
