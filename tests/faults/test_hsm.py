@@ -176,10 +176,13 @@ def flip_each(mine: Appliance, folder: Path, flips: int, seed: int) -> Counter[s
 
 
 def test_a_flipped_bit_in_the_token_lets_no_bad_signature_out(mine: Appliance, tmp_path: Path) -> None:
-    """Twelve flips, one in each file: a good token, a refusal, or a start refused with an HSM's exit code."""
+    """Twelve flips, one in each file: a good token, a refusal, or a start refused with an HSM's exit code.
+
+    The sound token signs at the end. Which flips do harm differs with the keys' bytes; some always do.
+    """
     ends = flip_each(mine, tmp_path, 12, seed=12)
     assert ends.total() == 13
-    assert 1 < ends["signed"] < 13, ends
+    assert 1 <= ends["signed"] < 13, ends
 
 
 @pytest.mark.soak
