@@ -11,6 +11,9 @@ from coldcred.errors import Malformed
 _ID = re.compile(r"[A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43}", re.ASCII)
 """The jti of a credential, or the thumbprint of a key."""
 
+_MARK = "\0"
+"""What no argument of a program can hold."""
+
 
 def note_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's form
     """Remember, for whoever prints, that this run gives JSON."""
@@ -31,18 +34,24 @@ class Verb(click.Command):
 class IdVerb(Verb):
     """A verb that is given ids in base64url, of which one in 64 begins with a hyphen: those are no options."""
 
-    ignore_unknown_options = True
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what has the form of an id as one; anything else with a hyphen is an option that there is not."""
-        rest = super().parse_args(ctx, args)
-        for parameter in self.params:
-            if isinstance(parameter, click.Argument) and parameter.name is not None:
-                given = ctx.params.get(parameter.name) or ()
-                for value in (given,) if isinstance(given, str) else given:
-                    if value.startswith("-") and _ID.fullmatch(value) is None:
-                        raise click.NoSuchOption(value, ctx=ctx)
+        """Mark ids while click looks for options; it takes the value of an option as it comes."""
+        options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
+        takes_value = {name for option in options if not option.is_flag for name in option.opts}
+        before = ["", *args]
+        marked = [
+            f"{_MARK}{arg}" if arg.startswith("-") and _ID.fullmatch(arg) and before[place] not in takes_value else arg
+            for place, arg in enumerate(args)
+        ]
+        rest = super().parse_args(ctx, marked)
+        ctx.params = {name: _unmarked(value) for name, value in ctx.params.items()}
         return rest
+
+
+def _unmarked(value: Any) -> Any:  # noqa: ANN401 - whatever click made of an argument
+    if isinstance(value, str):
+        return value.removeprefix(_MARK)
+    return tuple(_unmarked(one) for one in value) if isinstance(value, tuple) else value
 
 
 class Noun(click.Group):

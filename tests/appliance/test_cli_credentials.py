@@ -294,6 +294,7 @@ def test_one_thing_is_revoked_at_a_time(served: Plant, line: tuple[str, ...]) ->
     ("given", "code", "error"),
     [
         (f"-n{'A' * 20}", 1, "unknown-credential"),
+        (f"-h{'A' * 20}", 1, "unknown-credential"),
         (f"--{'A' * 20}", 1, "unknown-credential"),
         ("-n", 2, "misuse"),
         ("--resaon", 2, "misuse"),

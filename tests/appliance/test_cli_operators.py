@@ -119,7 +119,7 @@ def test_custodians_recover_an_officer(mine: Plant, tmp_path: Path) -> None:
         (("roles", "alice", "--role", "officer", "--reason", "less"), 1, "below-quorum"),
         (("remove", "erin", "--reason", "left"), 1, "unknown-person"),
         (("retire-key", "bob", "A" * 43, "--reason", "lost"), 1, "unknown-key"),
-        (("retire-key", "bob", f"-{'A' * 42}", "--reason", "lost"), 1, "unknown-key"),
+        (("retire-key", "bob", f"-h{'A' * 41}", f"--{'h' * 41}", "--reason", "lost"), 1, "unknown-key"),
     ],
 )
 def test_a_refusal_is_explained_once_people_agreed(
