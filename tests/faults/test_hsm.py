@@ -145,15 +145,19 @@ def issue_on(mine: Appliance, command: str) -> Outcome | HomeError | HsmError:
 
 
 def flip_each(mine: Appliance, folder: Path, flips: int, seed: int) -> Counter[str]:
-    """Flip one bit at a time in a fresh copy of the token and issue; gives how often each end came."""
+    """Flip one bit at a time in a fresh copy of the token and issue; gives how often each end came.
+
+    Which flips do harm differs with the keys' bytes: where none was harmless, up to four times as many follow.
+    """
     sound, chance, ledger = mine.folder / "sound", random.Random(seed), Ledger(folder / "held")
     shutil.copytree(mine.softhsm.tokens, sound)
     ends: Counter[str] = Counter()
     last = ""
-    for number in range(flips + 1):
+    for number in range(5 * flips + 1):
+        flipping = number < flips or (not ends["signed"] and number < 5 * flips)
         shutil.rmtree(mine.softhsm.tokens)
         shutil.copytree(sound, mine.softhsm.tokens)
-        if number < flips:
+        if flipping:
             files = [*mine.softhsm.object_files(), *mine.softhsm.tokens.rglob("token.object")]
             flip(files[number % len(files)], chance)
         command = mine.issue()
@@ -167,6 +171,8 @@ def flip_each(mine: Appliance, folder: Path, flips: int, seed: int) -> Counter[s
             assert failures.exit_of(found.id) is Exit.HSM, found
             last = found.id
         ends[last] += 1
+        if not flipping:
+            break
     log = Log.open(mine.log_path)
     ledger.read(log.bodies())
     log.close()
@@ -176,13 +182,10 @@ def flip_each(mine: Appliance, folder: Path, flips: int, seed: int) -> Counter[s
 
 
 def test_a_flipped_bit_in_the_token_lets_no_bad_signature_out(mine: Appliance, tmp_path: Path) -> None:
-    """Twelve flips, one in each file: a good token, a refusal, or a start refused with an HSM's exit code.
-
-    The sound token signs at the end. Which flips do harm differs with the keys' bytes; some always do.
-    """
+    """Twelve flips, one in each file: a good token, a refusal, or a start refused with an HSM's exit code."""
     ends = flip_each(mine, tmp_path, 12, seed=12)
-    assert ends.total() == 13
-    assert 1 <= ends["signed"] < 13, ends
+    assert ends.total() >= 13
+    assert 1 < ends["signed"] < 13, ends
 
 
 @pytest.mark.soak
