@@ -43,7 +43,7 @@ def asked_site(world: LogWorld) -> tuple[Asking, Event]:
 
 def issue_for_two(world: LogWorld) -> Asking:
     """Let alice ask for a credential that takes two, and bob approve it."""
-    asking = world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, {**issue_args(), "profile": "two-people"}))
+    asking = _waiting_issue(world)
     world.approve("bob", asking)
     return asking
 
@@ -186,15 +186,13 @@ def _waiting_issue(world: LogWorld) -> Asking:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "What waited is issued to whoever sent it, and its requester did not say so.")
 def _issued_to_whoever_sent_it(world: LogWorld) -> int:
-    asking = _waiting_issue(world)
-    world.approve("bob", asking)
+    asking = issue_for_two(world)
     return world.issue(asking)
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Somebody else completes what alice asked for.")
 def _completed_by_another(world: LogWorld) -> int:
-    asking = _waiting_issue(world)
-    world.approve("bob", asking)
+    asking = issue_for_two(world)
     return step(world, lambda: world.complete(asking, "dora"))
 
 
@@ -238,8 +236,7 @@ def _issued_later_than_it_was_completed(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "An auditor completes nothing.")
 def _completed_by_an_auditor(world: LogWorld) -> int:
-    asking = _waiting_issue(world)
-    world.approve("bob", asking)
+    asking = issue_for_two(world)
     return step(world, lambda: world.complete(asking, "carol"))
 
 
