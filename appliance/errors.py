@@ -94,6 +94,7 @@ class HomeFault(StrEnum):
     HSM_CONTENT = "hsm-content"
     DEFECT = "defect"
     SOCKET_IN_USE = "socket-in-use"
+    MODULE_OPEN = "module-open"
 
 
 class HomeError(Exception):

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from coldcred import streams
 from coldcred.errors import BundleReason, Reason
 
 ACCEPTED, REFUSED, MISUSE = 0, 1, 2
+_STANDARD_OUTPUT = 1
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?(?:Z|\+00:00)", re.ASCII)
@@ -75,6 +77,10 @@ class Misuse(ValueError):
     """The command was called wrongly; the text says how to call it."""
 
 
+class OutputLost(Exception):
+    """Standard output failed; whatever was to be done had been done before. The text is the system's word for it."""
+
+
 class TooLarge(Exception):
     """A file is larger than anything that could be accepted, and was not read."""
 
@@ -87,7 +93,18 @@ def clean(text: str) -> str:
 
 def tell(sentence: str) -> None:
     """Say one thing to the person, on standard error."""
-    print(f"coldcred: {clean(sentence)}", file=sys.stderr)
+    streams.say(f"coldcred: {clean(sentence)}")
+
+
+def put(text: str) -> None:
+    """Write data to standard output, at once; raises `OutputLost`. One that was closed from the start takes nothing."""
+    if sys.stdout is None:
+        return
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        streams.give_up(sys.stdout, _STANDARD_OUTPUT)
+        raise OutputLost(os.strerror(error.errno or 0)) from error
 
 
 def utc(time: float) -> str:
