@@ -131,10 +131,11 @@ class Terminal:
         self._restore()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, self._stopped)
         self._continued(signal.SIGCONT, None)
 
     def _continued(self, _number: int, _frame: FrameType | None) -> None:
+        """Be silent again and repeat the question, ready to be stopped once more before anybody can see it."""
+        signal.signal(signal.SIGTSTP, self._stopped)
         with suppress(termios.error, OSError):
             self._silence(termios.TCSADRAIN)
             if self._question and self._descriptor is not None:

@@ -77,7 +77,6 @@ class Screen:
         """Type lines."""
         os.write(self.master, "".join(f"{line}\n" for line in lines).encode())
 
-    @property
     def echoes(self) -> bool:
         """Whether what is typed now would be shown."""
         return bool(termios.tcgetattr(self.master)[_LOCAL_MODES] & termios.ECHO)
@@ -134,10 +133,10 @@ def test_one_secret(key: Path) -> None:
     """It is asked for, not shown, and the terminal is as it was afterwards."""
     with terminal(*show(key)) as screen:
         screen.until(ASKED)
-        assert not screen.echoes
+        assert not screen.echoes()
         screen.type(PASSPHRASE)
         assert screen.ended() == 0
-        assert screen.echoes
+        assert screen.echoes()
         assert PASSPHRASE not in screen.text
 
 
@@ -147,10 +146,10 @@ def test_every_signal_gives_the_terminal_back(key: Path, number: signal.Signals)
     with terminal(*show(key)) as screen:
         job = screen.job()
         screen.shows(ASKED)
-        assert not screen.echoes
+        assert not screen.echoes()
         os.kill(job, number)
         assert screen.ended() == 130
-        assert screen.echoes
+        assert screen.echoes()
         assert "interrupted" in screen.text
 
 
@@ -162,10 +161,10 @@ def test_job_control(key: Path) -> None:
         for _ in range(2):
             os.kill(job, signal.SIGTSTP)
             screen.until("stopped")
-            assert screen.echoes
+            assert screen.echoes()
             screen.type("fg")
             screen.until(ASKED)
-            assert not screen.echoes
+            assert not screen.echoes()
         screen.type(PASSPHRASE)
         assert screen.ended() == 0
         assert PASSPHRASE not in screen.text
@@ -179,12 +178,12 @@ def test_what_is_typed_ahead(softhsm: SoftHsm) -> None:
     parts = ["canary-so-1", "canary-part-one", "canary-part-two"]
     with terminal(*line) as screen:
         screen.until(": ")
-        assert not screen.echoes
+        assert not screen.echoes()
         screen.type(*[part for part in parts for _ in range(2)])
         assert screen.ended() == 0, screen.text
         assert "canary" not in screen.text
         assert screen.text.count(": ") >= 2 * len(parts)
-        assert screen.echoes
+        assert screen.echoes()
 
 
 def test_the_echo_is_off_before_the_first_slow_step(plant: Plant, tmp_path: Path) -> None:
@@ -192,14 +191,14 @@ def test_the_echo_is_off_before_the_first_slow_step(plant: Plant, tmp_path: Path
     copy = plant.copy_home(tmp_path / "home")
     with terminal(*CTL, "--home", copy.home, "serve") as screen:
         job = screen.job()
-        _wait(lambda: not screen.echoes)
+        _wait(lambda: not screen.echoes())
         screen.type(PIN.decode())
         screen.until("serving on")
-        _wait(lambda: screen.echoes)
+        _wait(lambda: screen.echoes())
         assert PIN.decode() not in screen.text
         os.kill(job, signal.SIGHUP)
         assert screen.ended() == 0, screen.text
-    newest = copy.done("log", "show", "--limit", "4", "--json", who="carol").json
+    newest = copy.done("log", "show", "--limit", "12", "--json", who="carol").json
     assert {"stopped", "checkpoint"} <= {entry["event"]["type"] for entry in newest}
 
 
@@ -213,7 +212,18 @@ def _wait(condition: Callable[[], bool]) -> None:
 def test_nobody_is_asked_for_a_pin_unexpectedly(plant: Plant, tmp_path: Path) -> None:
     """With nothing serving the home it is said so, and a PIN is asked for only after somebody agreed."""
     copy = plant.copy_home(tmp_path / "home")
-    line = [*CTL, "--home", copy.home, "--as", copy.people / "alice.operator", "key", "suspend", "x", "--reason", "y"]
+    line: list[str | Path] = [
+        *CTL,
+        "--home",
+        copy.home,
+        "--as",
+        copy.people / "alice.operator",
+        "key",
+        "suspend",
+        "x",
+        "--reason",
+        "y",
+    ]
     for answer in ("", PIN.decode()):
         with terminal(*line) as screen:
             screen.until("passphrase of")
