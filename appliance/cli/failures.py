@@ -66,7 +66,7 @@ def report(error: BaseException, course: Course, *, as_json: bool) -> Exit:
 
 
 _STANDARD_OUTPUT = 1
-_SAYS_NOTHING_OF_THE_STATE = frozenset({"file", "interrupted", "unexpected"})
+_SAYS_NOTHING_OF_THE_STATE = frozenset({"file", "interrupted", "unexpected", "connection-lost", "not-understood"})
 
 
 def _is_of_streams(error: BaseException) -> bool:
@@ -80,9 +80,11 @@ _OF_STREAMS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errn
 def _after_sending(name: str, detail: str, course: Course, *, as_json: bool) -> Exit:
     """Say how a command stands whose run ended before that could be said."""
     outcome, about = course.outcome, (course.sent or "")[:SHORT_ID]
-    asks = f"`coldcredctl why {about}` tells what became of it"
+    asks = f"`coldcredctl why {about}` tells what became of it; a batch goes on by the same line again"
     if outcome is None:
-        unknown = "interrupted-unknown" if name == "interrupted" else "outcome-unknown"
+        unknown = {"interrupted": "interrupted-unknown", "connection-lost": name, "not-understood": name}.get(
+            name, "outcome-unknown"
+        )
         return explain(unknown, f"{detail}; command {about} had been sent", as_json=as_json, advice=asks)
     if outcome.state in {State.WAITING, State.READY}:
         explain("report-lost", f"{detail}; request {about} stands as {outcome.state}", as_json=as_json, advice=asks)

@@ -127,7 +127,10 @@ _BY_STATE = {
             "this was signed in the future of this machine",
             "compare the clocks of both machines, then sign anew",
         ),
-        "not-allowed": ("your roles do not allow this", "ask somebody who holds one of the roles named above"),
+        "not-allowed": (
+            "you may not do this",
+            "ask somebody whom the rule above lets do it; `coldcredctl policy show` has the policies",
+        ),
         "denied": ("somebody denied the request", "talk to them; a denied request stays denied"),
         "unknown-workload": (
             "the workload is not enrolled",
@@ -147,7 +150,7 @@ _BY_STATE = {
         "unknown-key": ("there is no such key", "see `coldcredctl key list`, or `operator list` for people's keys"),
         "key-suspended": (
             "the signing key is suspended",
-            "two people make it sign again with `coldcredctl key activate NAME`",
+            "two people make it sign again with `coldcredctl key activate NAME --reason WHY`",
         ),
         "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
         "approval-void": (
@@ -180,7 +183,7 @@ _BY_STATE = {
         ),
         "owner-left": (
             "the workload's owner is enrolled no more",
-            "somebody who is takes it over: `coldcredctl workload adopt ID --owner PERSON`",
+            "somebody who is takes it over: `coldcredctl workload adopt ID --owner PERSON --reason WHY`",
         ),
         "review-missed": (
             "an access review was not confirmed by its date",
@@ -263,7 +266,7 @@ _BY_STATE = {
     "the command may have been carried out": {
         "connection-lost": (
             "the answer did not arrive",
-            "look at `coldcredctl log show`, or send the same request file again: it is never carried out twice",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
         ),
         "not-understood": ("the answer was not understood", "look at the log"),
         "outcome-unknown": (
@@ -324,13 +327,13 @@ _BY_STATE = {
         "card-ambiguous": ("several cards fit", "name one by serial= in the URI; none is guessed"),
         "card-no-key": (
             "there is no key of yours on this card",
-            "see that it is the right one, or make a key: `coldcredctl operator keygen --card`",
+            "see that it is the right one, or make a key: `coldcredctl operator keygen FILE --card URI`",
         ),
         "card-many-keys": ("several keys on the card fit", "name one by id= in the URI; none is guessed"),
         "card-has-key": ("there is a key on the card already", "use it, or name another by id= in the URI"),
         "card-key-exposed": (
             "the key on the card could leave it, or was not born there",
-            "make another with `coldcredctl operator keygen --card`, and have that enrolled",
+            "make another with `coldcredctl operator keygen FILE --card URI`, and have that enrolled",
         ),
         "card-of-appliance": ("this token is an appliance's, and no card of yours", "take a card of your own"),
         "card-unable": ("the card cannot do that", "choose the other --algorithm, or another card"),

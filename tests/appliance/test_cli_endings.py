@@ -20,6 +20,7 @@ from appliance.cli.asking import request_id
 from tests.support.commandline import CTL, ENVIRONMENT, TIMEOUT, Ended
 from tests.support.founded import AUDIENCE, EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant, make_key
 from tests.support.softhsm import PIN
+from tests.support.strace import Point, strace
 
 _SYSTEM = frozenset({"checkpoint", "outcomes", "reading.opened", "started", "stopped", "input.refused"})
 _GIVEN_ONCE = ("issue", "bundle create", "log export")
@@ -171,7 +172,7 @@ def ended(plant: Plant, who: str, line: list[str], cwd: Path | None = None, **st
             key = plant.people / (who if "." in who else f"{who}.operator")
             options += ["--as", str(key), "--passphrase-fd", secret(PASSPHRASE.encode())]
         shell = streams.pop("shell", 'exec "$@"')
-        words = ["sh", "-c", shell, "sh", *CTL, *options, *line]
+        words = ["sh", "-c", shell, "sh", *streams.pop("by", []), *CTL, *options, *line]
         run = subprocess.run(
             words,
             env=ENVIRONMENT,
@@ -257,3 +258,42 @@ def test_what_else_goes_away(lines: Lines, verb: str, fault: str, tmp_path: Path
         assert run.code in {0, 1}, run
     if verb == "workload enrol" and fault != "broken":
         assert run.code == 3, run
+
+
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT")
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("verb", ["issue", "workload enrol"])
+def test_a_signal_before_anything_is_sent(lines: Lines, verb: str, name: str) -> None:
+    """A run that is ended while it connects says that nothing was sent, and the log has nothing of it."""
+    point = _at_the_last("connect", lines, verb)
+    before = newest(lines.plant)
+    run = signalled(lines, verb, point.signal(name))
+    assert (run.code, "(interrupted)" in run.err, "nothing was sent" in run.err) == (130, True, True), run
+    assert newest(lines.plant) == before
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("verb", ["issue", "workload enrol"])
+def test_a_signal_while_the_answer_is_awaited(lines: Lines, verb: str, name: str) -> None:
+    """A run that is ended after it sent a command names it, and `why` tells what became of it."""
+    run = signalled(lines, verb, _at_the_last("sendto", lines, verb).signal(name))
+    assert (run.code, "(interrupted-unknown)" in run.err) == (130, True), run
+    found = re.search(r"coldcredctl why ([0-9a-f]{12})", run.err)
+    assert found is not None, run
+    told = lines.plant.ctl("why", found[1], who="alice")
+    assert told.code in {0, 1}, told
+
+
+def _at_the_last(call: str, lines: Lines, verb: str) -> Point:
+    """Find the call that a run of a verb makes last: a rehearsal counts them."""
+    traced = lines.folder / f"{lines.name()}.trace"
+    signalled(lines, verb, strace("-e", f"trace={call}", output=traced))
+    return Point(call, sum(f"{call}(" in line for line in traced.read_text().splitlines()))
+
+
+def signalled(lines: Lines, verb: str, by: list[str]) -> Ended:
+    """Run a verb's line under a tracer."""
+    who, arguments = LINES[verb]
+    return ended(lines.plant, who, [*verb.split(), *arguments(lines)], lines.folder, by=by)
