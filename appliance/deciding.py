@@ -35,15 +35,17 @@ from appliance.standing import Standing
 from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
-from coldcred.canonical import dumps, sha256_hex
+from coldcred.canonical import sha256_hex
 from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
-from coldcred.log.entry import MAX_BODY
+from coldcred.log.unkept import HEAD, KEPT_WHOLE
 from coldcred.record import Record
 
-LARGEST_EVENT = MAX_BODY - 1024
-SHORT_COMMAND = 16 * 1024
-"""Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
+MOST_APPROVALS = 256
+"""Most people whose approvals of one request count: an entry names each of them."""
+
+LONGEST_APPROVAL = 4096
+"""Characters of an approval; it is kept whole even where it does not count."""
 
 MOST_PROFILES = 256
 """Most profiles that the lines of a batch name where it waits for people."""
@@ -63,6 +65,8 @@ def read_command(standing: Standing, token: str) -> Command:
 
 def read_approval(standing: Standing, token: str) -> Approval:
     """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
+    if len(token) > LONGEST_APPROVAL:
+        raise Refused(Refusal.MALFORMED, f"an approval of {len(token)} characters, of at most {LONGEST_APPROVAL}")
     try:
         approval = parse_approval(token, standing.authority.approver_key)
     except ColdcredError as error:
@@ -181,9 +185,24 @@ def waiting_event(ask: Ask, need: int, named: Collection[str]) -> Event:
     return ask.event("command.waiting", members)
 
 
-def refused_event(ask: Ask, refused: Refused) -> Event:
-    """Give the event of an authenticated command that is not carried out."""
-    return ask.event("command.refused", refused_members(refused))
+def refuse(standing: Standing, ask: Ask, refused: Refused) -> Decision:
+    """End an authenticated command that is not carried out.
+
+    Its document is kept whole where it is short, so that its signature can be checked; of a longer one the entry has
+    the SHA-256, the size and the beginning (rule R40). What an entry before it names is here already.
+    """
+    lookups, id_ = standing.lookups, ask.command.id
+    if id_ in lookups.requests or id_ in lookups.under_way:
+        return Decision((ask.event("command.refused", refused_members(refused)),))
+    if is_batch(ask.command.args) or len(ask.command.token) > KEPT_WHOLE:
+        # Without all of it nobody can say which profiles it names.
+        ask = replace(ask, ruled=replace(ask.ruled, profiles=None))
+    document = ask.command.token.encode()
+    if len(document) > KEPT_WHOLE:
+        members: Event = {"head": ask.command.token[:HEAD], "size": len(document)}
+        return Decision((ask.event("command.refused", {**refused_members(refused), **members}),))
+    event = ask.event("command.refused", refused_members(refused))
+    return Decision((event,), blobs={sha256_hex(document): document})
 
 
 def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
@@ -204,6 +223,8 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         if approver.person in have:
             detail = f"{approver.person} approved this already; another key of the same person adds nobody"
             raise Refused(Refusal.ALREADY_APPROVED, detail)
+        if len(have) >= MOST_APPROVALS:
+            raise Refused(Refusal.QUOTA_EXCEEDED, f"{len(have)} people approved it, and no more are counted")
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
@@ -292,15 +313,9 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 
 
 def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
-    """Decide, and see that the keys that are to sign can, and that what is written fits an entry; raises `Refused`."""
+    """Decide, and see that the keys that are to sign can; raises `Refused`."""
     decision = decide(standing, ask, now, random)
     keys.check_usable(standing.authority, standing.opened, decision.signings)
-    if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
-        return decision
-    for event in decision.events:
-        if len(dumps(event)) > LARGEST_EVENT:
-            detail = f"it would take an entry of more than {LARGEST_EVENT} bytes"
-            raise Refused(Refusal.MALFORMED, detail, "entries of 64 KiB at most")
     return decision
 
 

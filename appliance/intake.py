@@ -4,7 +4,8 @@ Each step hands its events to `stage`, which folds them at once, so the next ste
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from appliance import counting, deciding, policy
 from appliance.decision import Ask, Event, Items, Peer
@@ -13,7 +14,7 @@ from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred.acts import RULES, Act
 from coldcred.batch import BatchArguments, read_items
-from coldcred.canonical import Json, loads
+from coldcred.canonical import Json, loads, sha256_hex
 from coldcred.command import Approval, Command, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
@@ -22,23 +23,29 @@ from coldcred.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal."""
+    """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal.
+
+    `blobs` are kept with the decision over `ask`, by SHA-256, where no entry before it names them.
+    """
 
     command: str
     ask: Ask | None = None
     refused: Refused | None = None
+    blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+Stage: TypeAlias = Callable[[Sequence[Event], Mapping[str, bytes]], object]
 
 
 @dataclass(frozen=True)
 class Intake:
-    """Where submissions are taken in: `stage` writes and folds an event, `keep` stores a blob beside it.
+    """Where submissions are taken in: `stage` writes and folds events, and stores the blobs that they name.
 
     `admit` refuses an act that may not be taken in as the disk stands.
     """
 
     standing: Standing
-    stage: Callable[[Event], object]
-    keep: Callable[[bytes], object]
+    stage: Stage
     admit: Callable[[str], None]
 
     def command(
@@ -91,15 +98,13 @@ class Intake:
         if need <= 1:
             for approval in given:
                 self._approve(approval, now)
-            self._keep(ask)
-            return Answer(command.id, ask)
+            return Answer(command.id, ask, blobs=_kept(ask))
         policy.check_quota(self.standing.lookups, asking.id, now)
         try:
             deciding.check_early(self.standing, ask, named, now)
         except Refused as refused:
             return self._refuse(ask, refused)
-        self._keep(ask)
-        self.stage(deciding.waiting_event(ask, need, named))
+        self.stage([deciding.waiting_event(ask, need, named)], _kept(ask))
         return self._count(command.id, given, now)
 
     def approval(self, token: str, now: int) -> Answer:
@@ -140,9 +145,7 @@ class Intake:
             asked = deciding.asked_before(self.standing, request, items, now)
         except Refused as refused:
             return self._refuse(ask, refused)
-        self._keep(ask)
-        for event in decision.events:
-            self.stage(event)
+        self.stage(decision.events, _kept(ask))
         return self._go_on(replace(asked, peer=ask.peer), items, now)
 
     def _go_on(self, asked: Ask, items: Items, now: int) -> Answer:
@@ -178,30 +181,26 @@ class Intake:
         if request is None and approval.command in lookups.outcomes:
             return None
         self.admit(request.act if request is not None else "approval")
-        self.keep(approval.token.encode())
+        document = approval.token.encode()
+        kept = {sha256_hex(document): document}
         try:
-            self.stage(deciding.approval_event(self.standing, approval, now))
+            self.stage([deciding.approval_event(self.standing, approval, now)], kept)
         except Refused as refused:
-            self.stage(deciding.approval_refused_event(self.standing, approval, refused))
+            self.stage([deciding.approval_refused_event(self.standing, approval, refused)], kept)
             return refused
         return None
 
     def _refuse(self, ask: Ask, refused: Refused) -> Answer:
-        """End a command; of what travels beside it only the lines of a batch that may be asked for are kept."""
-        if ask.command.act is not Act.CREDENTIAL_ISSUE:
-            ask = replace(ask, attachments={})
-        elif ask.attachments and ask.ruled.permits is None:
-            # Whoever may not ask fills no disk; without the lines nobody can say which profiles they name.
-            ask = replace(ask, attachments={}, ruled=replace(ask.ruled, profiles=None))
-        self._keep(ask)
-        self.stage(deciding.refused_event(ask, refused))
+        """End a command; nothing that travels beside it is kept, so whoever may not ask fills no disk."""
+        decision = deciding.refuse(self.standing, ask, refused)
+        self.stage(decision.events, decision.blobs)
         return Answer(ask.command.id)
 
-    def _keep(self, ask: Ask) -> None:
-        """Keep the command's own bytes and what travels with it, so that an auditor can check both."""
-        self.keep(ask.command.token.encode())
-        for body in ask.attachments.values():
-            self.keep(body)
+
+def _kept(ask: Ask) -> Mapping[str, bytes]:
+    """Give the command's own bytes and what travels with it, so that an auditor can check both."""
+    document = ask.command.token.encode()
+    return {sha256_hex(document): document, **ask.attachments}
 
 
 def batch_meant(

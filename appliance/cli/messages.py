@@ -50,6 +50,10 @@ _BY_STATE = {
             "permit the act that is named above, then set it anew",
         ),
         "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
+        "internal": (
+            "the appliance met a defect of its own and ended this submission, and nothing else",
+            "report the incident that is named above; an officer finds it in the log as `submission.failed`",
+        ),
         "stopping": ("the appliance is stopping", "start it again and run the same command"),
         "quota-exceeded": (
             "you have too many requests that wait",

@@ -6,7 +6,7 @@ The entry holds the SHA-256 of the first such input and none of its content, so 
 from collections import Counter
 
 from appliance.decision import Event
-from coldcred.canonical import Json, sha256_hex
+from coldcred.canonical import Json
 
 SPAN = 1.0
 """Seconds that one entry sums up, from the first input on."""
@@ -21,10 +21,10 @@ class Unread:
         self._first = ""
         self.due_at: float | None = None
 
-    def count(self, reason: str, token: str, at: float) -> None:
-        """Count the input `token`, which was refused for one of the reasons in `UNREAD`."""
+    def count(self, reason: str, digest: str, at: float) -> None:
+        """Count the input with this SHA-256 (hex), which was refused for one of the reasons in `UNREAD`."""
         if self.due_at is None:
-            self._first, self.due_at = sha256_hex(token.encode("utf-8", "surrogatepass")), at + SPAN
+            self._first, self.due_at = digest, at + SPAN
         self._reasons[reason] += 1
 
     def take(self, at: float) -> list[Event]:

@@ -120,8 +120,8 @@ def test_a_second_is_summed_up_from_its_first_input() -> None:
     """Nothing is due before the span is over; what comes later begins a new one."""
     counter = Unread()
     assert (counter.due_at, counter.take(ALL)) == (None, [])
-    counter.count("malformed", "one", 10.0)
-    counter.count("bad-signature", "two", 10.9)
+    counter.count("malformed", sha256_hex(b"one"), 10.0)
+    counter.count("bad-signature", sha256_hex(b"two"), 10.9)
     assert (counter.due_at, counter.take(10.99)) == (11.0, [])
     (event,) = counter.take(11.0)
     assert (event["count"], event["sha256"]) == (2, sha256_hex(b"one"))

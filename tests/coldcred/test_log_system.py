@@ -15,6 +15,7 @@ PIN: Event = {"token": "plant-a-daily", "mode": "terminal"}
 WORKER: Event = {"token": "plant-a-daily", "count": 3}
 SHAPES: dict[str, Event] = {
     "input.refused": {"count": 3, "reasons": {"malformed": 1, "bad-signature": 2}, "sha256": "0" * 64},
+    "submission.failed": {"count": 2, "kind": "KeyError", "place": "decide:12", "submissions": ["0" * 64, "1" * 64]},
     "pin.accepted": PIN,
     "pin.refused": {**PIN, "mode": "descriptor"},
     "worker.lost": WORKER,
@@ -60,6 +61,13 @@ def test_a_system_event_brings_nothing_along(begun: LogWorld, kind: str) -> None
         ("input.refused", {"reasons": {"malformed": True, "bad-signature": 2}}),
         ("input.refused", {"reasons": ["malformed"]}),
         ("input.refused", {"sha256": "a stranger's words"}),
+        ("submission.failed", {"count": 1}),
+        ("submission.failed", {"count": 0}),
+        ("submission.failed", {"kind": "a secret"}),
+        ("submission.failed", {"place": "x" * 65}),
+        ("submission.failed", {"submissions": []}),
+        ("submission.failed", {"count": 17, "submissions": [f"{number:064}" for number in range(17)]}),
+        ("submission.failed", {"submissions": ["a stranger's words"]}),
         ("pin.refused", {"mode": "guess"}),
         ("pin.refused", {"token": "a\u202eb"}),
         ("pin.accepted", {"token": ""}),
