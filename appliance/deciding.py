@@ -35,7 +35,7 @@ from appliance.standing import Standing
 from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
-from coldcred.canonical import sha256_hex
+from coldcred.canonical import Json, sha256_hex
 from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.log.unkept import HEAD, KEPT_WHOLE
@@ -211,28 +211,28 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     authority, request = standing.authority, standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    approver = _approver(standing, approval)
+    by = approver(standing, approval)
     if approval.verdict is Verdict.APPROVE:
-        counting.check_approver(authority, approver, request.person, Act(request.act), now)
+        counting.check_approver(authority, by, request.person, Act(request.act), now)
     else:
-        policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
+        policy.check_may_approve(policy.principal(by), request.person, Act(request.act))
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        if approver.person in have:
-            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
+        if by.person in have:
+            detail = f"{by.person} approved this already; another key of the same person adds nobody"
             raise Refused(Refusal.ALREADY_APPROVED, detail)
         if len(have) >= MOST_APPROVALS:
             raise Refused(Refusal.QUOTA_EXCEEDED, f"{len(have)} people approved it, and no more are counted")
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
-        **_about(approval, approver),
+        **_about(approval, by),
         "kid": approval.signer,
         "expires": approval.expires_at,
         "basis": approval.basis.as_json(),
-        "people": [*sorted(request.people_with({*have, approver.person}))],
+        "people": [*sorted(request.people_with({*have, by.person}))],
         "need": request.need,
     }
     if approval.reason is not None:
@@ -242,11 +242,11 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
 
 def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
     """Give the event of an authenticated approval that does not count."""
-    about = _about(approval, _approver(standing, approval))
+    about = _about(approval, approver(standing, approval))
     return {"type": "approval.refused", **about, "expires": approval.expires_at, **refused_members(refused)}
 
 
-def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
+def approver(standing: Standing, approval: Approval) -> Operator | Custodian:
     """Give whoever signed an approval that was read a moment ago; its key is enrolled, or it could not be read."""
     found = standing.authority.approver(approval.signer)
     if found is None:
@@ -254,12 +254,12 @@ def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
     return found
 
 
-def _about(approval: Approval, approver: Operator | Custodian) -> Event:
+def _about(approval: Approval, by: Operator | Custodian) -> Event:
     return {
         "approval": approval.id,
         "request": approval.command,
         "verdict": approval.verdict.value,
-        "by": approver.person,
+        "by": by.person,
         "document": sha256_hex(approval.token.encode()),
     }
 
@@ -297,6 +297,12 @@ def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) 
     except Refused as refused:
         if act is Act.POLICY_SET or refused.reason is Refusal.MALFORMED:
             raise
+
+
+def counts_as(standing: Standing, act: Act, args: Mapping[str, Json]) -> Act:
+    """Give the act that a command counts as where room is short: a bundle with a revocation is part of revoking."""
+    carries = act is Act.BUNDLE_CREATE and standing.lookups.owes(str(args.get("site")))
+    return Act.CREDENTIAL_REVOKE if carries else act
 
 
 def check_signers(standing: Standing, ask: Ask, now: int) -> None:

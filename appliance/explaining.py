@@ -159,7 +159,8 @@ class _Walk:
         """Look at all that comes before the decision itself, but people."""
         act, authority, asking, now = self._imagined.act, self._authority, self._asking, self._now
         yield Looked("whose key signs", RULE[Refusal.UNKNOWN_SIGNER], f"{asking.id} has an enrolled key")
-        yield Looked.at("room on the disk", RULE[Refusal.DISK_RESERVE], partial(self._admit, act), "there is room")
+        admit = partial(self._admit, deciding.counts_as(self._standing, act, self._imagined.args))
+        yield Looked.at("room on the disk", RULE[Refusal.DISK_RESERVE], admit, "there is room")
         beside = partial(deciding.check_beside, self._command, self._imagined.attachments, waits=False)
         yield Looked.at("what travels beside it", RULE[Refusal.MALFORMED], beside, "it is what the command names")
         confirmed = partial(policy.check_confirmed, authority, {asking.id}, act, now)

@@ -10,12 +10,13 @@ from typing import TypeAlias
 from appliance import counting, deciding, policy
 from appliance.decision import Ask, Event, Items, Peer
 from appliance.errors import Refusal, Refused
+from appliance.lookups import Request
 from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred.acts import RULES, Act
 from coldcred.batch import BatchArguments, read_items
 from coldcred.canonical import Json, loads, sha256_hex
-from coldcred.command import Approval, Command, people, profiles_named
+from coldcred.command import Approval, Command, Verdict, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
@@ -34,6 +35,16 @@ class Answer:
     blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks for what, and for how many credentials at most; `digest` is the SHA-256 (hex) of what they signed."""
+
+    signer: str
+    act: str
+    digest: str
+    credentials: int = 0
+
+
 Stage: TypeAlias = Callable[[Sequence[Event], Mapping[str, bytes]], object]
 
 
@@ -41,12 +52,13 @@ Stage: TypeAlias = Callable[[Sequence[Event], Mapping[str, bytes]], object]
 class Intake:
     """Where submissions are taken in: `stage` writes and folds events, and stores the blobs that they name.
 
-    `admit` refuses an act that may not be taken in as the disk stands.
+    `admit` refuses an act that may not be taken in as the disk stands, `afford` one that is beyond its signer's quota.
     """
 
     standing: Standing
     stage: Stage
     admit: Callable[[str], None]
+    afford: Callable[[Asking], None]
 
     def command(
         self,
@@ -75,7 +87,11 @@ class Intake:
         self._check_idle(command.id)
         if command.act in {Act.REQUEST_WITHDRAW, Act.REQUEST_COMPLETE}:
             self._check_idle(command.args.get("request"))
-        self.admit(command.act)
+        act = deciding.counts_as(self.standing, command.act, command.args)
+        self.admit(act)
+        signer = deciding.signer(self.standing, command)
+        asking = policy.principal(signer)
+        self.afford(Asking(asking.id, act, _digest(command.token), _credentials(command, items)))
         waits = command.id in self.standing.lookups.requests
         deciding.check_beside(command, attachments, waits=waits)
         deciding.check_manner(self.standing, command, batch=items is not None)
@@ -83,8 +99,6 @@ class Intake:
         if waits:
             deciding.check_time(command, now)
             return self._count(command.id, given, now)
-        signer = deciding.signer(self.standing, command)
-        asking = policy.principal(signer)
         stands = policy.under(self.standing.authority, command, items or ())
         ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
         try:
@@ -180,9 +194,11 @@ class Intake:
         request = lookups.requests.get(approval.command)
         if request is None and approval.command in lookups.outcomes:
             return None
-        self.admit(request.act if request is not None else "approval")
-        document = approval.token.encode()
-        kept = {sha256_hex(document): document}
+        act = _approved(approval, request)
+        self.admit(act)
+        by = deciding.approver(self.standing, approval).person
+        self.afford(Asking(by, act, _digest(approval.token)))
+        kept = {_digest(approval.token): approval.token.encode()}
         try:
             self.stage([deciding.approval_event(self.standing, approval, now)], kept)
         except Refused as refused:
@@ -199,8 +215,27 @@ class Intake:
 
 def _kept(ask: Ask) -> Mapping[str, bytes]:
     """Give the command's own bytes and what travels with it, so that an auditor can check both."""
-    document = ask.command.token.encode()
-    return {sha256_hex(document): document, **ask.attachments}
+    return {_digest(ask.command.token): ask.command.token.encode(), **ask.attachments}
+
+
+def _digest(token: str) -> str:
+    return sha256_hex(token.encode())
+
+
+def _approved(approval: Approval, request: Request | None) -> str:
+    """Give the act that an approval leads to; a denial stops something, as a withdrawal does."""
+    if approval.verdict is Verdict.DENY:
+        return Act.REQUEST_WITHDRAW
+    return "approval" if request is None else request.act
+
+
+def _credentials(command: Command, items: Items | None) -> int:
+    """Count the credentials that a command asks for at most: a line that is held gets none."""
+    if items is None:
+        return int(command.act is Act.CREDENTIAL_ISSUE)
+    held = command.args.get("held")
+    count = held.get("count") if isinstance(held, dict) else 0
+    return len(items) - (count if isinstance(count, int) else 0)
 
 
 def batch_meant(

@@ -151,9 +151,9 @@ class Batches:
     """All batches under way: what they add to each turn of the engine."""
 
     def __init__(
-        self, standing: Standing, carrier: Carrier, permit: Callable[[], int], random: Random, contain: Contain
+        self, standing: Standing, carrier: Carrier, permit: Callable[[str], int], random: Random, contain: Contain
     ) -> None:
-        """Carry on from `standing`; `permit` gives the time of a chunk, or raises `Refused` where nothing is issued.
+        """Carry on from `standing`; `permit` gives the time of a chunk for its signer, or raises `Refused`.
 
         What is done for one batch is done within `contain`.
         """
@@ -216,7 +216,7 @@ class Batches:
     def _chunk(self, running: Running) -> Work | None:
         try:
             with self._contain(running.document):
-                now = self._permit()
+                now = self._permit(running.ask.person)
                 deciding.check_still_asks(self._standing, running.ask.command, now)
                 deciding.check_signers(self._standing, running.ask, now)
                 decision = running.decide_chunk(self._standing, now, self._random)
@@ -232,7 +232,7 @@ class Batches:
     def _late(self, running: Running) -> Refused | None:
         """Say that a batch outlived its command: nothing is carried out after that, not even the end of a batch."""
         try:
-            deciding.check_time(running.ask.command, self._permit())
+            deciding.check_time(running.ask.command, self._permit(running.ask.person))
         except Refused as refused:
             return refused if refused.reason is Refusal.EXPIRED else None
         return None

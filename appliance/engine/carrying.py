@@ -110,13 +110,15 @@ class Carrier:
         now: Callable[[], int],
         wake: Callable[[], None],
         contain: Contain,
+        wrote: Callable[[Event, int], None],
     ) -> None:
         """Carry on from `standing`.
 
         `now` gives the Unix seconds to write into entries; `wake` is called when a flight landed; what is done for one
-        submission alone is done within `contain`.
+        submission alone is done within `contain`; `wrote` is told of each event how many bytes it took, with its blobs.
         """
         self._contain = contain
+        self._wrote = wrote
         self._standing = standing
         self._log = log
         self._keystores = keystores
@@ -175,6 +177,10 @@ class Carrier:
                 detail = f"entry {entry.seq} ({entry.type}) cannot be folded: {type(error).__name__}"
                 raise HomeError(HomeFault.DEFECT, detail) from error
             self._batch.entries.append(entry)
+        beside = sum(len(body) for body in blobs.values())
+        for entry in entries:
+            self._wrote(entry.event, len(entry.body) + beside)
+            beside = 0
         return tuple(entry.seq for entry in entries)
 
     def _staged_blob(self, digest: str) -> bytes | None:

@@ -13,14 +13,14 @@ from functools import partial
 
 from appliance import counting, deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Ask, Decision, Finished, Peer
+from appliance.decision import Ask, Decision, Event, Finished, Peer
 from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
 from appliance.engine.waking import Signal
 from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
-from appliance.intake import Answer, Intake
+from appliance.intake import Answer, Asking, Intake
 from appliance.log import Log
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
@@ -57,8 +57,10 @@ class Engine:
         self._clock = clock
         self._random = random
         self._signal = Signal()
-        self._carrier = Carrier(standing, log, keystores, self._entry_time, self._signal.set, self._contain)
-        self._intake = Intake(standing, self._carrier.append, self._admit)
+        self._carrier = Carrier(
+            standing, log, keystores, self._entry_time, self._signal.set, self._contain, self._wrote
+        )
+        self._intake = Intake(standing, self._carrier.append, self._admit, self._afford)
         self._inbox = Inbox()
         self._under_way: set[Job] = set()
         self._batches = Batches(standing, self._carrier, self._chunk_time, random, self._contain)
@@ -187,13 +189,24 @@ class Engine:
         for event in self._watch.take(at, self._clock.now(), self._standing.lookups):
             self._carrier.append([event])
 
-    def _chunk_time(self) -> int:
-        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued now."""
+    def _chunk_time(self, signer: str) -> int:
+        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued to its signer now."""
         self._admit(Act.CREDENTIAL_ISSUE)
+        self._watch.check_quota(signer, Act.CREDENTIAL_ISSUE, 0, asyncio.get_running_loop().time())
         return self._now()
 
     def _admit(self, act: str) -> None:
         self._watch.reserve.check(act, asyncio.get_running_loop().time())
+
+    def _afford(self, asking: Asking) -> None:
+        try:
+            self._watch.afford(asking, asyncio.get_running_loop().time())
+        except Refused:
+            self._signal.set()
+            raise
+
+    def _wrote(self, event: Event, size: int) -> None:
+        self._watch.wrote(event, size, asyncio.get_running_loop().time())
 
     def _attached(self, token: str, attachments: Mapping[str, bytes]) -> dict[str, bytes]:
         with self._contained(token):

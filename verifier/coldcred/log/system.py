@@ -25,6 +25,10 @@ MAX_WHERE = 64
 """Most characters by which it says what was raised, and where."""
 
 
+MAX_SIGNERS = 16
+"""Most signers that one `quota.exceeded` names."""
+
+
 class PinMode(StrEnum):
     """How a PIN reached the appliance: closed."""
 
@@ -61,6 +65,20 @@ def _submission_failed(event: Record) -> None:
         raise Malformed("submission.failed: more submissions than it counts")
 
 
+def _quota_exceeded(event: Record) -> None:
+    count = event.integer("count", least=1)
+    event.digest("sha256")
+    signers = event.record("signers").members()
+    if not 0 < len(signers) <= MAX_SIGNERS:
+        raise Malformed(f"quota.exceeded: it names 1 to {MAX_SIGNERS} signers")
+    for signer in signers:
+        if not names.is_spiffe_id(signer):
+            names.label(signer, "person id")
+    counted = Record(signers, "quota.exceeded.signers")
+    if sum(counted.integer(signer, least=1) for signer in signers) > count:
+        raise Malformed("quota.exceeded: its signers have more than it counts")
+
+
 def _pin(event: Record) -> None:
     names.label(event.text("token"), "token label")
     if event.text("mode") not in set(PinMode):
@@ -84,6 +102,7 @@ EVENTS: Mapping[str, Callable[[Record], None]] = MappingProxyType(
     {
         "input.refused": _input_refused,
         "submission.failed": _submission_failed,
+        "quota.exceeded": _quota_exceeded,
         "pin.accepted": _pin,
         "pin.refused": _pin,
         "worker.lost": _worker,
