@@ -20,9 +20,12 @@ from coldcred.status import SIZE
 from tests.appliance.test_batches import ask, line, lines
 from tests.appliance.test_engine import events
 from tests.support import plant
+from tests.support.markdown import Document
 from tests.support.running import RunningPlant, believed, run
+from tests.support.tree import ROOT
 
 DAY = 24 * HOUR
+FORMAT = Document.read(ROOT / "docs" / "format.md")
 ALL = [("alice", PERSON), (plant.WORKLOAD, WORKLOAD)]
 ISSUE = Act.CREDENTIAL_ISSUE
 
@@ -123,6 +126,13 @@ def test_the_log_grows_by_what_is_said_and_no_more(signer: str, limits: dict[Of,
                 written += size
     limit = limits[Of.BYTES]
     assert written <= limit.most + limit.reserve + limit.hourly * 24 + size
+
+
+def test_the_quotas_are_those_of_the_document() -> None:
+    """Each number of the table is that of the code."""
+    told = {row[0]: [int(cell) for cell in row[1:]] for row in FORMAT.table("Quotas")}
+    rows = ((of, PERSON[of], WORKLOAD[of]) for of in Of)
+    assert told == {of: [own.most, own.hourly, own.reserve, its.most, its.hourly] for of, own, its in rows}
 
 
 # --- what is said of it
