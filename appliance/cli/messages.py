@@ -50,14 +50,18 @@ _BY_STATE = {
             "permit the act that is named above, then set it anew",
         ),
         "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
+        "internal": (
+            "the appliance met a defect of its own and ended this submission, and nothing else",
+            "report the incident that is named above; an officer finds it in the log as `submission.failed`",
+        ),
         "stopping": ("the appliance is stopping", "start it again and run the same command"),
         "quota-exceeded": (
-            "you have too many requests that wait",
-            "have some of them approved or denied, or wait until they end; see `coldcredctl request list`",
+            "you have asked for more than one signer may",
+            "wait as long as it says, or see `coldcredctl request list` and have some of them approved or denied",
         ),
         "disk-reserve": (
             "the disk is almost full",
-            "make room on the disk of the home; until then only revoking and suspending are carried out",
+            "make room on the disk of the home; revoking, the bundle with it, suspending and reading go on",
         ),
         "pin-delayed": (
             "too many wrong PINs were tried",
