@@ -26,6 +26,7 @@ from appliance.outcome import Outcome, State
 from appliance.reading import Reader
 from appliance.rules import rule_of
 from appliance.standing import Standing
+from appliance.turns import Turns
 from coldcred.acts import Act
 from coldcred.canonical import sha256_hex
 from coldcred.log.signing import FLIGHTS
@@ -59,6 +60,7 @@ class Engine:
         self._signal = Signal()
         self._carrier = Carrier(standing, log, keystores, self._entry_time, self._signal.set)
         self._intake = Intake(standing, self._carrier.append, self._carrier.keep, self._admit)
+        self._turns = Turns(self._carrier.disk)
         self._inbox = Inbox()
         self._under_way: set[Job] = set()
         self._batches = Batches(standing, self._carrier, self._chunk_time, random)
@@ -164,7 +166,7 @@ class Engine:
         if outcome.state is not State.DONE:
             detail = outcome.detail or "reading was not opened"
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), detail, outcome.rule)
-        return Reader(self._standing, self._log, self._carrier.disk, self._now, self._admit, command.signer)
+        return Reader(self._standing, self._log, self._turns, self._now, self._admit, command.signer)
 
     async def _submit(self, token: str, take: Callable[[int], Answer], source: str) -> Outcome:
         job = Job(token, take, asyncio.get_running_loop().create_future(), source)

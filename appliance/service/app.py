@@ -3,6 +3,7 @@
 Whatever became of a command is an answer of status 200; a status of 400 and above says that nothing was taken up.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeAlias
 
@@ -24,6 +25,9 @@ from coldcred.record import Record
 MAX_BODY = 8 * 1024 * 1024
 MAX_BATCH_BODY = 16 * 1024 * 1024
 MAX_WORKLOAD_BODY = 96 * 1024
+PIECE = 100
+"""Rows of a list that are written at once."""
+
 MAX_APPROVALS = 32
 MAX_ATTACHMENTS = 64
 
@@ -143,7 +147,7 @@ def workload_application(engine: Engine, complain: Callable[[Exception], None]) 
 
 def _answering(answer: Answer, complain: Callable[[Exception], None]) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
-        return _json(200, await answer(request))
+        return _told(await answer(request))
 
     return _guarded(respond, complain)
 
@@ -222,6 +226,20 @@ def _connection(request: Request) -> Connection:
     if not isinstance(connection, Connection):
         raise TypeError("the server gave no connection")
     return connection
+
+
+def _told(value: Json) -> Response:
+    """Answer; a long list in pieces, since writing it all at once would hold up everybody else."""
+    if isinstance(value, list) and len(value) > PIECE:
+        return StreamingResponse(_pieces(value), media_type="application/json")
+    return _json(200, value)
+
+
+async def _pieces(rows: list[Json]) -> AsyncIterator[bytes]:
+    for first in range(0, len(rows), PIECE):
+        yield (b"[" if first == 0 else b",") + dumps(rows[first : first + PIECE])[1:-1]
+        await asyncio.sleep(0)
+    yield b"]"
 
 
 def _json(status: int, value: Json) -> Response:
