@@ -15,6 +15,7 @@ from starlette.routing import Route
 from appliance.engine import Engine
 from appliance.engine.batching import BatchStream
 from appliance.errors import Refusal, Refused
+from appliance.outcome import EXPORTED, Export, Outcome
 from appliance.rules import rule_of
 from appliance.service.connection import Connection
 from coldcred.canonical import Json, b64u_decode, dumps, loads, sha256_hex
@@ -46,14 +47,14 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
     async def about(_: Request) -> Json:
         return engine.standing.authority.summary()
 
-    async def commands(request: Request) -> Json:
+    async def commands(request: Request) -> Response:
         body = Record.of(await _body(request), "request")
         token = body.text("command", max_chars=MAX_TOKEN)
         attachments = _attachments(body.optional_record("attachments"))
         approvals = _approvals(body)
         body.done()
-        outcome = await engine.submit_command(token, attachments, approvals, _connection(request).source)
-        return outcome.as_json()
+        source = _connection(request).source
+        return _outcome(engine, await engine.submit_command(token, attachments, approvals, source, whole=False))
 
     async def batches(request: Request) -> Response:
         body = Record.of(await _body(request, MAX_BATCH_BODY), "request")
@@ -64,11 +65,11 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         stream = await engine.submit_batch(token, attachments, approvals, _connection(request).source)
         return StreamingResponse(_lines(stream), media_type="application/jsonl")
 
-    async def approvals(request: Request) -> Json:
+    async def approvals(request: Request) -> Response:
         body = Record.of(await _body(request), "request")
         token = body.text("approval", max_chars=MAX_TOKEN)
         body.done()
-        return (await engine.submit_approval(token, _connection(request).source)).as_json()
+        return _outcome(engine, await engine.submit_approval(token, _connection(request).source, whole=False))
 
     async def open_reading(request: Request) -> Json:
         body = Record.of(await _body(request), "request")
@@ -109,9 +110,9 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
     return Starlette(
         routes=[
             route("/v1/appliance", "GET", about),
-            route("/v1/commands", "POST", commands),
+            Route("/v1/commands", _guarded(commands, complain), methods=["POST"]),
             Route("/v1/batches", _guarded(batches, complain), methods=["POST"]),
-            route("/v1/approvals", "POST", approvals),
+            Route("/v1/approvals", _guarded(approvals, complain), methods=["POST"]),
             route("/v1/read", "POST", open_reading),
             route("/v1/read/preview", "POST", preview),
             route("/v1/read/why", "POST", why),
@@ -173,6 +174,20 @@ def _guarded(
             return _error(500, "internal", "the appliance could not answer; its own log says why")
 
     return respond
+
+
+def _outcome(engine: Engine, outcome: Outcome) -> Response:
+    """Answer with an outcome, behind which an export follows if it gives one."""
+    if outcome.export is None:
+        return _json(200, outcome.as_json())
+    return StreamingResponse(_exported(engine, outcome, outcome.export), media_type=EXPORTED)
+
+
+async def _exported(engine: Engine, outcome: Outcome, export: Export) -> AsyncIterator[bytes]:
+    """Give an outcome as a line, an empty line now and then while the log is gone through, and then the export."""
+    yield dumps(outcome.as_json()) + b"\n"
+    async for page in engine.pages(export):
+        yield page or b"\n"
 
 
 async def _lines(stream: BatchStream) -> AsyncIterator[bytes]:
