@@ -8,8 +8,9 @@ from appliance.errors import Refusal, Refused
 from appliance.nouns import checkpoints, keys
 from appliance.standing import Standing
 from coldcred import framing
-from coldcred.canonical import b64u_encode, dumps
+from coldcred.canonical import b64u_encode, dumps, sha256
 from coldcred.charter import Purpose
+from coldcred.log.blobs import digests_in, digests_of
 from coldcred.record import Record
 
 
@@ -42,11 +43,26 @@ def _decide_older(standing: Standing, ask: Ask, key: SigningKey) -> Decision:
     return Decision((event,), finish=lambda _none: replace(_file(standing, size, note), warnings=(told,)))
 
 
+def _named(standing: Standing, size: int) -> set[bytes]:
+    """Give the digests that the first `size` entries name, and the documents that they rest on.
+
+    What later entries brought is in the archive by now; nobody could tell it from what somebody added on the way.
+    """
+    named = {digest for body in standing.archive.bodies(0, size) for digest in digests_in(body)}
+    for body in standing.archive.blobs():
+        if sha256(body) in named:
+            named.update(digests_of(body))
+    return named
+
+
 def _file(standing: Standing, size: int, note: bytes) -> Finished:
     founding = standing.authority.founding
     vkey = checkpoints.verifier_key(standing.authority).format()
     entries = b"".join(body + b"\n" for body in standing.archive.bodies(0, size))
-    blobs = b"".join(dumps({"body": b64u_encode(body)}) + b"\n" for body in standing.archive.blobs())
+    named = _named(standing, size)
+    blobs = b"".join(
+        dumps({"body": b64u_encode(body)}) + b"\n" for body in standing.archive.blobs() if sha256(body) in named
+    )
     about = dumps({"v": 1, "appliance": founding.appliance_id, "size": size, "vkey": vkey})
     files = {
         "about.json": about,
