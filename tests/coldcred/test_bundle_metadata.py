@@ -421,7 +421,7 @@ def test_rollback_of_targets(world: World, trust: Path, oracle: Oracle) -> None:
 @pytest.mark.parametrize(("number", "expected"), [(2001, None), (2002, BundleReason.FAST_FORWARD)])
 def test_fast_forward(world: World, trust: Path, number: int, expected: BundleReason | None) -> None:
     """A number may rise by a thousand for each of two sites and not by more; TUF itself has no such bound."""
-    files = world.files(number, times=replace(world.times(), sequence=number))
+    files = world.files(number, times=replace(world.times(), sequence=number), checkpoint=world.checkpoint(1))
     assert refusal(files, trust, NOW) is expected
 
 

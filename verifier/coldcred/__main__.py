@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from coldcred.cli import NOUNS
 from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, tell
-from coldcred.errors import BundleRefused, ColdcredError
+from coldcred.errors import BundleRefused, ColdcredError, LogContradicted
 
 _INTERRUPTED = 130
 _EXTRA = {"tuf", "securesystemslib"}
@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = args.run(args)
         sys.stdout.flush()
+    except LogContradicted as error:
+        kept = "What is trusted is as it was, and both checkpoints are kept: `coldcred bundle evidence` shows them."
+        tell(f"refused ({error.reason}): {error.detail}. {kept} {BUNDLE_ADVICE[error.reason]}")
+        return REFUSED
     except BundleRefused as error:
         tell(f"refused ({error.reason}): {error.detail}. Nothing was changed. {BUNDLE_ADVICE[error.reason]}")
         return REFUSED

@@ -159,6 +159,6 @@ def _lines(found: "Inspection") -> list[str]:
         f"  key       {key.kid} for {key.charter.purpose}, {utc(key.not_before)} to {utc(key.expires_at)}"
         for key in store.keys.values()
     ]
-    lines += [f"  status    {uri}" for uri in store.status_lists]
+    lines += [f"  status    {found.uri}, until {utc(found.expires_at)}" for found in store.status_lists.values()]
     lines += [f"  tainted   {kid}" for kid in sorted(store.taints)]
     return lines

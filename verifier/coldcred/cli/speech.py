@@ -72,8 +72,8 @@ BUNDLE_ADVICE: Mapping[BundleReason, str] = MappingProxyType(
             " FILE` makes a bundle that proves it, or says that it cannot."
         ),
         BundleReason.LOG_FORKED: (
-            "Do not use this file; the log was rewritten, or its appliance copied. Both checkpoints are kept: give an"
-            " auditor what `coldcred bundle evidence` writes."
+            "Do not use this file: the log was rewritten, or its appliance copied. Give an auditor the evidence and an"
+            " export of the log."
         ),
         BundleReason.OTHER_LOG: "Ask the custodians whether the log has a new key; it needs a trust store of its own.",
     }
