@@ -51,7 +51,7 @@ class Walk:
         self._ends = [self._go_on(place, None) for place in (0, 1)]
 
     def check(self, place: int, changed: Files) -> bool:
-        """See that a change of the bundle that comes at `place` is refused, or changes nothing; gives whether it was."""
+        """See that a change of the bundle at `place` is refused, or changes nothing; gives whether it was."""
         pins, held = Pins(SITE, sha256_hex(self._root)), self._held[place]
         try:
             data = framing.write(framing.BUNDLE, changed)
