@@ -240,7 +240,7 @@ def test_an_export_holds_what_its_entries_name(tmp_path: Path) -> None:
             command = running.command("alice", Act.TRUST_SUBMIT, named)
             assert (await engine.submit_command(command, {digest: body})).state is State.REFUSED
             await believed(running, engine)
-            await settled(engine)
+            await bundle(running, engine)  # its checkpoint covers the refusal, and is kept before its next step
             note = engine.standing.archive.newest_checkpoint()
             assert note is not None
             late = running.command("alice", Act.CREDENTIAL_ISSUE, {**running.issue_args(), "ttl": 61})
