@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         anchor = _anchor(args)
         with _opened(args.export) as stream:
-            report = verify(stream, anchor, [(name, note) for name in args.checkpoint for note in _kept(name)])
+            report = verify(stream, anchor, [kept for name in args.checkpoint for kept in _kept(name)])
     except (LogRejected, Rejected) as error:
         refusal = error
     if args.json:
@@ -111,12 +111,13 @@ def _anchor(args: argparse.Namespace) -> "Anchor | None":
     return Anchor(key, store.identity.appliance, store.checkpoint, earlier)
 
 
-def _kept(name: str) -> tuple[bytes, ...]:
+def _kept(name: str) -> list[tuple[str, bytes]]:
+    """Give the checkpoints in a file, each with a name for people."""
     from coldcred.log.export import find_checkpoints  # noqa: PLC0415 - as above
 
     with _opened(name) as stream:
         try:
-            return find_checkpoints(stream)
+            return [(f"{name}{what}", note) for what, note in find_checkpoints(stream)]
         except Malformed as error:
             raise LogRejected(LogReason.BAD_CHECKPOINT, f"{name}: {error}") from error
 

@@ -130,14 +130,20 @@ def verify(stream: BinaryIO, anchor: Anchor | None = None, kept: Iterable[tuple[
     )
 
 
-def find_checkpoints(stream: BinaryIO) -> tuple[bytes, ...]:
-    """Give all checkpoints in a file that was kept: one as `find_checkpoint` does, or those of a site's evidence."""
+def find_checkpoints(stream: BinaryIO) -> tuple[tuple[str, bytes], ...]:
+    """Give all checkpoints in a file that was kept: one as `find_checkpoint` does, or those of a site's evidence.
+
+    Before each stands what the file says that it is, which is nothing where there is one.
+    """
     stream.seek(0)
     if stream.read(len(_EVIDENCE)) != _EVIDENCE:
-        return (find_checkpoint(stream),)
+        return (("", find_checkpoint(stream)),)
     stream.seek(0)
-    body = stream.read(keeping.MAX_EVIDENCE + 1)
-    return tuple(note for one in keeping.parse_evidence(body) for note in (one.held, one.found))
+    found: list[tuple[str, bytes]] = []
+    for one in keeping.parse_evidence(stream.read(keeping.MAX_EVIDENCE + 1)):
+        found.append((f" (held, bundle {one.held_bundle})", one.held))
+        found.append((f" (refused, bundle {one.found_bundle})", one.found))
+    return tuple(found)
 
 
 def find_checkpoint(stream: BinaryIO) -> bytes:
