@@ -140,7 +140,15 @@ def test_a_site_refuses_a_home_that_was_put_back(tmp_path: Path) -> None:
     path = site(tmp_path / "trust", first)
     apply(first, path, now=running.clock.time)
     apply(run(until(running, 3)), path, now=running.clock.time)
+
+    async def carried(made: RunningPlant, text: str) -> Outcome:
+        async with made.engine() as engine:
+            args: dict[str, Json] = {"site": SITE, "from": text}
+            return await engine.submit_command(made.command("alice", Act.BUNDLE_CREATE, args))
+
     note = (path / "current" / layout.CHECKPOINT).read_bytes()
+    behind = run(carried(other, note.decode()))
+    assert (behind.state, behind.reason) == (State.REFUSED, Refusal.LOG_FORKED)
     run(until(other, 1))
     trusted = TrustStore.open(path)
     for entries in (5, 10):
@@ -149,11 +157,6 @@ def test_a_site_refuses_a_home_that_was_put_back(tmp_path: Path) -> None:
         assert caught.value.reason is BundleReason.LOG_UNPROVEN
         assert TrustStore.open(path) == trusted
     assert json.loads((path / layout.EVIDENCE).read_bytes())["found"][0]["held"] == note.decode()
-
-    async def carried(made: RunningPlant, text: str) -> Outcome:
-        async with made.engine() as engine:
-            args: dict[str, Json] = {"site": SITE, "from": text}
-            return await engine.submit_command(made.command("alice", Act.BUNDLE_CREATE, args))
 
     refused = run(carried(other, note.decode()))
     assert (refused.state, refused.reason) == (State.REFUSED, Refusal.LOG_FORKED)

@@ -72,6 +72,14 @@ class Walk:
             assert self._apply(path, files)
         return {name: found for name, found in tree(path).items() if name != layout.SITE_KEY}
 
+    def applied(self, place: int, files: Files) -> dict[str, object]:
+        """Return what a site has once it applied a bundle at `place`."""
+        path = self._folder / "applied"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(self._sites[place], path, symlinks=True)
+        assert self._apply(path, files)
+        return dict(tree(path))
+
     @staticmethod
     def _apply(path: Path, files: Files) -> bool:
         return apply(framing.write(framing.BUNDLE, files), path, now=AT).changed
@@ -182,6 +190,15 @@ def test_somebody_adds_an_honest_signature(walk: Walk, world: World, name: str) 
         refused = walk.check(1, {**files, name: compact(value)})
         twice = signer is world.bundle_key and name == layout.TIMESTAMP
         assert refused == (twice or name not in (*layout.ROOTS[:2], layout.TIMESTAMP))
+
+
+@pytest.mark.parametrize("case", ["the other s", "junk by an unknown key", "signatures reversed"])
+def test_one_spelling_is_stored(walk: Walk, case: str) -> None:
+    """Two spellings of the same signatures leave the same bytes in the trust store."""
+    files = walk.bundles[1]
+    changed = {name: ENVELOPES[case](files[name]) for name in (layout.TIMESTAMP, layout.ROOTS[1])}
+    assert walk.applied(1, {**files, **changed}) == walk.applied(1, files)
+    assert changed != {name: files[name] for name in changed}
 
 
 # Changes of any byte

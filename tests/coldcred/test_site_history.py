@@ -140,6 +140,9 @@ def test_a_bundle_of_an_earlier_release(world: World, tmp_path: Path) -> None:
     assert apply(world.bundle(3, **of_log(world, LOG, 9, (5, 6))), path, now=NOW + 120).changed
     plain = world.bundle(4, proofs=None, checkpoint=world.checkpoint(10))
     assert refused(path, plain).reason is BundleReason.LOG_UNPROVEN
+    after, made = renewed(world)
+    plain = after.bundle(4, proofs=None, checkpoint=world.checkpoint(10), **made)
+    assert refused(path, plain).reason is BundleReason.LOG_UNPROVEN
 
 
 def test_bundles_and_export_of_the_release_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

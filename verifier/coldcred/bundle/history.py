@@ -64,20 +64,16 @@ def check_log(
     if store.identity.log_vkey != before.identity.log_vkey:
         detail = f"it continues log {store.identity.log_vkey}, and this site knows {before.identity.log_vkey}"
         raise BundleRefused(BundleReason.OTHER_LOG, detail)
-    new, known = checkpoint_of(store), checkpoint_of(before)
-    _check_grown(store, before, new, known, proofs_of(files), proven_before=layout.CONSISTENCY in held)
+    new, known, proofs = checkpoint_of(store), checkpoint_of(before), proofs_of(files)
+    if proofs is None and layout.CONSISTENCY in held:
+        raise BundleRefused(BundleReason.LOG_UNPROVEN, "it carries no proofs, and the bundle before it did")
+    _check_grown(store, before, new, known, proofs)
     if not renewed:
         _check_growth(new.size - known.size, store.times.issued_at - before.times.issued_at)
 
 
 def _check_grown(
-    store: TrustStore,
-    before: TrustStore,
-    new: Checkpoint,
-    known: Checkpoint,
-    proofs: tuple[Proof, ...] | None,
-    *,
-    proven_before: bool,
+    store: TrustStore, before: TrustStore, new: Checkpoint, known: Checkpoint, proofs: tuple[Proof, ...] | None
 ) -> None:
     def contradicted(reason: BundleReason, detail: str) -> LogContradicted:
         held, found = ((trust.times.sequence, trust.checkpoint) for trust in (before, store))
@@ -92,8 +88,6 @@ def _check_grown(
             raise contradicted(BundleReason.LOG_FORKED, detail)
         return
     if proofs is None:
-        if proven_before:
-            raise contradicted(BundleReason.LOG_UNPROVEN, "it carries no proofs, and the bundle before it did")
         return
     proof = next((proof for proof in proofs if proof.size == known.size), None)
     if proof is None:
