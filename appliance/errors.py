@@ -59,6 +59,7 @@ class Refusal(StrEnum):
     TOO_FEW_PEOPLE = "too-few-people"
     INTERNAL = "internal"
     OVER_BUDGET = "over-budget"
+    LOG_FORKED = "log-forked"
 
 
 class Refused(Exception):

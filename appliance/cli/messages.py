@@ -239,6 +239,12 @@ _BY_STATE = {
             "start the appliance with the token's PIN; it makes what is missing",
         ),
     },
+    "no bundle was made; the log and the site are as they were": {
+        "log-forked": (
+            "the site holds a checkpoint of another history than this log",
+            "stop this appliance, whose home was put back or copied; give that checkpoint and an export to an auditor",
+        ),
+    },
     "the attempt is in the log; nothing unsigned left the appliance": {
         "hsm-fault": ("the HSM did not sign", "see that the token is there, then make a new request"),
     },

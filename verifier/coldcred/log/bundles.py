@@ -4,6 +4,7 @@ All bundles of an appliance have numbers of one series, and a number that was be
 HSM worker rely on versions that only rise (rule R27).
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from coldcred.charter import Purpose
@@ -11,6 +12,8 @@ from coldcred.command import Command
 from coldcred.errors import LogReason, LogRejected
 from coldcred.log.signing import Signing
 from coldcred.record import Record
+
+_REMEMBERED = 64  # checkpoints; between a bundle's first step and its second there are a few at most
 
 ROLES = ("site", "snapshot")
 """The roles between status lists and timestamp, each signed when the one before it was."""
@@ -33,6 +36,7 @@ class _Making:
 
     facts: _Facts
     command: str
+    begun: int
     roles: int = 0
 
 
@@ -43,6 +47,7 @@ class Bundles:
         """Begin before the first bundle; intents go to `signing`."""
         self._signing = signing
         self._newest = 0
+        self._checkpoints: deque[int] = deque(maxlen=_REMEMBERED)
         self._making: dict[int, _Making] = {}
 
     @property
@@ -59,7 +64,11 @@ class Bundles:
             raise _bad(f"begins bundle {facts.sequence} though bundle {self._newest} was begun before")
         self._signing.intent(event, seq, Purpose.STATUS)
         self._newest = facts.sequence
-        self._making[facts.sequence] = _Making(facts, command.id)
+        self._making[facts.sequence] = _Making(facts, command.id, seq)
+
+    def checkpoint(self, size: int) -> None:
+        """Take note of a checkpoint of the log; each bundle has one that was made after it was begun."""
+        self._checkpoints.append(size)
 
     def signed(self, event: Record, command: Command, seq: int) -> None:
         """Take `bundle.signed`: the next role of a bundle that was begun."""
@@ -67,6 +76,9 @@ class Bundles:
         making = self._under_way(sequence, command)
         if site != making.facts.site or role not in ROLES[making.roles : making.roles + 1]:
             raise _bad(f"signs role {role[:16]!a} of bundle {sequence} out of turn")
+        size = event.optional_integer("checkpoint")  # earlier releases did not say it
+        if size is not None and (role != ROLES[0] or size <= making.begun or size not in self._checkpoints):
+            raise _bad(f"brings bundle {sequence} a checkpoint over {size} entries, which was not made for it")
         self._signing.intent(event, seq, Purpose.BUNDLE, most=1)
         making.roles += 1
 

@@ -70,6 +70,7 @@ class History:
             event.text("type")
             self._take(entry, event, before)
             event.done()
+            self._blobs.name(entry.body)
         except Malformed as error:
             raise LogRejected(LogReason.MALFORMED, str(error), entry.seq) from error
         except LogRejected as error:
@@ -241,6 +242,7 @@ class History:
         if sign.sha256 != sha256_hex(checkpoint.text()):
             raise LogRejected(LogReason.BAD_CHECKPOINT, "signs another text than its own checkpoint")
         self._checkpoints[seq] = checkpoint.size
+        self._bundles.checkpoint(checkpoint.size)
 
     def _issued(self, entry: Entry, event: Record, command: Command) -> None:
         name = command.args.get("profile")

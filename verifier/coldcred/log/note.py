@@ -135,6 +135,19 @@ def open_note(note: bytes, keys: Iterable[VerifierKey]) -> bytes:
     return unverified.text
 
 
+def signed_by(note: bytes, key: VerifierKey) -> bytes:
+    """Give a note without the signatures of others than `key`, which may be many (`Malformed` where it is no note).
+
+    Nothing is verified. A note that `key` did not sign comes back as it is.
+    """
+    unverified = parse_unverified(note)
+    lines = note[len(unverified.text) + 1 :].splitlines(keepends=True)
+    for line, signature in zip(lines, unverified.signatures, strict=True):
+        if (signature.name, signature.key_id) == (key.name, key.key_id):
+            return unverified.text + b"\n" + line
+    return note
+
+
 def sign_note(text: bytes, *signatures: tuple[VerifierKey, bytes]) -> bytes:
     """Join a text and Ed25519 signatures over exactly these bytes, made elsewhere, into a note.
 
