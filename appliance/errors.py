@@ -94,6 +94,7 @@ class HomeFault(StrEnum):
     HSM_CONTENT = "hsm-content"
     DEFECT = "defect"
     SOCKET_IN_USE = "socket-in-use"
+    BEHIND_TOKEN = "home-behind-token"  # noqa: S105 - an id, no secret
 
 
 class HomeError(Exception):

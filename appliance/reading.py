@@ -185,6 +185,7 @@ def status(standing: Standing) -> Json:
         "suspended_keys": [key.name for key in authority.keys.values() if key.suspended],
         "open_tokens": [*sorted(standing.opened)],
         "makes_checkpoints": _makes_checkpoints(standing),
+        "head_kept_in": _head_kept_in(standing),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": _conditions(standing),
@@ -207,6 +208,12 @@ def _open_review(standing: Standing) -> Json:
 def _makes_checkpoints(standing: Standing) -> bool:
     key = standing.authority.key_for(Purpose.LOG)
     return key is not None and not key.suspended and key.token in standing.opened
+
+
+def _head_kept_in(standing: Standing) -> Json:
+    """Say where the log's newest head is kept a second time (rule R33); null while the log key's token is closed."""
+    kept = standing.head_in_token
+    return None if kept is None else "token" if kept else "none"
 
 
 def _conditions(standing: Standing) -> Json:

@@ -43,12 +43,14 @@ class Archive(Protocol):
 class Standing:
     """The folded state and the end of the log it was folded from; `archive` holds what was committed.
 
-    `opened` is of this run and of no entry: the tokens that can sign.
+    `opened` and `head_in_token` are of this run and of no entry: the tokens that can sign, and whether the log key's
+    token keeps the log's head (rule R33); None where it is closed.
     """
 
     authority: Authority
     archive: Archive
     opened: frozenset[str] = frozenset()
+    head_in_token: bool | None = None
     lookups: Lookups = field(default_factory=Lookups)
     head: Head = field(default_factory=Head)
     frontier: Frontier = field(default_factory=Frontier)

@@ -25,7 +25,7 @@ from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid
 
 from coldcred.canonical import sha256
 from coldcred.keys import Algorithm, PublicKey
-from hsm import attributes, native
+from hsm import attributes, heads, native
 from hsm.ckr import error_for_exception
 from hsm.errors import (
     HsmError,
@@ -44,9 +44,10 @@ from hsm.errors import (
     TokenFault,
     TokenMissing,
 )
+from hsm.heads import KeptHead
 from hsm.keystore import LANES, Inventory, StoredKey, TokenInfo
 from hsm.mechanisms import MECHANISMS, MechanismRow
-from hsm.objects import READ, TokenObject, assemble, stored_key
+from hsm.objects import DATA, READ, TokenObject, assemble, stored_key
 from hsm.uri import TokenUri
 
 # What the binding raises besides its own exceptions when a module answers what no module should: unknown classes and
@@ -63,6 +64,7 @@ _FOREIGN_FAULTS = (
     ValueError,
     struct.error,
 )
+_HEADS = 2
 _NO_CLASS = "an object that has no class, as a key cut short in its making"
 _WANTED = tuple(Attribute[name] for name in dict.fromkeys((*READ, *attributes.PRIVATE_KEY, *attributes.PUBLIC_KEY)))
 _UNREADABLE = (AttributeTypeInvalid, AttributeSensitive, ValueError, struct.error)
@@ -378,11 +380,57 @@ class TokenKeys:
         """Whether any object has this CKA_ID."""
         return bool(self._with_id(key_id))
 
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the newest head that data objects of this log key say."""
+        return max((head for _, head in self._heads(key_id)), key=lambda head: head.size, default=None)
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:
+        """Say this head in the older of the two objects, or make one where there are fewer."""
+        found, text = self._heads(key_id), heads.label(key_id, head)
+        with _translated("keeping the log's head"):
+            if len(found) < _HEADS:
+                self._clear_remains()
+                self._session.create_object(_head_template(text))
+                return
+            older, _ = min(found, key=lambda item: item[1].size)
+            older[Attribute.LABEL] = text
+
+    def _heads(self, key_id: bytes) -> list[tuple[types.Object, KeptHead]]:
+        # Searched anew each time: another process may have written since.
+        with _translated("looking for the log's head"):
+            labels = [(item, _label(item)) for item in self._session.get_objects({Attribute.CLASS: ObjectClass.DATA})]
+        read = ((item, heads.read(text)) for item, text in labels)
+        return [(item, said[1]) for item, said in read if said is not None and said[0] == key_id]
+
+    def _clear_remains(self) -> None:
+        """Destroy what a head that was cut short in its making left: data without label and value."""
+        for item in list(self._session.get_objects({Attribute.CLASS: ObjectClass.DATA})):
+            if _read(item).is_empty:
+                item.destroy()
+
     def _with_id(self, key_id: bytes) -> list[types.Object]:
         session = self._session
         # To its end: an unfinished search blocks the session.
         with _translated("searching the token"):
             return list(session.get_objects({Attribute.ID: key_id}))
+
+
+def _head_template(text: str) -> dict[Attribute, Any]:
+    return {
+        Attribute.CLASS: ObjectClass.DATA,
+        Attribute.TOKEN: True,
+        Attribute.PRIVATE: True,
+        Attribute.MODIFIABLE: True,
+        Attribute.LABEL: text,
+        Attribute.VALUE: heads.VALUE,
+    }
+
+
+def _label(item: types.Object) -> str:
+    try:
+        return str(item[Attribute.LABEL])
+    except _UNREADABLE:
+        return ""
 
 
 def _read(item: types.Object) -> TokenObject:
@@ -391,6 +439,9 @@ def _read(item: types.Object) -> TokenObject:
         with suppress(*_UNREADABLE):
             value = item[attribute]
             found[attribute.name] = value.name if isinstance(value, ObjectClass) else value
+    if found.get("CLASS") == DATA:  # of a key it may be the secret
+        with suppress(*_UNREADABLE):
+            found["VALUE"] = item[Attribute.VALUE]
     return TokenObject(found)
 
 

@@ -148,6 +148,12 @@ class CharterRefused(HsmError):
     id = "charter-refused"
 
 
+class HeadRefused(HsmError):
+    """The checkpoint is not proven to have grown from the head that is kept beside the log key (rule R33)."""
+
+    id = "head-refused"
+
+
 class SignatureWrong(HsmError):
     """The token's answer does not verify under the pinned key; it was discarded."""
 
@@ -208,6 +214,7 @@ CAUSES: Mapping[str, type[HsmError]] = MappingProxyType(
             TokenFault,
             ForeignObject,
             PinDelayed,
+            HeadRefused,
         )
     }
 )

@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from coldcred.charter import KeyCharter, label
+from coldcred.charter import KeyCharter, LogCharter, label
+from coldcred.errors import LogRejected, Malformed
 from coldcred.jose import Header
 from coldcred.keys import PublicKey
+from coldcred.log.note import Checkpoint
+from coldcred.log.tree import verify_consistency
 from hsm import charter as charters
-from hsm.errors import CharterRefused, HsmError, KeyExposed, KeyMismatch, Reaction
+from hsm.errors import CharterRefused, HeadRefused, HsmError, KeyExposed, KeyMismatch, Reaction
+from hsm.heads import KeptHead
 from hsm.keystore import LANES, CharterMemory, Inventory, KeyOrder, KeyToken
 
 _WORTH_A_LANE = 8
@@ -24,6 +28,7 @@ class _Admitted:
     public: PublicKey
     memory: CharterMemory
     headers: Mapping[bytes, Header]
+    kept: KeptHead | None = None
 
 
 def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
@@ -32,12 +37,33 @@ def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
     The memory moves before the token is asked: after a fault nobody knows whether a signature was made.
     """
     try:
-        admitted.memory = charters.check(
+        memory = charters.check(
             admitted.charter, data, admitted.memory, kid=admitted.public.thumbprint, read=admitted.headers
         )
     except CharterRefused as refused:
         return refused
+    if isinstance(admitted.charter, LogCharter) and admitted.kept != KeptHead(memory.log_size, memory.log_root or b""):
+        return HeadRefused("the log key signs the head that was kept last, and no other")
+    admitted.memory = memory
     return data
+
+
+def _check_grown(kept: KeptHead, head: KeptHead, proof: Sequence[bytes]) -> None:
+    try:
+        verify_consistency(proof, old_size=kept.size, old_root=kept.root, new_size=head.size, new_root=head.root)
+    except LogRejected as error:
+        detail = f"{head.size} entries are not proven to have grown from the {kept.size} that are kept"
+        raise HeadRefused(f"{detail}: {error.detail}") from error
+
+
+def _head(charter: LogCharter, checkpoint: bytes) -> KeptHead:
+    try:
+        found = Checkpoint.parse(checkpoint)
+    except Malformed as error:
+        raise CharterRefused(str(error)) from error
+    if found.origin != charter.origin:
+        raise CharterRefused(f"the key's charter signs checkpoints of {charter.origin}")
+    return KeptHead(found.size, found.root)
 
 
 class _Batch:
@@ -94,7 +120,9 @@ class GuardedKeys:
         known = self._admitted.get(key_id)
         if known is not None:
             memory = charters.merge(known.memory, memory)
-        self._admitted[key_id] = _Admitted(charter, public, memory, charters.headers(charter, public.thumbprint))
+        kept = None if known is None else known.kept
+        headers = charters.headers(charter, public.thumbprint)
+        self._admitted[key_id] = _Admitted(charter, public, memory, headers, kept)
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Check each input against the charter, then sign those within it; a fault that needs a new worker ends it.
@@ -118,6 +146,45 @@ class GuardedKeys:
         for other in others:
             answers += other.result()
         return answers
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the newest head that the token, or this process, keeps for an admitted log key; see `KeyStore.kept`."""
+        admitted, _ = self._log_key(key_id)
+        found, own = self._held(key_id), admitted.kept
+        return own if found is None or (own is not None and own.size > found.size) else found
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep a head that is proven to have grown from the one that is kept; see `KeyStore.keep`."""
+        admitted, charter = self._log_key(key_id)
+        head, kept = _head(charter, checkpoint), self.kept(key_id)
+        if kept is not None:
+            _check_grown(kept, head, proof)
+        in_token = self._held(key_id) == head or self._write(key_id, head)
+        admitted.kept = head
+        return in_token
+
+    def _write(self, key_id: bytes, head: KeptHead) -> bool:
+        try:
+            self._token.keep(key_id, head)
+        except HsmError as error:
+            if error.reaction not in _GOES_ON or self._held(key_id) is not None:
+                raise
+            return False  # a module that takes no data objects
+        return True
+
+    def _held(self, key_id: bytes) -> KeptHead | None:
+        try:
+            return self._token.kept(key_id)
+        except HsmError as error:
+            if error.reaction not in _GOES_ON:
+                raise
+            return None  # a module that knows no data objects
+
+    def _log_key(self, key_id: bytes) -> tuple[_Admitted, LogCharter]:
+        admitted = self._admitted.get(key_id)
+        if admitted is None or not isinstance(admitted.charter, LogCharter):
+            raise CharterRefused(f"key {key_id.hex()} was not admitted as a log key")
+        return admitted, admitted.charter
 
     def destroy(self, key_id: bytes) -> None:
         """Destroy a key and forget its charter."""

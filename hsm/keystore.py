@@ -18,6 +18,7 @@ from coldcred.charter import KeyCharter
 from coldcred.errors import BadSignature
 from coldcred.keys import Algorithm, PublicKey
 from hsm.errors import HsmError, SignatureWrong
+from hsm.heads import KeptHead
 
 KEY_ID = 32
 TOKEN_LABEL = 32
@@ -26,6 +27,8 @@ LANES = 2
 """Inputs of a batch that are at the token at once."""
 MAX_INPUTS = 1024
 MAX_BATCH = 8 * 1024 * 1024
+MAX_PROOF = 128
+"""Most hashes of a consistency proof: two for each bit of a size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,15 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All that the token holds: keys under a label of ours, and everything else in one line each."""
+    """All that the token holds: keys under a label of ours, and everything else in one line each.
+
+    `heads` has the CKA_ID of the log key of each head that is kept there.
+    """
 
     token: TokenInfo
     keys: tuple[StoredKey, ...]
     foreign: tuple[str, ...]
+    heads: tuple[bytes, ...] = ()
 
 
 class KeyStore(Protocol):
@@ -100,12 +107,27 @@ class KeyStore(Protocol):
     def admit(
         self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
     ) -> None:
-        """Let a key sign within `charter`, and pin `public`.
+        """Let a key sign within `charter`, and pin `public`; a log key signs what `keep` took last, and nothing else.
 
         `memory` is what the log says it has signed. Admitting again is allowed and can only raise the memory.
 
         Raises `CharterRefused` when the key was not born with this charter, `KeyMissing`, `KeyAmbiguous`,
         `KeyExposed` (attribute faults), `KeyMismatch` (another public key), or another `HsmError`.
+        """
+        ...
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the newest head of its log that is kept beside an admitted log key, or None; raises `HsmError`."""
+        ...
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep the head that a checkpoint's text says, which is proven to have grown from what is `kept` (R33).
+
+        From here on the log key signs this text and no other. Says whether the token keeps it: a module that takes no
+        data objects leaves it to the worker's memory.
+
+        Raises `CharterRefused` where the text is not of this key's log, `HeadRefused` where the proof (RFC 9162) does
+        not lead from the kept head to this one, or another `HsmError`.
         """
         ...
 
@@ -164,6 +186,14 @@ class KeyToken(Protocol):
 
     def holds(self, key_id: bytes) -> bool:
         """Whether any object has this CKA_ID."""
+        ...
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the newest head that objects of this log key say."""
+        ...
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:
+        """Have an object say this head; the one that says the newest so far stays as it is."""
         ...
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from coldcred.errors import Malformed
 from coldcred.keys import Algorithm, PublicKey
 from coldcred.record import Record
 from hsm.errors import CAUSES, HsmError, Reaction
+from hsm.heads import KeptHead
 from hsm.keystore import CharterMemory, Inventory, StoredKey, TokenInfo
 
 _MAX_DETAIL = 2048
@@ -75,6 +76,21 @@ def read_memory(record: Record) -> CharterMemory:
     return CharterMemory(size, None if root is None else binary(root), roles)
 
 
+def write_head(head: KeptHead | None) -> Json:
+    """Give a log's head, or null."""
+    return None if head is None else {"size": head.size, "root": b64u_encode(head.root)}
+
+
+def read_head(value: Json) -> KeptHead | None:
+    """Read a log's head, or null."""
+    if value is None:
+        return None
+    record = Record.of(value, "head")
+    head = KeptHead(record.integer("size"), binary(record.value("root")))
+    record.done()
+    return head
+
+
 def write_token(token: TokenInfo) -> dict[str, Json]:
     """Give what a token says of itself."""
     return {
@@ -108,6 +124,7 @@ def write_inventory(inventory: Inventory) -> dict[str, Json]:
             for key in inventory.keys
         ],
         "foreign": list(inventory.foreign),
+        "heads": [b64u_encode(key_id) for key_id in inventory.heads],
     }
 
 
@@ -117,8 +134,9 @@ def read_inventory(value: Json) -> Inventory:
     token = read_token(record.record("token"))
     keys = tuple(_read_key(Record.of(item, "key")) for item in record.array("keys"))
     foreign = tuple(_text(item) for item in record.array("foreign"))
+    heads = tuple(binary(item) for item in record.array("heads"))
     record.done()
-    return Inventory(token, keys, foreign)
+    return Inventory(token, keys, foreign, heads)
 
 
 def _read_key(record: Record) -> StoredKey:

@@ -40,6 +40,7 @@ from hsm.errors import (
     WorkerTimeout,
 )
 from hsm.frames import MAX_SECRET
+from hsm.heads import KeptHead
 from hsm.keystore import (
     NOTHING_SIGNED,
     CharterMemory,
@@ -168,6 +169,24 @@ class WorkerKeyStore:
             admission = _Admission(charter, public, memory)
             self._ask(_admit_request(key_id, admission))
             self._admitted[key_id] = admission
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head that is kept beside a log key; see `KeyStore.kept`."""
+        check_key_id(key_id)
+        with self._held():
+            return self._decoded(messages.read_head, self._ask({"do": "kept", "key_id": b64u_encode(key_id)}))
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep a head; see `KeyStore.keep`."""
+        check_key_id(key_id)
+        request: dict[str, Json] = {
+            "do": "keep",
+            "key_id": b64u_encode(key_id),
+            "checkpoint": b64u_encode(checkpoint),
+            "proof": [b64u_encode(node) for node in proof],
+        }
+        with self._held():
+            return self._ask(request) is True
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Sign a batch; see `KeyStore.sign`."""

@@ -28,7 +28,7 @@ from hsm import cryptoki, messages
 from hsm.errors import CharterRefused, HsmError, Reaction, TokenFault
 from hsm.frames import Channel, ChannelClosed, ChannelError
 from hsm.guard import GuardedKeys
-from hsm.keystore import MAX_INPUTS, KeyOrder
+from hsm.keystore import MAX_INPUTS, MAX_PROOF, KeyOrder
 from hsm.uri import TokenUri
 
 EXIT_PROTOCOL, EXIT_USAGE, EXIT_UNLOCKED, EXIT_ORPHANED = 3, 64, 71, 75
@@ -53,6 +53,8 @@ class Worker:
             "generate": self._generate,
             "admit": self._admit,
             "sign": self._sign,
+            "kept": self._kept,
+            "keep": self._keep,
             "destroy": self._destroy,
             "holds": self._holds,
             "tokens": self._tokens,
@@ -133,6 +135,17 @@ class Worker:
             raise Malformed(f"{len(inputs)} inputs where at most {MAX_INPUTS} are signed")
         errors, self._signatures = messages.write_answers(self._keys.sign(key_id, inputs))
         return errors
+
+    def _kept(self, record: Record) -> Json:
+        key_id = messages.binary(record.value("key_id"))
+        record.done()
+        return messages.write_head(self._keys.kept(key_id))
+
+    def _keep(self, record: Record) -> Json:
+        key_id, text = messages.binary(record.value("key_id")), messages.binary(record.value("checkpoint"))
+        proof = [messages.binary(item) for item in record.array("proof", most=MAX_PROOF)]
+        record.done()
+        return self._keys.keep(key_id, text, proof)
 
     def _destroy(self, record: Record) -> Json:
         key_id = messages.binary(record.value("key_id"))

@@ -17,7 +17,7 @@ _HSM = frozenset(
         "module-missing", "token-missing", "token-ambiguous", "token-exists", "pin-missing", "pin-incorrect",
         "pin-locked", "pin-unusable", "key-missing", "key-ambiguous", "key-exists", "key-exposed", "key-mismatch",
         "key-remains", "mechanism-missing", "charter-refused", "signature-wrong", "worker-lost", "worker-timeout",
-        "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed",
+        "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed", "head-refused",
         "card-module", "card-missing", "card-ambiguous", "card-wrong-pin", "card-pin-locked", "card-no-key",
         "card-many-keys", "card-has-key", "card-key-exposed", "card-of-appliance", "card-unable", "card-refused",
         "card-damaged", "card-lost", "card-fault",
@@ -27,7 +27,7 @@ _STORAGE = frozenset(
     {
         "home-missing", "home-version", "home-in-use", "home-unreadable", "home-read-only", "settings-invalid",
         "founding-invalid", "other-home", "log-damaged", "disk-full", "storage-fault", "clock-behind-log",
-        "clock-fault", "socket-in-use", "not-serving", "connection-lost", "not-understood", "file",
+        "clock-fault", "socket-in-use", "home-behind-token", "not-serving", "connection-lost", "not-understood", "file",
         "log-rejected", "tables-differ", "defect", "output-lost", "disk-reserve",
     }
 )  # fmt: skip

@@ -240,6 +240,12 @@ _BY_STATE = {
         "hsm-content": ("the token does not hold what the log says", "see that the right token is attached"),
         "socket-in-use": ("something else answers on the socket", "stop the other server first"),
     },
+    "nothing is signed from this home; its log, and what the token keeps, are as they were": {
+        "home-behind-token": (
+            "another home, or a newer state of this one, used the token since",
+            "serve the newest home and no other; if it is lost, do not go on with this one: see docs/threat-model.md",
+        ),
+    },
     "the appliance does not start on a damaged log; nothing was signed": {
         "log-damaged": (
             "the log is damaged",
@@ -270,6 +276,10 @@ _BY_STATE = {
         "key-remains": ("a destroyed key is still there", "treat the token as faulty"),
         "mechanism-missing": ("the token cannot do that", "take a token with P-256 and Ed25519"),
         "charter-refused": ("the key's charter refused it", "see `coldcredctl key list`"),
+        "head-refused": (
+            "the log has not grown from the head that the token keeps",
+            "see that no other copy of this home is served, then start again",
+        ),
         "signature-wrong": ("the token gave a wrong signature", "treat the token as damaged"),
         "worker-lost": ("the process with the HSM ended", "run the command again; a new one starts"),
         "worker-timeout": ("the HSM did not answer in time", "see that it is attached, then try again"),

@@ -18,6 +18,8 @@ from appliance.nouns import checkpoints, keys
 from appliance.standing import Archive, Standing
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
+from coldcred.log.note import Checkpoint
+from hsm.errors import HsmError
 from hsm.keystore import KeyStore
 
 _VERIFY_EACH = 16
@@ -211,9 +213,12 @@ class Carrier:
         """
         authority, loop = self._standing.authority, asyncio.get_running_loop()
         wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
+        heads = [place for place, item in enumerate(wanted) if signing.is_head(authority, item)]
         found = await loop.run_in_executor(self._hsm, signing.ask, authority, self._keystores, wanted)
         if before is not None and not before.done():
-            await asyncio.wait({before})  # outcomes come in the order of their entries
+            await asyncio.wait({before})  # outcomes come in the order of their entries, heads in that of their sizes
+        for place in heads:
+            found[place] = await self._sign_head(wanted[place])
         answers = iter(zip(wanted, found, strict=True))
         concluded: list[tuple[Work, list[bytes | signing.Failure]]] = []
         checked, wrong = 0, []
@@ -232,6 +237,22 @@ class Carrier:
             self._conclude(work, results)
         if wrong:
             await loop.run_in_executor(self._hsm, signing.tell_wrong, authority, self._keystores, wrong)
+
+    async def _sign_head(self, item: signing.Wanted) -> bytes | HsmError | signing.Failure:
+        """Have a checkpoint kept as the log's head, with the proof that it has grown from the last one, and signed."""
+        authority, loop = self._standing.authority, asyncio.get_running_loop()
+        keystore = signing.keystore_of(authority, self._keystores, item)
+        if keystore is None:
+            return signing.UNREACHED
+        try:
+            kept = await loop.run_in_executor(self._hsm, keystore.kept, bytes.fromhex(item.key_id))
+        except HsmError as error:
+            return error
+        proof: tuple[bytes, ...] = ()
+        if kept is not None:
+            size = Checkpoint.parse(item.input).size
+            proof = await loop.run_in_executor(self.disk, self._log.growth, kept.size, kept.root, size)
+        return await loop.run_in_executor(self._hsm, signing.sign_head, keystore, item, proof)
 
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         self._flights.discard(flight)

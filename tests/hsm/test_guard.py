@@ -9,7 +9,7 @@ from hsm.errors import CharterRefused, Reaction, TokenFault
 from hsm.guard import GuardedKeys
 from hsm.keystore import LANES, NOTHING_SIGNED, KeyOrder
 from tests.support.fake_keystore import MemoryToken
-from tests.support.hsm_inputs import CASES, log_input
+from tests.support.hsm_inputs import CASES, keep, tree_input
 
 KEY = b"0123456789abcdef"
 
@@ -36,9 +36,10 @@ def test_what_may_have_been_signed_is_remembered(reaction: Reaction) -> None:
     charter = CASES[Purpose.LOG].charter
     guard.admit(KEY, charter, guard.generate(KeyOrder(KEY, charter)), NOTHING_SIGNED)
     token.fault = TokenFault("the token is busy", reaction=reaction)
-    assert [type(answer) for answer in guard.sign(KEY, [log_input(9)])] == [TokenFault]
+    keep(guard, KEY, tree_input(9))
+    assert [type(answer) for answer in guard.sign(KEY, [tree_input(9)])] == [TokenFault]
     token.fault = None
-    smaller, same = guard.sign(KEY, [log_input(8), log_input(9)])
+    smaller, same = guard.sign(KEY, [tree_input(8), tree_input(9)])
     assert isinstance(smaller, CharterRefused)
     assert isinstance(same, bytes)
 
@@ -48,10 +49,11 @@ def test_a_batch_ends_where_the_worker_must(reaction: Reaction) -> None:
     """After a fault that a new worker cures nothing more goes to the token; after any other the batch goes on."""
     token = FailingToken()
     guard = GuardedKeys(token)
-    charter = CASES[Purpose.LOG].charter
-    guard.admit(KEY, charter, guard.generate(KeyOrder(KEY, charter)), NOTHING_SIGNED)
+    charter = CASES[Purpose.STATUS].charter
+    public = guard.generate(KeyOrder(KEY, charter))
+    guard.admit(KEY, charter, public, NOTHING_SIGNED)
     token.fault = TokenFault("no", reaction=reaction)
-    answers = guard.sign(KEY, [log_input(size) for size in (1, 2, 3)])
+    answers = guard.sign(KEY, CASES[Purpose.STATUS].inputs(3, public.thumbprint))
     assert [type(answer) for answer in answers] == [TokenFault] * 3
     assert token.asked == (3 if reaction in {Reaction.REFUSE, Reaction.RETRY} else 1)
 

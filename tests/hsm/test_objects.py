@@ -111,7 +111,7 @@ def test_a_strangers_key_of_the_same_id_is_a_fault_of_ours() -> None:
 @given(text=st.text(), key_id=st.binary())
 def test_descriptions_cannot_deceive(text: str, key_id: bytes) -> None:
     """Whatever stands in a token, a description is one short line of printable ASCII."""
-    (line,) = inventory({"CLASS": "DATA", "LABEL": text, "ID": key_id})[1]
+    (line,) = inventory({"CLASS": "DATA", "LABEL": text, "ID": key_id, "VALUE": b"?"})[1]
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 640

@@ -17,7 +17,7 @@ from hsm.errors import (
 )
 from hsm.keystore import KeyOrder
 from hsm.uri import TokenUri
-from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
+from tests.support.hsm_inputs import CASES, admitted, sign, signatures, tree_input
 from tests.support.signers import Signer
 from tests.support.softhsm import SoftHsm
 
@@ -209,7 +209,7 @@ def test_a_start_on_a_token_with_keys_finds_them(softhsm: SoftHsm) -> None:
     first.close()
     store = softhsm.store()
     store.admit(KEY, CASES[Purpose.LOG].charter, public)
-    public.verify(signatures(store.sign(KEY, [log_input(1)]))[0], log_input(1))
+    public.verify(signatures(sign(store, KEY, [tree_input(1)]))[0], tree_input(1))
 
 
 def test_an_order_names_its_key(softhsm: SoftHsm) -> None:

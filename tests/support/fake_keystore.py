@@ -21,9 +21,12 @@ from hsm.errors import (
     KeyExists,
     KeyMissing,
     MechanismMissing,
+    Reaction,
+    TokenFault,
     WorkerLost,
 )
 from hsm.guard import GuardedKeys
+from hsm.heads import KeptHead
 from hsm.keystore import (
     NOTHING_SIGNED,
     CharterMemory,
@@ -54,11 +57,13 @@ class MemoryToken:
         self.mechanisms = mechanisms
         self.held: list[_Held] = []
         self.foreign: list[str] = []
+        self.heads: dict[bytes, KeptHead] = {}
         self.signed: list[tuple[bytes, bytes]] = []
 
     def inventory(self) -> Inventory:
         """Give all that is in the token."""
-        return Inventory(self.info, tuple(held.stored for held in self.held), tuple(self.foreign))
+        keys = tuple(held.stored for held in self.held)
+        return Inventory(self.info, keys, tuple(self.foreign), tuple(self.heads))
 
     def generate(self, key_id: bytes, label: str, algorithm: Algorithm) -> PublicKey:
         """Make a key pair."""
@@ -101,6 +106,14 @@ class MemoryToken:
         """Whether a key has this CKA_ID."""
         return any(held.stored.key_id == key_id for held in self.held)
 
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head that is kept for a log key."""
+        return self.heads.get(key_id)
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:
+        """Keep a head."""
+        self.heads[key_id] = head
+
     def close(self) -> None:
         """Log out: nothing to do."""
 
@@ -111,6 +124,14 @@ class MemoryToken:
         if len(found) > 1:
             raise KeyAmbiguous(f"{len(found)} private keys have CKA_ID {key_id.hex()}; none is taken")
         return found[0]
+
+
+class NoData(MemoryToken):
+    """A token that takes no data objects."""
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:  # noqa: ARG002 - refuses any
+        """Refuse, as a module without data objects does."""
+        raise TokenFault("no such objects", ckr="CKR_ATTRIBUTE_VALUE_INVALID", reaction=Reaction.REFUSE)
 
 
 class FakeKeyStore:
@@ -157,6 +178,14 @@ class FakeKeyStore:
         check_key_id(key_id)
         self._meet_fault()
         self._keys.destroy(key_id)
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head that is kept for a log key; faults are met by signing."""
+        return self._keys.kept(key_id)
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep a head."""
+        return self._keys.keep(key_id, checkpoint, proof)
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Sign a batch."""
