@@ -11,7 +11,7 @@ from coldcred.charter import KeyCharter, label
 from coldcred.jose import Header
 from coldcred.keys import PublicKey
 from hsm import charter as charters
-from hsm.errors import CharterRefused, HsmError, KeyExposed, KeyMismatch, Reaction
+from hsm.errors import CharterRefused, HsmError, KeyMismatch, Reaction
 from hsm.keystore import LANES, CharterMemory, Inventory, KeyOrder, KeyToken
 
 _WORTH_A_LANE = 8
@@ -88,7 +88,7 @@ class GuardedKeys:
                 f"key {key_id.hex()} was born with another charter (its label is {found.label[:48]!a})"
             )
         if found.faults:
-            raise KeyExposed(f"key {key_id.hex()}: {'; '.join(found.faults)}")
+            raise found.unfit(f"key {key_id.hex()}")
         if public.algorithm is not charter.algorithm or found.public != public:
             raise KeyMismatch(f"key {key_id.hex()} is not pinned key {public.thumbprint}")
         known = self._admitted.get(key_id)

@@ -16,6 +16,9 @@ from hsm.mechanisms import MechanismRow, public_key, row_of_key_type
 
 PRIVATE_KEY, PUBLIC_KEY = "PRIVATE_KEY", "PUBLIC_KEY"
 
+MODULES_OWN = frozenset({"HW_FEATURE", "MECHANISM", "PROFILE"})
+"""Classes of objects by which a module tells of itself (kryoptic shows one for each mechanism); nobody made them."""
+
 READ = ("CLASS", "LABEL", "ID", "KEY_TYPE", "EC_PARAMS", "EC_POINT")
 """CKA_* that are read of every object, besides those that `hsm.attributes` asks for."""
 
@@ -77,7 +80,8 @@ def assemble(token: TokenInfo, objects: Sequence[TokenObject]) -> Inventory:
         rivals = [item for item in objects if item.kind == PRIVATE_KEY and item.key_id == private.key_id]
         keys.append(stored_key(private, halves, rivals=len(rivals) - 1))
         used |= {private, *halves}
-    return Inventory(token, tuple(keys), tuple(item.describe() for item in objects if item not in used))
+    foreign = (item for item in objects if item not in used and item.kind not in MODULES_OWN)
+    return Inventory(token, tuple(keys), tuple(item.describe() for item in foreign))
 
 
 def stored_key(private: TokenObject, publics: Sequence[TokenObject], *, rivals: int = 0) -> StoredKey:
@@ -94,7 +98,8 @@ def stored_key(private: TokenObject, publics: Sequence[TokenObject], *, rivals: 
         if half.label != private.label:
             faults.append("public key: has another label")
         public = _public(row, half.point, faults)
-    return StoredKey(private.key_id, private.label, None if row is None else row.algorithm, public, tuple(faults))
+    algorithm, exposed = None if row is None else row.algorithm, attributes.could_leave(private.found)
+    return StoredKey(private.key_id, private.label, algorithm, public, tuple(faults), exposed)
 
 
 def _public(row: MechanismRow, point: bytes, faults: list[str]) -> PublicKey | None:
