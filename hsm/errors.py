@@ -124,6 +124,12 @@ class KeyExposed(HsmError):
     id = "key-exposed"
 
 
+class KeyUnfit(HsmError):
+    """A key cannot leave the token and yet is not as it was made: its use, its curve, its public half, its id."""
+
+    id = "key-unfit"
+
+
 class KeyMismatch(HsmError):
     """The public key in the token is not the one that is pinned."""
 
@@ -214,6 +220,7 @@ CAUSES: Mapping[str, type[HsmError]] = MappingProxyType(
             TokenFault,
             ForeignObject,
             PinDelayed,
+            KeyUnfit,
             HeadRefused,
         )
     }

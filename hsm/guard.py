@@ -14,7 +14,7 @@ from coldcred.keys import PublicKey
 from coldcred.log.note import Checkpoint
 from coldcred.log.tree import verify_consistency
 from hsm import charter as charters
-from hsm.errors import CharterRefused, HeadRefused, HsmError, KeyExposed, KeyMismatch, Reaction
+from hsm.errors import CharterRefused, HeadRefused, HsmError, KeyMismatch, MechanismMissing, Reaction, TokenFault
 from hsm.heads import KeptHead
 from hsm.keystore import LANES, CharterMemory, Inventory, KeyOrder, KeyToken
 
@@ -29,6 +29,7 @@ class _Admitted:
     memory: CharterMemory
     headers: Mapping[bytes, Header]
     kept: KeptHead | None = None
+    in_token: bool = True
 
 
 def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
@@ -114,7 +115,7 @@ class GuardedKeys:
                 f"key {key_id.hex()} was born with another charter (its label is {found.label[:48]!a})"
             )
         if found.faults:
-            raise KeyExposed(f"key {key_id.hex()}: {'; '.join(found.faults)}")
+            raise found.unfit(f"key {key_id.hex()}")
         if public.algorithm is not charter.algorithm or found.public != public:
             raise KeyMismatch(f"key {key_id.hex()} is not pinned key {public.thumbprint}")
         known = self._admitted.get(key_id)
@@ -159,17 +160,20 @@ class GuardedKeys:
         head, kept = _head(charter, checkpoint), self.kept(key_id)
         if kept is not None:
             _check_grown(kept, head, proof)
-        in_token = self._held(key_id) == head or self._write(key_id, head)
+        if self._held(key_id) != head and admitted.in_token:
+            admitted.in_token = self._write(key_id, head)
         admitted.kept = head
-        return in_token
+        return admitted.in_token
 
     def _write(self, key_id: bytes, head: KeptHead) -> bool:
+        """Write a head into the token; False where the token takes no first one, which it is not asked again."""
         try:
             self._token.keep(key_id, head)
-        except HsmError as error:
-            if error.reaction not in _GOES_ON or self._held(key_id) is not None:
+        except (TokenFault, MechanismMissing) as error:
+            # By which code a module says so is its own affair: tpm2-pkcs11 gives the general error.
+            if error.ckr is None or self._held(key_id) is not None:
                 raise
-            return False  # a module that takes no data objects
+            return False
         return True
 
     def _held(self, key_id: bytes) -> KeptHead | None:

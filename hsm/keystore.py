@@ -17,7 +17,7 @@ from typing import Protocol
 from coldcred.charter import KeyCharter
 from coldcred.errors import BadSignature
 from coldcred.keys import Algorithm, PublicKey
-from hsm.errors import HsmError, SignatureWrong
+from hsm.errors import HsmError, KeyExposed, KeyUnfit, SignatureWrong
 from hsm.heads import KeptHead
 
 KEY_ID = 32
@@ -67,10 +67,19 @@ class TokenInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """What a module's slots hold: every initialised token, and one line for each slot that could not be read."""
+
+    tokens: tuple[TokenInfo, ...]
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredKey:
     """A key pair found in the token; `faults` says, for people, what it is not as it was born. Empty means sound.
 
-    `algorithm` and `public` are None where the token holds no readable public key of ours for it.
+    `algorithm` and `public` are None where the token holds no readable public key of ours for it. `exposed` says
+    whether a fault is one by which the key could leave the token, or need not have been born there.
     """
 
     key_id: bytes
@@ -78,6 +87,12 @@ class StoredKey:
     algorithm: Algorithm | None
     public: PublicKey | None
     faults: tuple[str, ...] = ()
+    exposed: bool = False
+
+    def unfit(self, named: str) -> HsmError:
+        """Give the error that tells of its faults, with the name that people know it by."""
+        cause = KeyExposed if self.exposed else KeyUnfit
+        return cause(f"{named}: {'; '.join(self.faults)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +127,7 @@ class KeyStore(Protocol):
         `memory` is what the log says it has signed. Admitting again is allowed and can only raise the memory.
 
         Raises `CharterRefused` when the key was not born with this charter, `KeyMissing`, `KeyAmbiguous`,
-        `KeyExposed` (attribute faults), `KeyMismatch` (another public key), or another `HsmError`.
+        `KeyExposed` or `KeyUnfit` (its faults), `KeyMismatch` (another public key), or another `HsmError`.
         """
         ...
 
@@ -169,7 +184,10 @@ class KeyToken(Protocol):
         ...
 
     def generate(self, key_id: bytes, label: str, algorithm: Algorithm) -> PublicKey:
-        """Make a key pair; `KeyExists` when an object has the CKA_ID, `KeyExposed` when it is not born as asked."""
+        """Make a key pair; `KeyExists` when an object has the CKA_ID.
+
+        `KeyExposed` or `KeyUnfit` when it is not born as asked.
+        """
         ...
 
     def find(self, key_id: bytes) -> StoredKey:

@@ -9,7 +9,7 @@ from coldcred.keys import Algorithm, PublicKey
 from coldcred.record import Record
 from hsm.errors import CAUSES, HsmError, Reaction
 from hsm.heads import KeptHead
-from hsm.keystore import CharterMemory, Inventory, StoredKey, TokenInfo
+from hsm.keystore import CharterMemory, Inventory, Slots, StoredKey, TokenInfo
 
 _MAX_DETAIL = 2048
 
@@ -109,6 +109,20 @@ def read_token(record: Record) -> TokenInfo:
     return TokenInfo(label, serial, manufacturer, model)
 
 
+def write_slots(slots: Slots) -> dict[str, Json]:
+    """Give what a module's slots hold."""
+    return {"tokens": [write_token(token) for token in slots.tokens], "unread": list(slots.unread)}
+
+
+def read_slots(value: Json) -> Slots:
+    """Read what a module's slots hold."""
+    record = Record.of(value, "slots")
+    tokens = tuple(read_token(item) for item in record.records("tokens"))
+    unread = tuple(_text(item) for item in record.array("unread"))
+    record.done()
+    return Slots(tokens, unread)
+
+
 def write_inventory(inventory: Inventory) -> dict[str, Json]:
     """Give all that a token holds."""
     return {
@@ -120,6 +134,7 @@ def write_inventory(inventory: Inventory) -> dict[str, Json]:
                 "algorithm": None if key.algorithm is None else key.algorithm.value,
                 "public": None if key.public is None else key.public.jwk(),
                 "faults": list(key.faults),
+                "exposed": key.exposed,
             }
             for key in inventory.keys
         ],
@@ -142,7 +157,7 @@ def read_inventory(value: Json) -> Inventory:
 def _read_key(record: Record) -> StoredKey:
     key_id, label = binary(record.value("key_id")), record.text("label")
     algorithm, public = record.value("algorithm"), record.value("public")
-    faults = tuple(_text(item) for item in record.array("faults"))
+    faults, exposed = tuple(_text(item) for item in record.array("faults")), record.boolean("exposed")
     record.done()
     if not (algorithm is None or algorithm in set(Algorithm)):
         raise Malformed("an algorithm of no known name")
@@ -152,6 +167,7 @@ def _read_key(record: Record) -> StoredKey:
         None if algorithm is None else Algorithm(_text(algorithm)),
         None if public is None else PublicKey.from_jwk(public),
         faults,
+        exposed,
     )
 
 

@@ -16,6 +16,9 @@ from hsm.mechanisms import MechanismRow, public_key, row_of_key_type
 
 PRIVATE_KEY, PUBLIC_KEY, DATA = "PRIVATE_KEY", "PUBLIC_KEY", "DATA"
 
+MODULES_OWN = frozenset({"HW_FEATURE", "MECHANISM", "PROFILE"})
+"""Classes of objects by which a module tells of itself (kryoptic shows one for each mechanism); nobody made them."""
+
 READ = ("CLASS", "LABEL", "ID", "KEY_TYPE", "EC_PARAMS", "EC_POINT")
 """CKA_* that are read of every object, besides those that `hsm.attributes` asks for."""
 
@@ -83,8 +86,10 @@ def assemble(token: TokenInfo, objects: Sequence[TokenObject]) -> Inventory:
         keys.append(stored_key(private, halves, rivals=len(rivals) - 1))
         used |= {private, *halves}
     kept = {item: found[0] for item in objects if item.kind == DATA and (found := heads.read(item.label))}
-    foreign = (item.describe() for item in objects if item not in used and item not in kept and not item.is_empty)
-    return Inventory(token, tuple(keys), tuple(foreign), tuple(sorted({*kept.values()})))
+    foreign = (
+        item for item in objects if not (item in used or item in kept or item.is_empty or item.kind in MODULES_OWN)
+    )
+    return Inventory(token, tuple(keys), tuple(item.describe() for item in foreign), tuple(sorted({*kept.values()})))
 
 
 def stored_key(private: TokenObject, publics: Sequence[TokenObject], *, rivals: int = 0) -> StoredKey:
@@ -101,7 +106,8 @@ def stored_key(private: TokenObject, publics: Sequence[TokenObject], *, rivals: 
         if half.label != private.label:
             faults.append("public key: has another label")
         public = _public(row, half.point, faults)
-    return StoredKey(private.key_id, private.label, None if row is None else row.algorithm, public, tuple(faults))
+    algorithm, exposed = None if row is None else row.algorithm, attributes.could_leave(private.found)
+    return StoredKey(private.key_id, private.label, algorithm, public, tuple(faults), exposed)
 
 
 def _public(row: MechanismRow, point: bytes, faults: list[str]) -> PublicKey | None:

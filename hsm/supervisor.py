@@ -26,6 +26,7 @@ from coldcred.charter import KeyCharter, Purpose
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from hsm import charter as charters
+from hsm import environment as environments
 from hsm import messages
 from hsm.errors import (
     CharterRefused,
@@ -50,7 +51,7 @@ from hsm.keystore import (
     check_key_id,
     verified,
 )
-from hsm.process import COMMAND, WorkerProcess, check_environment
+from hsm.process import COMMAND, WorkerProcess
 from hsm.uri import TokenUri
 
 PinSource = Callable[[], bytearray]
@@ -105,12 +106,12 @@ class WorkerKeyStore:
         """Start nothing yet: the first call does.
 
         `module` is the absolute path of the PKCS#11 library, `environment` the variables it is given (a closed list
-        of names, `hsm.process.ENVIRONMENT`), `timeout` seconds for one request, `command` what is exec'd in the
+        of names, `hsm.environment`), `timeout` seconds for one request, `command` what is exec'd in the
         worker's place. Misuse is a `ValueError`.
         """
         check_module(module, token)
         self._environment = dict(environment or {})
-        check_environment(self._environment)
+        environments.check(self._environment)
         self._module = module
         self._token = token
         self._pin = pin

@@ -24,7 +24,7 @@ from coldcred.charter import KeyCharter
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from coldcred.record import Record
-from hsm import cryptoki, messages
+from hsm import cryptoki, messages, slots
 from hsm.errors import CharterRefused, HsmError, Reaction, TokenFault
 from hsm.frames import Channel, ChannelClosed, ChannelError
 from hsm.guard import GuardedKeys
@@ -161,13 +161,13 @@ class Worker:
     def _tokens(self, record: Record) -> Json:
         path = record.text("module")
         record.done()
-        return [messages.write_token(token) for token in cryptoki.tokens(path)]
+        return messages.write_slots(slots.tokens(path))
 
     def _initialise(self, record: Record) -> Json:
         path, label = record.text("module"), record.text("label")
         record.done()
         so_pin, pin = self._channel.receive_secret(), self._channel.receive_secret()
-        return messages.write_token(cryptoki.initialise_token(path, label, so_pin, pin))
+        return messages.write_token(slots.initialise_token(path, label, so_pin, pin))
 
 
 def _charter(record: Record) -> KeyCharter:

@@ -20,7 +20,7 @@ _HSM = frozenset(
         "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed", "head-refused",
         "card-module", "card-missing", "card-ambiguous", "card-wrong-pin", "card-pin-locked", "card-no-key",
         "card-many-keys", "card-has-key", "card-key-exposed", "card-of-appliance", "card-unable", "card-refused",
-        "card-damaged", "card-lost", "card-fault",
+        "card-damaged", "card-lost", "card-fault", "key-unfit", "card-key-unfit",
     }
 )  # fmt: skip
 _STORAGE = frozenset(
@@ -61,12 +61,17 @@ def describe(error: BaseException) -> tuple[str, str]:
         return "log-rejected", str(error)
     name = getattr(error, "id", None)
     if isinstance(name, str) and name in MESSAGES:
-        return name, str(getattr(error, "detail", None) or error)
+        return name, _with_code(str(getattr(error, "detail", None) or error), getattr(error, "ckr", None))
     if isinstance(error, OSError):
         return "file", f"{error.filename or 'standard output'}: {error.strerror or type(error).__name__}"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
     return "unexpected", f"{type(error).__name__}{place}"
+
+
+def _with_code(detail: str, code: object) -> str:
+    """Add what the PKCS#11 module answered, the one thing that its maker's support asks for."""
+    return f"{detail} ({code})" if isinstance(code, str) and code not in detail else detail
 
 
 def explain(name: str, detail: str, rule: str | None = None, *, as_json: bool) -> Exit:

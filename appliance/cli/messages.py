@@ -263,7 +263,10 @@ _BY_STATE = {
         "not-understood": ("the answer was not understood", "look at the log"),
     },
     "nothing was signed; the log says what was begun": {
-        "module-missing": ("the PKCS#11 module cannot be loaded", "check its path in settings.toml"),
+        "module-missing": (
+            "the PKCS#11 module cannot be loaded",
+            "check its path: --module, or settings.toml in the home",
+        ),
         "token-missing": ("the token is not there", "attach it, or check `coldcredctl token list`"),
         "token-ambiguous": ("several tokens fit", "name its serial in settings.toml; none is guessed"),
         "pin-missing": ("the token was not opened", "give its PIN at the prompt or with --pin-fd N"),
@@ -272,9 +275,16 @@ _BY_STATE = {
         "key-ambiguous": ("two keys answer to one id", "somebody put an object in the token: find out who"),
         "key-exists": ("a key of that id exists", "start again; the appliance adopts or destroys it"),
         "key-exposed": ("a key could leave the token", "take the key out of service; it was not born here"),
+        "key-unfit": (
+            "a key is not as it was made",
+            "find out what changed it; it cannot leave the token, and yet it signs nothing",
+        ),
         "key-mismatch": ("a key is not the one the log pins", "treat the token as replaced or damaged"),
         "key-remains": ("a destroyed key is still there", "treat the token as faulty"),
-        "mechanism-missing": ("the token cannot do that", "take a token with P-256 and Ed25519"),
+        "mechanism-missing": (
+            "the token cannot do that",
+            "take a token that has it, or found with what it has: the log key may be ES256",
+        ),
         "charter-refused": ("the key's charter refused it", "see `coldcredctl key list`"),
         "head-refused": (
             "the log has not grown from the head that the token keeps",
@@ -313,6 +323,10 @@ _BY_STATE = {
         "card-has-key": ("there is a key on the card already", "use it, or name another by id= in the URI"),
         "card-key-exposed": (
             "the key on the card could leave it, or was not born there",
+            "make another with `coldcredctl operator keygen --card`, and have that enrolled",
+        ),
+        "card-key-unfit": (
+            "the key on the card is not as `keygen` makes it",
             "make another with `coldcredctl operator keygen --card`, and have that enrolled",
         ),
         "card-of-appliance": ("this token is an appliance's, and no card of yours", "take a card of your own"),

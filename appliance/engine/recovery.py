@@ -20,7 +20,7 @@ from coldcred.errors import ColdcredError
 from coldcred.keys import PublicKey
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
-from hsm.errors import KeyAmbiguous, KeyExists, KeyExposed, KeyMismatch, KeyMissing, PinDelayed
+from hsm.errors import KeyAmbiguous, KeyExists, KeyMismatch, KeyMissing, PinDelayed
 from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
 
 
@@ -195,6 +195,6 @@ def _check_stored(inventory: Inventory, key: SigningKey) -> None:
     if len(found) > 1:
         raise KeyAmbiguous(f"{len(found)} keys of the token have the id of {key.name}; none is taken")
     if found[0].faults:
-        raise KeyExposed(f"key {key.name}: {', '.join(found[0].faults)}")
+        raise found[0].unfit(f"key {key.name}")
     if found[0].public != key.public or found[0].label != charter.label(key.charter):
         raise KeyMismatch(f"the key with the id of {key.name} is not the one that the log pinned")

@@ -183,16 +183,17 @@ def killed_in_keeping(softhsm: SoftHsm, sizes: Sequence[int], numbers: Sequence[
 
 def test_a_kill_while_a_head_is_kept_leaves_a_head_that_is_behind_the_log(softhsm: SoftHsm) -> None:
     """SIGKILL at writes of the worker: the token has one of the heads it was given, and goes on from there."""
-    assert killed_in_keeping(softhsm, (4, 6, 9), range(12, 30, 6)) > 0
+    assert killed_in_keeping(softhsm, (4, 6, 9), range(3, 6)) > 0
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("sizes", [(1, 2, 3), (4, 6, 9)])
 def test_a_kill_at_each_write_of_a_head_leaves_a_head_that_is_behind_the_log(
     softhsm: SoftHsm, sizes: Sequence[int]
 ) -> None:
     """The long form: every write, also of the first heads."""
-    assert killed_in_keeping(softhsm, sizes, range(1, 90)) > 3
+    assert killed_in_keeping(softhsm, sizes, range(1, 40)) > 2
 
 
 def test_a_worker_that_dies_between_head_and_signature_goes_on_from_the_head(softhsm: SoftHsm) -> None:

@@ -143,17 +143,17 @@ def make_key(path: Path) -> None:
     identity.public_path(path).write_bytes(identity.public_jwk(public))
 
 
-def hsm_options(plant: Plant) -> list[str]:
+def hsm_options(plant: Plant, module: str = MODULE) -> list[str]:
     """Give the options of `init` that name the module and the token."""
     label = SoftHsm(plant.folder / "hsm").label
     token = tomllib.loads((EXAMPLE / "plan.toml").read_text())["tokens"][0]["label"]
-    return ["--module", MODULE, "--module-env", plant.environment, "--token", f"{token}=pkcs11:token={label}"]
+    return ["--module", module, "--module-env", plant.environment, "--token", f"{token}=pkcs11:token={label}"]
 
 
-def found(plant: Plant, plan: Path = EXAMPLE / "plan.toml") -> Ended:
+def found(plant: Plant, plan: Path = EXAMPLE / "plan.toml", module: str = MODULE) -> Ended:
     """Found the appliance at one terminal."""
     people: list[str | Path] = ["--people", plant.people, "--passphrase-dir", plant.people]
-    return plant.ctl("init", "all", "--plan", plan, *people, *hsm_options(plant))
+    return plant.ctl("init", "all", "--plan", plan, *people, *hsm_options(plant, module))
 
 
 def submit_trust(plant: Plant, custodians: tuple[str, ...]) -> None:
