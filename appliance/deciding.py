@@ -294,7 +294,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide, and see that the keys that are to sign can, and that what is written fits an entry; raises `Refused`."""
     decision = decide(standing, ask, now, random)
-    keys.check_usable(standing.authority, standing.opened, decision.signings)
+    keys.check_usable(standing.authority, standing.opened, decision.signings, now)
     if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
         return decision
     for event in decision.events:
@@ -356,7 +356,7 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
         Act.SITE_ADD: _knowing(sites.decide_add),
         Act.TRUST_SUBMIT: _timed(trust.decide_submit),
         Act.BUNDLE_CREATE: _bundle,
-        Act.LOG_EXPORT: lambda standing, ask, _now, _random: decide_export(standing, ask),
+        Act.LOG_EXPORT: lambda standing, ask, now, _random: decide_export(standing, ask, now),
         Act.READ_OPEN: _read,
         Act.KEY_SUSPEND: _knowing(keys.decide_suspend),
         Act.KEY_ACTIVATE: _knowing(keys.decide_activate),

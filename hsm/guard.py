@@ -3,7 +3,7 @@
 It runs in the worker process, beyond the engine's reach, and in the tests' in-memory store.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -28,18 +28,25 @@ class _Admitted:
     public: PublicKey
     memory: CharterMemory
     headers: Mapping[bytes, Header]
+    until: int | None = None
     kept: KeptHead | None = None
     in_token: bool = True
 
 
-def _checked(admitted: _Admitted, data: bytes) -> bytes | HsmError:
+def _checked(admitted: _Admitted, data: bytes, now: int) -> bytes | HsmError:
     """Give an input that lies within the charter, or the refusal.
 
     The memory moves before the token is asked: after a fault nobody knows whether a signature was made.
     """
     try:
         memory = charters.check(
-            admitted.charter, data, admitted.memory, kid=admitted.public.thumbprint, read=admitted.headers
+            admitted.charter,
+            data,
+            admitted.memory,
+            kid=admitted.public.thumbprint,
+            read=admitted.headers,
+            until=admitted.until,
+            now=now,
         )
     except CharterRefused as refused:
         return refused
@@ -93,9 +100,10 @@ class _Batch:
 class GuardedKeys:
     """A token whose keys are bound to charters; one thread calls it, and its own lanes call the token."""
 
-    def __init__(self, token: KeyToken) -> None:
-        """Guard `token`, which is logged in; nothing is admitted yet."""
+    def __init__(self, token: KeyToken, clock: Callable[[], int]) -> None:
+        """Guard `token`, which is logged in; nothing is admitted yet. `clock` gives Unix seconds."""
         self._token = token
+        self._clock = clock
         self._admitted: dict[bytes, _Admitted] = {}
         self._others = ThreadPoolExecutor(LANES - 1, "lane")
 
@@ -107,7 +115,9 @@ class GuardedKeys:
         """Make a key under the label that binds it to its charter."""
         return self._token.generate(order.key_id, label(order.charter), order.charter.algorithm)
 
-    def admit(self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory) -> None:
+    def admit(
+        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory, until: int | None = None
+    ) -> None:
         """Bind a key to the charter it was born with; see `KeyStore.admit`."""
         found = self._token.find(key_id)
         if found.label != label(charter):
@@ -123,7 +133,7 @@ class GuardedKeys:
             memory = charters.merge(known.memory, memory)
         kept = None if known is None else known.kept
         headers = charters.headers(charter, public.thumbprint)
-        self._admitted[key_id] = _Admitted(charter, public, memory, headers, kept)
+        self._admitted[key_id] = _Admitted(charter, public, memory, headers, until, kept)
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Check each input against the charter, then sign those within it; a fault that needs a new worker ends it.
@@ -135,7 +145,8 @@ class GuardedKeys:
         if admitted is None:
             message = f"key {key_id.hex()} was not admitted with a charter"
             return [CharterRefused(message) for _ in inputs]
-        checked = [_checked(admitted, data) for data in inputs]
+        now = self._clock()
+        checked = [_checked(admitted, data, now) for data in inputs]
         batch = _Batch(self._token, key_id)
         if len(checked) < LANES * _WORTH_A_LANE:
             return batch.sign(checked, 0)

@@ -120,9 +120,16 @@ class KeyStore(Protocol):
         ...
 
     def admit(
-        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+        self,
+        key_id: bytes,
+        charter: KeyCharter,
+        public: PublicKey,
+        memory: CharterMemory = NOTHING_SIGNED,
+        until: int | None = None,
     ) -> None:
         """Let a key sign within `charter`, and pin `public`; a log key signs what `keep` took last, and nothing else.
+
+        From `until` on (Unix seconds) it signs nothing; a key of credentials none that ends later (R41).
 
         `memory` is what the log says it has signed. Admitting again is allowed and can only raise the memory.
 

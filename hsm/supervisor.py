@@ -86,6 +86,7 @@ class _Admission:
     charter: KeyCharter
     public: PublicKey
     memory: CharterMemory
+    until: int | None = None
     failure: HsmError | None = None
 
 
@@ -159,7 +160,12 @@ class WorkerKeyStore:
             return self._decoded(PublicKey.from_jwk, self._ask(request))
 
     def admit(
-        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+        self,
+        key_id: bytes,
+        charter: KeyCharter,
+        public: PublicKey,
+        memory: CharterMemory = NOTHING_SIGNED,
+        until: int | None = None,
     ) -> None:
         """Let a key sign within its charter, now and in every later worker; see `KeyStore.admit`."""
         check_key_id(key_id)
@@ -167,7 +173,7 @@ class WorkerKeyStore:
             known = self._admitted.get(key_id)
             if known is not None:
                 memory = charters.merge(known.memory, memory)
-            admission = _Admission(charter, public, memory)
+            admission = _Admission(charter, public, memory, until)
             self._ask(_admit_request(key_id, admission))
             self._admitted[key_id] = admission
 
@@ -374,12 +380,14 @@ def check_module(module: str, token: TokenUri) -> None:
 
 
 def _admit_request(key_id: bytes, admission: _Admission) -> dict[str, Json]:
+    until: dict[str, Json] = {} if admission.until is None else {"until": admission.until}
     return {
         "do": "admit",
         "key_id": b64u_encode(key_id),
         "charter": admission.charter.as_json(),
         "public": admission.public.jwk(),
         "memory": messages.write_memory(admission.memory),
+        **until,
     }
 
 

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from coldcred import charter as charters
@@ -108,7 +109,7 @@ class Worker:
         if self._token is None:
             raise TokenFault("the worker has no token open", reaction=Reaction.REINITIALISE)
         self._token.login(pin)
-        self._guard = GuardedKeys(self._token)
+        self._guard = GuardedKeys(self._token, lambda: int(time.time()))
         return None
 
     def _inventory(self, record: Record) -> Json:
@@ -123,8 +124,9 @@ class Worker:
     def _admit(self, record: Record) -> Json:
         key_id, charter = messages.binary(record.value("key_id")), _charter(record)
         public, memory = PublicKey.from_jwk(record.value("public")), messages.read_memory(record.record("memory"))
+        until = record.time("until") if record.has("until") else None
         record.done()
-        self._keys.admit(key_id, charter, public, memory)
+        self._keys.admit(key_id, charter, public, memory, until)
         return None
 
     def _sign(self, record: Record) -> Json:

@@ -142,6 +142,10 @@ _BY_STATE = {
             "the signing key is suspended",
             "two people make it sign again with `coldcredctl key activate NAME`",
         ),
+        "key-ended": (
+            "the signing key has ended",
+            "see `coldcredctl key list`; reading goes on, and exports up to the newest checkpoint",
+        ),
         "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
         "approval-void": (
             "the approval was given for something else than what stands now",

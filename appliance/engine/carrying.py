@@ -130,8 +130,7 @@ class Carrier:
     @property
     def signs_log(self) -> bool:
         """Whether checkpoints can be signed."""
-        key = self._standing.authority.key_for("log")
-        return key is not None and key.token in self._keystores and not key.suspended
+        return keys.signs_log(self._standing.authority, self._keystores.keys(), self._now())
 
     def append(self, event: Event) -> int:
         """Stage an event as the next entry, fold it, and give its seq."""
@@ -272,7 +271,7 @@ class Carrier:
         try:
             following = work.decision.finish([item for item in found if isinstance(item, bytes)])
             if isinstance(following, Decision):
-                keys.check_usable(self._standing.authority, self._standing.opened, following.signings)
+                keys.check_usable(self._standing.authority, self._standing.opened, following.signings, self._now())
         except Refused as refused:
             self._refuse(work, refused)
             return

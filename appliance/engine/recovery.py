@@ -123,7 +123,8 @@ class Recovery:
             self._check_foreign(label, keystore.inventory())
             for key in self._on(label):
                 if key.public is not None:
-                    keystore.admit(bytes.fromhex(key.key_id), key.charter, key.public, self._memory(key))
+                    memory, until = self._memory(key), key.not_after
+                    keystore.admit(bytes.fromhex(key.key_id), key.charter, key.public, memory, until)
                 if isinstance(key.charter, LogCharter):
                     self._keep_head(keystore, key, key.charter)
 

@@ -32,7 +32,7 @@ class FailingToken(MemoryToken):
 def test_what_may_have_been_signed_is_remembered(reaction: Reaction) -> None:
     """A fault of the token says nothing about whether it signed, so the next checkpoint may not be smaller."""
     token = FailingToken()
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.LOG].charter
     guard.admit(KEY, charter, guard.generate(KeyOrder(KEY, charter)), NOTHING_SIGNED)
     token.fault = TokenFault("the token is busy", reaction=reaction)
@@ -48,7 +48,7 @@ def test_what_may_have_been_signed_is_remembered(reaction: Reaction) -> None:
 def test_a_batch_ends_where_the_worker_must(reaction: Reaction) -> None:
     """After a fault that a new worker cures nothing more goes to the token; after any other the batch goes on."""
     token = FailingToken()
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.STATUS].charter
     public = guard.generate(KeyOrder(KEY, charter))
     guard.admit(KEY, charter, public, NOTHING_SIGNED)
@@ -78,7 +78,7 @@ class ThreadedToken(MemoryToken):
 def test_a_batch_is_signed_in_lanes_and_answered_in_order() -> None:
     """Every lane signs its part; each answer is the signature of the input at its place, a refusal stays at its own."""
     token = ThreadedToken()
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.TOKENS].charter
     public = guard.generate(KeyOrder(KEY, charter))
     guard.admit(KEY, charter, public, NOTHING_SIGNED)
@@ -98,7 +98,7 @@ def test_a_fault_in_one_lane_ends_the_others() -> None:
     """After a fault that a new worker cures every lane stops: what comes later was certainly not signed."""
     token = ThreadedToken()
     token.fails_in = 0
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.TOKENS].charter
     public = guard.generate(KeyOrder(KEY, charter))
     guard.admit(KEY, charter, public, NOTHING_SIGNED)

@@ -7,7 +7,7 @@ store.fail_next(WorkerLost("the worker went away"))         # every input of the
 store.signed                                                # (CKA_ID, input) of each signature really made
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives import hashes
@@ -137,10 +137,10 @@ class NoData(MemoryToken):
 class FakeKeyStore:
     """A `KeyStore` over a `MemoryToken`."""
 
-    def __init__(self, token: MemoryToken | None = None) -> None:
-        """Serve `token`, or an empty one."""
+    def __init__(self, token: MemoryToken | None = None, clock: Callable[[], int] = lambda: 0) -> None:
+        """Serve `token`, or an empty one; by its own `clock` no key has ended unless one is given."""
         self.token = MemoryToken() if token is None else token
-        self._keys = GuardedKeys(self.token)
+        self._keys = GuardedKeys(self.token, clock)
         self._public: dict[bytes, PublicKey] = {}
         self._faults: list[HsmError | None] = []
         self._closed = False
@@ -165,12 +165,17 @@ class FakeKeyStore:
         return self._keys.generate(order)
 
     def admit(
-        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+        self,
+        key_id: bytes,
+        charter: KeyCharter,
+        public: PublicKey,
+        memory: CharterMemory = NOTHING_SIGNED,
+        until: int | None = None,
     ) -> None:
         """Let a key sign within its charter."""
         check_key_id(key_id)
         self._meet_fault()
-        self._keys.admit(key_id, charter, public, memory)
+        self._keys.admit(key_id, charter, public, memory, until)
         self._public[key_id] = public
 
     def destroy(self, key_id: bytes) -> None:
