@@ -321,7 +321,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide, and see that the keys that are to sign can; raises `Refused`."""
     decision = decide(standing, ask, now, random)
-    keys.check_usable(standing.authority, standing.opened, decision.signings)
+    keys.check_usable(standing.authority, standing.opened, decision.signings, now)
     return decision
 
 
@@ -379,7 +379,7 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
             standing.authority, standing.archive.blob, ask, now
         ),
         Act.BUNDLE_CREATE: _bundle,
-        Act.LOG_EXPORT: lambda standing, ask, _now, _random: decide_export(standing, ask),
+        Act.LOG_EXPORT: lambda standing, ask, now, _random: decide_export(standing, ask, now),
         Act.READ_OPEN: _read,
         Act.KEY_SUSPEND: _knowing(keys.decide_suspend),
         Act.KEY_ACTIVATE: _knowing(keys.decide_activate),

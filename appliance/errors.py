@@ -60,6 +60,7 @@ class Refusal(StrEnum):
     INTERNAL = "internal"
     OVER_BUDGET = "over-budget"
     LOG_FORKED = "log-forked"
+    KEY_ENDED = "key-ended"
 
 
 class Refused(Exception):
@@ -98,6 +99,7 @@ class HomeFault(StrEnum):
     DEFECT = "defect"
     SOCKET_IN_USE = "socket-in-use"
     MODULE_OPEN = "module-open"
+    BEHIND_TOKEN = "home-behind-token"  # noqa: S105 - an id, no secret
 
 
 class HomeError(Exception):

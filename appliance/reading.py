@@ -17,7 +17,7 @@ from appliance.explaining import Imagined
 from appliance.inventory import Kind, Listing
 from appliance.log import Log
 from appliance.lookups import Request
-from appliance.nouns import operators, reviews, trust, workloads
+from appliance.nouns import keys, operators, reviews, trust, workloads
 from appliance.nouns.workloads import Condition
 from appliance.outcome import State
 from appliance.retelling import Search
@@ -26,7 +26,6 @@ from appliance.turns import Steps, Turns
 from coldcred import layout
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, loads_canonical, sha256_hex
-from coldcred.charter import Purpose
 from coldcred.log.entry import MAX_BODY
 from coldcred.policy import DEFAULT
 from coldcred.record import Record
@@ -218,7 +217,8 @@ def _status(standing: Standing) -> Steps[Json]:
         "keys": len(authority.keys),
         "suspended_keys": [key.name for key in authority.keys.values() if key.suspended],
         "open_tokens": [*sorted(standing.opened)],
-        "makes_checkpoints": _makes_checkpoints(standing),
+        "makes_checkpoints": keys.signs_log(authority, standing.opened, lookups.last_time),
+        "head_kept_in": _head_kept_in(standing),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": conditions,
@@ -238,9 +238,10 @@ def _open_review(standing: Standing) -> Json:
     }
 
 
-def _makes_checkpoints(standing: Standing) -> bool:
-    key = standing.authority.key_for(Purpose.LOG)
-    return key is not None and not key.suspended and key.token in standing.opened
+def _head_kept_in(standing: Standing) -> Json:
+    """Say where the log's newest head is kept a second time (rule R33); null while the log key's token is closed."""
+    kept = standing.head_in_token
+    return None if kept is None else "token" if kept else "none"
 
 
 def _conditions(standing: Standing) -> Steps[Json]:

@@ -61,6 +61,7 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.INTERNAL: "R36 one submission ends only itself",
         Refusal.OVER_BUDGET: "R11 what a question may cost",
         Refusal.LOG_FORKED: "R38 a log only grows",
+        Refusal.KEY_ENDED: "R41 keys within their dates",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

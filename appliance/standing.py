@@ -44,12 +44,14 @@ class Archive(Protocol):
 class Standing:
     """The folded state and the end of the log it was folded from; `archive` holds what was committed.
 
-    `opened` is of this run and of no entry: the tokens that can sign. `tree` proves to sites that the log only grew.
+    `opened` and `head_in_token` are of this run and of no entry: the tokens that can sign, and whether the log key's
+    token keeps the log's head (rule R33); None where it is closed. `tree` proves to sites that the log only grew.
     """
 
     authority: Authority
     archive: Archive
     opened: frozenset[str] = frozenset()
+    head_in_token: bool | None = None
     lookups: Lookups = field(default_factory=Lookups)
     head: Head = field(default_factory=Head)
     tree: Tree = field(default_factory=Tree)

@@ -42,8 +42,8 @@ from coldcred.log import export as exports
 from coldcred.log import system
 from coldcred.log.note import VerifierKey
 from coldcred.record import Record
+from hsm.environment import NAMES, PREFIXES
 from hsm.errors import CAUSES
-from hsm.process import ENVIRONMENT
 from tests.support import example, plant
 from tests.support.markdown import Document, codes
 from tests.support.running import RunningPlant, run
@@ -587,7 +587,7 @@ def test_settings_are_documented() -> None:
     more = Settings("/m", {}, {}, "/run/workload.sock", "robots").text()
     assert set(re.findall(r"^(\w+) = ", more[more.index("[workloads]") :], re.MULTILINE)) == {"socket", "group"}
     assert {"[hsm]", "[hsm.tokens]", "[hsm.environment]", "[workloads]", "socket", "group"} <= set(codes(text))
-    assert {code for code in codes(text) if re.fullmatch(r"[A-Z][A-Za-z0-9_]+", code)} == ENVIRONMENT
+    assert {code for code in codes(text) if re.fullmatch(r"[A-Z][A-Za-z0-9_]+", code)} == NAMES | set(PREFIXES)
 
 
 # -- the documents themselves

@@ -121,7 +121,9 @@ def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: s
         raise Refused(Refusal.NO_TRUST, f"the trust that custodians signed does not know site {site} yet")
     key, public = keys.ready(authority, Purpose.BUNDLE)
     status_key, _ = keys.ready(authority, Purpose.STATUS)
-    keys.ready(authority, Purpose.LOG)  # for the checkpoint in between: a number is not begun that cannot be finished
+    log_key, _ = keys.ready(authority, Purpose.LOG)  # for the checkpoint in between
+    for signs_later in (key, log_key):  # a number is not begun that cannot be finished
+        keys.check_dates(signs_later, now)
     prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
     end = trust.end
     if not isinstance(key.charter, BundleCharter) or end > key.charter.until:

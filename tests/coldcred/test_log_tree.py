@@ -152,6 +152,7 @@ def test_every_consistency_proof_is_that_of_the_definition_and_verifies() -> Non
     for new in range(MOST + 1):
         for old in range(new + 1):
             proof = tree.consistency_proof(LEAVES[:new], old)
+            assert proof == tree.growth_proof(tree.Frontier().extend(LEAVES[:old]), LEAVES[old:new])
             assert proof == (naive_subproof(old, 0, new, complete=True) if old else ())
             tree.verify_consistency(
                 proof, old_size=old, old_root=naive_root(0, old), new_size=new, new_root=naive_root(0, new)

@@ -193,6 +193,26 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> tuple[bytes, ..
     return tuple(path)
 
 
+def growth_proof(old: Frontier, leaves: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Prove that the tree of `old` and these `leaves` after it grew from `old`: what `consistency_proof` gives.
+
+    It needs the right edge of the old tree and what came since, and no leaf before it.
+    """
+    if not old.size:
+        return ()
+    return _grown(old.size, old.size + len(leaves), old.peaks, leaves, whole=True)
+
+
+def _grown(old: int, new: int, peaks: tuple[bytes, ...], leaves: Sequence[bytes], *, whole: bool) -> tuple[bytes, ...]:
+    """SUBPROOF of section 2.1.4.1 for the part of both trees that begins with these peaks of the old one."""
+    if old == new:
+        return () if whole else peaks[:1]
+    split = 1 << ((new - 1).bit_length() - 1)
+    if old <= split:
+        return (*_grown(old, split, peaks, leaves[: split - old], whole=whole), root_of(leaves[split - old :]))
+    return (*_grown(old - split, new - split, peaks[1:], leaves, whole=False), peaks[0])
+
+
 def _siblings(leaves: Sequence[bytes], index: int, height: int) -> Iterator[bytes]:
     """Yield the siblings on the way from leaf `index`'s ancestor at `height` up to the root."""
     level = list(leaves)
