@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from typing import Any, Protocol, cast
 
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, types
@@ -42,6 +43,8 @@ _TEMPLATE_REFUSED = frozenset(
         "CKR_ATTRIBUTE_READ_ONLY",
         "CKR_ATTRIBUTE_TYPE_INVALID",
         "CKR_ATTRIBUTE_VALUE_INVALID",
+        "CKR_CURVE_NOT_SUPPORTED",
+        "CKR_DOMAIN_PARAMS_INVALID",
         "CKR_GENERAL_ERROR",
         "CKR_TEMPLATE_INCONSISTENT",
     }
@@ -149,24 +152,24 @@ class TokenKeys:
         return born.public
 
     def _make(self, row: MechanismRow, key_id: bytes, label: str) -> None:
-        """Make a key pair with all that is asked for, or with the leaner templates where the module takes no other."""
+        """Make a key pair with all that is asked for; where a module refuses, with other spellings or less."""
         leaner = attributes.LEANER
         if self._module.library_description.startswith(_SHORT_OF_MEMORY):
             leaner = leaner[1:] + leaner[:1]
         refused = []
-        for without in leaner:
+        for curve, without in product(row.curves, leaner):
             try:
-                return self._try(row, key_id, label, without)
+                return self._try(row, curve, key_id, label, without)
             except HsmError as error:
                 if error.ckr not in _TEMPLATE_REFUSED or self.holds(key_id):
                     raise
                 refused.append(error)
         raise refused[0]
 
-    def _try(self, row: MechanismRow, key_id: bytes, label: str, without: frozenset[str]) -> None:
+    def _try(self, row: MechanismRow, curve: bytes, key_id: bytes, label: str, without: frozenset[str]) -> None:
         with translated("generating a key"):
             parameters = self._session.create_domain_parameters(
-                KeyType(row.key_type), {Attribute.EC_PARAMS: row.curves[0]}, local=True
+                KeyType(row.key_type), {Attribute.EC_PARAMS: curve}, local=True
             )
             parameters.generate_keypair(
                 id=key_id,

@@ -19,8 +19,8 @@ _OCTET_STRING = 0x04
 class MechanismRow:
     """One algorithm in PKCS#11 terms; `hashed` says whether the mechanism wants a SHA-256 digest.
 
-    `curves` are the spellings of CKA_EC_PARAMS (DER) that mean its curve; the first is the one we ask for. `point` is
-    the length of a public key in bytes.
+    `curves` are the spellings of CKA_EC_PARAMS (DER) that mean its curve, in the order in which they are asked for.
+    `point` is the length of a public key in bytes.
     """
 
     algorithm: Algorithm

@@ -13,9 +13,12 @@ from coldcred.log.export import ABOUT, CHECKPOINT
 from coldcred.log.note import VerifierKey, open_checkpoint, open_note, sign_note
 from tests.support.commandline import COLDCRED, Ended, run
 from tests.support.founded import AUDIENCE, EXAMPLE, SITE, WORKLOAD, Plant, begin, found, submit_trust
+from tests.support.goreader import go_reader, read
 from tests.support.shims import shim
 from tests.support.signers import Signer
 from tests.support.softhsm import SoftHsm
+
+__all__ = ["go_reader"]
 
 
 def coldcred(*arguments: str | Path) -> Ended:
@@ -120,3 +123,16 @@ def test_a_token_without_eddsa_is_told_of_at_the_founding(tmp_path: Path, sofths
     assert "(mechanism-missing)" in ended.err
     assert "CKM_EC_EDWARDS_KEY_PAIR_GEN" in ended.err
     assert "ES256" in ended.err.splitlines()[-1]
+
+
+@pytest.mark.soak
+@pytest.mark.modules
+def test_go_reads_its_checkpoints(ecdsa: Plant, go_reader: Path) -> None:
+    """Each checkpoint that it exported, under the verifier key that it names."""
+    for number in (1, 2, 3):
+        key, note = exported_key(ecdsa.folder / f"export-{number}")
+        checkpoint = open_checkpoint(note, key)
+        done = read(go_reader, key, key.name, note)
+        assert (done.returncode, done.stdout.decode()) == (0, f"{checkpoint.size} {checkpoint.root.hex()}\n"), (
+            done.stderr
+        )

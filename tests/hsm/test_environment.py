@@ -8,7 +8,7 @@ REFUSED = ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONSTARTUP", "PATH
            "PKCS11SPY", "softhsm2_conf", "SOFTHSM2_CONF2", "XNSS_", "", "TPM2_PKCS11")  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*NAMES, *(f"{prefix}X" for prefix in PREFIXES)])
+@pytest.mark.parametrize("name", [*sorted(NAMES), *(f"{prefix}X" for prefix in PREFIXES)])
 def test_what_modules_read_is_given(name: str) -> None:
     """Each name and each beginning of the list."""
     assert is_known(name)

@@ -45,7 +45,7 @@ def test_a_sound_pair_is_a_key() -> None:
     assert (key.key_id, key.label, key.algorithm, key.public, key.faults) == (b"id", LABEL, Algorithm.ES256, PUBLIC, ())
 
 
-@pytest.mark.parametrize("name", attributes.PRIVATE_KEY.keys() - attributes.UNUSED)
+@pytest.mark.parametrize("name", sorted(attributes.PRIVATE_KEY.keys() - attributes.UNUSED))
 def test_each_attribute_of_a_private_key_counts(name: str) -> None:
     """Each one wrong, or not readable, is a fault of its own that names it."""
     wrong = not attributes.PRIVATE_KEY[name]
@@ -76,7 +76,7 @@ def test_a_key_is_exposed_by_what_lets_it_leave_and_by_nothing_else(name: str) -
             assert key.unfit("key k").id == ("key-exposed" if key.exposed else "key-unfit")
 
 
-@pytest.mark.parametrize("kind", MODULES_OWN)
+@pytest.mark.parametrize("kind", sorted(MODULES_OWN))
 def test_what_a_module_shows_of_itself_is_not_foreign(kind: str) -> None:
     """Objects that nobody made and nobody can remove refuse no start."""
     assert inventory({"CLASS": kind}, private(), public()) == ([()], ())

@@ -43,6 +43,7 @@ def signs(softhsm: SoftHsm) -> None:
         (f"NO_COPYABLE={TYPE_INVALID}",),
         ("MUST_DECRYPT",),
         ("MUST_DECRYPT", f"NO_COPYABLE={TYPE_INVALID}"),
+        ("CURVE_NAME",),
         ("OWN_OBJECTS",),
         ("LIST_EACH",),
         ("RAW_POINT", "OWN_OBJECTS", "LIST_EACH", "MUST_DECRYPT", f"NO_COPYABLE={GENERAL_ERROR}"),

@@ -10,7 +10,7 @@ typedef struct { U type; void *value; U length; } Attribute;
 
 enum { INITIALIZE = 0, SLOT_INFO = 5, TOKEN_INFO = 6, MECHANISMS = 7, ATTRIBUTES = 24, FIND_INIT = 26, FIND = 27, GENERATE_PAIR = 59 };
 enum { CKA_CLASS = 0, CKA_ENCRYPT = 0x104, CKA_DECRYPT = 0x105, CKA_COPYABLE = 0x171,
-       CKA_EC_POINT = 0x181, CKA_LOCAL = 0x163 };
+       CKA_EC_PARAMS = 0x180, CKA_EC_POINT = 0x181, CKA_LOCAL = 0x163 };
 enum { OK = 0, GENERAL_ERROR = 5, TYPE_INVALID = 0x12, DEVICE_ERROR = 0x30 };
 
 static List real, mine, other;
@@ -68,6 +68,20 @@ static U attributes(U session, U object, Attribute *wanted, U count) {
 static U generate(U session, void *mechanism, Attribute *public, U publics, Attribute *private, U privates, U *a, U *b) {
 #ifdef NO_COPYABLE
     if (has(private, privates, CKA_COPYABLE)) return NO_COPYABLE;
+#endif
+#ifdef CURVE_NAME
+    static B oid[] = {0x06, 0x03, 0x2b, 0x65, 0x70};
+    Attribute copy[32]; /* the caller frees what it put into its own */
+    if (publics > 32) return GENERAL_ERROR;
+    memcpy(copy, public, publics * sizeof *public);
+    public = copy;
+    for (U i = 0; i < publics; i++) {
+        B *curve = public[i].value;
+        if (public[i].type != CKA_EC_PARAMS || public[i].length == 10) continue; /* P-256 */
+        if (curve[0] == 0x06) return 0x140; /* CKR_CURVE_NOT_SUPPORTED */
+        public[i].value = oid;
+        public[i].length = sizeof oid;
+    }
 #endif
 #ifdef MUST_DECRYPT
     if (has(private, privates, CKA_DECRYPT) || has(public, publics, CKA_ENCRYPT)) return GENERAL_ERROR;
