@@ -316,6 +316,10 @@ def _bundle(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision
     return bundles.decide_create(authority, lookups, lambda: standing.frontier, read, ask, now)
 
 
+def _trust(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision:
+    return trust.decide_submit(standing.authority, standing.archive.blob, ask, now)
+
+
 def _read(_standing: Standing, ask: Ask, _now: int, _random: Random) -> Decision:
     Record(ask.command.args, Act.READ_OPEN).done()
     return Decision((ask.event("reading.opened", {}, {}),))
@@ -354,7 +358,7 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
             standing.authority, standing.lookups, ask, now
         ),
         Act.SITE_ADD: _knowing(sites.decide_add),
-        Act.TRUST_SUBMIT: _timed(trust.decide_submit),
+        Act.TRUST_SUBMIT: _trust,
         Act.BUNDLE_CREATE: _bundle,
         Act.LOG_EXPORT: lambda standing, ask, _now, _random: decide_export(standing, ask),
         Act.READ_OPEN: _read,

@@ -57,6 +57,7 @@ class Refusal(StrEnum):
     UNKNOWN_REVIEW = "unknown-review"
     TOXIC_COMBINATION = "toxic-combination"
     TOO_FEW_PEOPLE = "too-few-people"
+    KEY_ENDS = "key-ends"
 
 
 class Refused(Exception):

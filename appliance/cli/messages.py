@@ -85,6 +85,10 @@ _BY_STATE = {
         "identity-not-encrypted": ("the key has no passphrase", "give it one: ssh-keygen -p -f KEYFILE"),
         "identity-wrong-passphrase": ("the passphrase is wrong", "try again"),
         "identity-weak-passphrase": ("the passphrase is too weak", "take a longer one: four random words"),
+        "trust-unfounded": (
+            "what is prepared does not follow from the founding, or from what was signed last",
+            "sign nothing of it; ask who prepared it, and have it prepared anew with `coldcredctl trust prepare`",
+        ),
         "not-a-custodian": ("somebody else signed", "use signatures by custodian keys of this appliance"),
         "too-few-custodians": ("too few custodians signed", "have more of them run `coldcredctl trust sign`"),
         "not-a-founder": ("this key has no place in the founding", "sign with a key that the founding names"),
@@ -219,6 +223,10 @@ _BY_STATE = {
         "key-not-ready": (
             "the signing key is not made yet, or its token is not open",
             "start the appliance with the token's PIN; it makes what is missing",
+        ),
+        "key-ends": (
+            "a signing key ends before that",
+            "no key is made anew yet: found another appliance before trust ends; `coldcredctl key list` says when",
         ),
     },
     "the attempt is in the log; nothing unsigned left the appliance": {

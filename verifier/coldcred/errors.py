@@ -24,6 +24,23 @@ class Malformed(ColdcredError):
         return "malformed"
 
 
+class Unfounded(Malformed):
+    """What custodians are to sign does not follow from the founding, or from what they signed last (rules R17, R37).
+
+    `member` names what differs, as it is called on the screen.
+    """
+
+    def __init__(self, member: str, detail: str) -> None:
+        """Name the member and say, for a person, what was found."""
+        super().__init__(f"{member}: {detail}")
+        self.member = member
+
+    @property
+    def id(self) -> str:
+        """Always `trust-unfounded`."""
+        return "trust-unfounded"
+
+
 class BadSignature(ColdcredError):
     """A signature does not verify under the key that was given."""
 
