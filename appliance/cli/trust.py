@@ -2,13 +2,12 @@
 
 import errno
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from appliance import custodians
-from appliance.cli import output
+from appliance.cli import output, reading
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.founding_files import bounded
@@ -75,9 +74,7 @@ def sign(session: Session, *, folder: Path, out: Path, own: Path | None, since: 
     time = now()
     told = custodians.read(founding, files, time, last=last, own=kept)
     output.talk("what is prepared says:")
-    output.show(told.lines)
-    if not yes and sys.stdin.isatty():
-        click.confirm("sign all of this?", default=False, abort=True, err=True)
+    reading.agree(told.lines, "sign all of this?", yes=yes)
     identity = session.identity()
     write_file(out, custodians.sign(founding, files, identity, time, last=last, own=kept), 0o644, replace=False)
     output.talk(f"wrote {out}")

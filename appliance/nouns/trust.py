@@ -19,7 +19,7 @@ from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from coldcred.plan import Plan, Window
 from coldcred.record import Record
-from coldcred.words import moment
+from coldcred.rendering.words import moment
 
 Blob: TypeAlias = Callable[[str], bytes]
 """Gives the bytes of a blob by its SHA-256 (hex)."""

@@ -144,10 +144,10 @@ def test_differences_are_said_against_what_was_signed_last_and_the_founding(seco
     sites = [*parse_sites(second.files[layout.SITES]).values(), Site("pack-line", ("https://pack.example",))]
     profiles = {name: not stale for name, stale in parse_profiles(second.files[layout.PROFILES]).items()}
     lines = second.lines(second.over({layout.SITES: write_sites(sites), layout.PROFILES: write_profiles(profiles)}))
-    assert lines.count("NEW      site pack-line: https://pack.example") == 2
-    assert lines.count("CHANGED  profile orders-reader: refused at a site whose trust is stale") == 2
-    assert "         was: taken at a site whose trust is stale" in lines
-    assert "         founded: taken at a site whose trust is stale" in lines
+    assert lines.count("| NEW      site pack-line: https://pack.example") == 2
+    assert lines.count("| CHANGED  profile orders-reader: refused at a site whose trust is stale") == 2
+    assert "|          was: taken at a site whose trust is stale" in lines
+    assert "|          founded: taken at a site whose trust is stale" in lines
 
 
 def _otherwise(value: Json) -> Iterator[Json]:

@@ -4,14 +4,15 @@ Nothing that is signed is left out: what is not refused (`coldcred.bundle.custod
 value is another line (rule R37).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from coldcred.bundle.custodial import Trust
 from coldcred.bundle.custody import plan_of
 from coldcred.founding import Founding, Site
 from coldcred.plan import Window
-from coldcred.words import listed, moment, span
+from coldcred.rendering.frame import given, said
+from coldcred.rendering.words import moment, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +26,24 @@ class Told:
 def tell(founding: Founding, trust: Trust, before: Trust | None) -> Told:
     """Say all that a custodian signs; `before` is what was signed last, by this custodian or by the quorum."""
     facts = _facts(founding, trust)
-    lines = [_signs(trust), ""]
+    lines = [said(_signs(trust))]
     if before is None:
-        lines += [
-            "FIRST TRUST: nothing was signed before; if custodians did sign for this appliance, do not sign this."
-        ]
+        lines.append(said("FIRST TRUST: nothing was signed before; if custodians did sign for it, do not sign this"))
     else:
-        lines += [f"what changes against version {before.version}, which was signed last:"]
+        lines.append(said(f"what changes against version {before.version}, which was signed last:"))
         lines += _changes(facts, _facts(founding, before), "was")
-    lines += ["", "what differs from the founding:"]
-    lines += _changes(_founded_of(trust.sites, trust.profiles), _founding_facts(founding), "founded") or ["nothing"]
-    lines += ["", "the whole of it:", *(f"{name}: {text}" for name, text in facts.items())]
+    lines.append(said("what differs from the founding:"))
+    lines += _changes(_founded_of(trust.sites, trust.profiles), _founding_facts(founding), "founded") or [
+        said("nothing")
+    ]
+    lines.append(said("the whole of it:"))
+    lines += [given(f"{name}: {text}") for name, text in facts.items()]
     return Told(facts, tuple(lines))
 
 
 def _signs(trust: Trust) -> str:
     new = [f"root {root.version} (a new one)" for root in trust.roots if not root.signed]
-    return f"your signature covers {listed([*new, f'targets version {trust.version}'])}"
+    return f"your signature covers {_listed([*new, f'targets version {trust.version}'])}"
 
 
 def _changes(now: Mapping[str, str], before: Mapping[str, str], was: str) -> list[str]:
@@ -49,16 +51,16 @@ def _changes(now: Mapping[str, str], before: Mapping[str, str], was: str) -> lis
     lines = []
     for name, text in now.items():
         if name not in before:
-            lines.append(f"NEW      {name}: {text}")
+            lines.append(given(f"NEW      {name}: {text}"))
         elif before[name] != text:
-            lines += [f"CHANGED  {name}: {text}", f"         {was}: {before[name]}"]
-    return lines + [f"GONE     {name}: {text}" for name, text in before.items() if name not in now]
+            lines += [given(f"CHANGED  {name}: {text}"), given(f"         {was}: {before[name]}")]
+    return lines + [given(f"GONE     {name}: {text}") for name, text in before.items() if name not in now]
 
 
 def _facts(founding: Founding, trust: Trust) -> dict[str, str]:
     """Name every member with its value in words, in the order in which people read them."""
     identity = trust.identity
-    people = listed(person.id for person in founding.people)
+    people = _listed(person.id for person in founding.people)
     facts = {
         "appliance": identity.appliance,
         "name": identity.name,
@@ -88,7 +90,7 @@ def _window(founding: Founding, trust: Trust, window: Window) -> str:
     names = {kid: plan.name for kid, key in trust.keys.items() if (plan := plan_of(founding, key)) is not None}
 
     def keys(kids: tuple[str, ...]) -> str:
-        return listed(names.get(kid, kid) for kid in kids)
+        return _listed(names.get(kid, kid) for kid in kids)
 
     lasts = (
         f"{moment(window.not_before)} to {moment(window.expires_at)} ({span(window.expires_at - window.not_before)})"
@@ -98,13 +100,17 @@ def _window(founding: Founding, trust: Trust, window: Window) -> str:
 
 
 def _founded_of(sites: Mapping[str, Site], profiles: Mapping[str, bool]) -> dict[str, str]:
-    facts = {f"site {name}": listed(site.audiences) for name, site in sites.items()}
+    facts = {f"site {name}": _listed(site.audiences) for name, site in sites.items()}
     return facts | {f"profile {name}": _stale(refuse) for name, refuse in profiles.items()}
 
 
 def _founding_facts(founding: Founding) -> dict[str, str]:
     sites = {site.name: site for site in founding.sites}
     return _founded_of(sites, {profile.name: profile.refuse_stale for profile in founding.profiles})
+
+
+def _listed(items: Iterable[str]) -> str:
+    return ", ".join(items) or "none"
 
 
 def _stale(refuse: bool) -> str:  # noqa: FBT001 - the value of a member
