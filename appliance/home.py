@@ -8,7 +8,7 @@ import fcntl
 import grp
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ VERSION = 1
 MAX_SETTINGS = 16 * 1024
 SETTINGS, FOUNDING, LOG, LOCK, SOCKET = "settings.toml", "founding.json", "log.sqlite", "lock", "operator.sock"
 WORKLOAD_SOCKET = "workload.sock"
+DRAFTED_AHEAD = 120
+"""Seconds by which the machine that drafted a founding may be ahead of the one that founds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +180,13 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
     foundings.verify_signatures(founding, signatures)
     if missing := sorted({token.label for token in founding.tokens} - set(settings.tokens)):
         raise HomeError(HomeFault.SETTINGS, f"the founding names token {missing[0]}, the settings do not")
-    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-        return _resume(path, founding)
+    if (begun := resumed(path, founding)) is not None:
+        return begun
+    if (ahead := founding.time - now) > DRAFTED_AHEAD:
+        detail = f"the founding was drafted {ahead} s in the future of this machine: compare both clocks"
+        raise HomeError(HomeFault.CLOCK, detail)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(path.parent)
         draft = path.with_name(f".{path.name}.draft")
         with _drafting(draft):
             _fill(draft, founding, signatures, settings, now)
@@ -191,6 +196,36 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
         fault = HomeFault.READ_ONLY if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else HomeFault.STORAGE
         raise HomeError(fault, f"{path}: {error.strerror}") from error
     return Home.open(path)
+
+
+def resumed(path: Path, founding: Founding) -> Home | None:
+    """Give the home of this founding that stands at `path`, None where nothing is; anything else there is refused."""
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        return _resume(path, founding)
+    return None
+
+
+def check_same(begun: Settings, given: Settings, named: Collection[str]) -> None:
+    """Refuse other settings for a home that was begun: they would not be used. `named` are the tokens given a URI."""
+    pairs = {"module": (begun.module, given.module)}
+    pairs |= {f"tokens {label}": (begun.tokens.get(label, ""), given.tokens[label]) for label in named}
+    pairs |= {
+        f"environment {name}": (begun.environment.get(name, ""), text) for name, text in given.environment.items()
+    }
+    for member, (is_, was_given) in pairs.items():
+        if is_ != was_given:
+            detail = (
+                f"the home was begun with {member} {is_[:80]!a}; {was_given[:80]!a} is not used, mend {SETTINGS} there"
+            )
+            raise HomeError(HomeFault.SETTINGS, detail)
+
+
+def _make_parents(folder: Path) -> None:
+    """Make the folders above a home, which nobody but their owner may write to, whatever the umask is."""
+    for parent in reversed([folder, *folder.parents]):
+        if not parent.exists():
+            parent.mkdir(mode=0o755)
+            parent.chmod(0o755)
 
 
 @contextmanager

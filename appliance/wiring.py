@@ -22,6 +22,7 @@ from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
 from coldcred.founding import Token
 from hsm import tokens
+from hsm.errors import TokenAmbiguous, TokenExists, TokenMissing
 from hsm.keystore import KeyStore, TokenInfo
 from hsm.supervisor import Observer, PinSource, WorkerKeyStore
 from hsm.uri import TokenUri
@@ -113,9 +114,48 @@ def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer
         keystore.close()
 
 
+def look(settings: Settings) -> None:
+    """See that the module can be loaded and has each token of the settings once; needs no PIN and changes nothing.
+
+    Raises `HomeError` (settings-invalid) or `HsmError`.
+    """
+    try:
+        uris = {label: TokenUri.parse(text) for label, text in settings.tokens.items()}
+    except ColdcredError as error:
+        raise HomeError(HomeFault.SETTINGS, str(error)) from error
+    found = _tokens(settings.module, settings.environment)
+    for label, uri in uris.items():
+        fitting = [one for one in found if _fits(uri, one)]
+        if not fitting:
+            raise TokenMissing(f"token {label}: none of the {len(found)} tokens of {settings.module} is {uri.format()}")
+        if len(fitting) > 1:
+            serials = ", ".join(one.serial for one in fitting)
+            raise TokenAmbiguous(f"token {label}: {len(fitting)} tokens fit, with serials {serials}")
+
+
+def _fits(uri: TokenUri, found: TokenInfo) -> bool:
+    return uri.matches(token=found.label, serial=found.serial, manufacturer=found.manufacturer, model=found.model)
+
+
 def list_tokens(module: str, environment: Mapping[str, str]) -> list[dict[str, Json]]:
-    """Give the tokens that a PKCS#11 module offers: label, serial, manufacturer, model; raises `HsmError`."""
-    return [_token(found) for found in tokens.list_tokens(module, environment)]
+    """Give the tokens that a PKCS#11 module offers: label, serial, manufacturer, model.
+
+    Raises `HsmError`, and `HomeError` (settings-invalid) for a variable that no module is given.
+    """
+    return [_token(found) for found in _tokens(module, environment)]
+
+
+def check_free(module: str, label: str, environment: Mapping[str, str]) -> None:
+    """Return when no token of a module has this label; raises `TokenExists`, and what `list_tokens` raises."""
+    if any(found.label == label for found in _tokens(module, environment)):
+        raise TokenExists(f"a token labelled {label} exists")
+
+
+def _tokens(module: str, environment: Mapping[str, str]) -> tuple[TokenInfo, ...]:
+    try:
+        return tokens.list_tokens(module, environment)
+    except ValueError as error:
+        raise HomeError(HomeFault.SETTINGS, str(error)) from error
 
 
 def initialise_token(

@@ -85,6 +85,42 @@ _BY_STATE = {
         "identity-not-encrypted": ("the key has no passphrase", "give it one: ssh-keygen -p -f KEYFILE"),
         "identity-wrong-passphrase": ("the passphrase is wrong", "try again"),
         "identity-weak-passphrase": ("the passphrase is too weak", "take a longer one: four random words"),
+        "signatures-missing": (
+            "not everybody has signed",
+            "have those who are named above run `coldcredctl init sign` with that key, then run this again with all",
+        ),
+        "founding-key-too-short": (
+            "a key of this plan would end before the first trust does",
+            "give the key a longer valid_for in the plan, or shorten horizons.window and horizons.grace",
+        ),
+        "founding-metadata-too-short": (
+            "what custodians sign would end before trust does",
+            "lengthen the horizon that is named above in the plan, or shorten window and grace",
+        ),
+        "founding-audience-without-key": (
+            "no key could ever sign for an audience of this plan",
+            "add the audience to the charter of a key in the plan, or leave it out",
+        ),
+        "founding-audience-without-site": (
+            "an audience of a profile lives nowhere",
+            "add it to the audiences of a site in the plan, or leave it out of the profile",
+        ),
+        "founding-kind-without-key": (
+            "no key signs credentials of this profile's kind",
+            "add a key for tokens of that kind to the plan, or change the profile",
+        ),
+        "founding-subject-without-key": (
+            "no key could ever sign for a subject of this profile",
+            "add the subject to the charter of a key in the plan, or change the profile",
+        ),
+        "founding-lifetime-too-long": (
+            "no key may sign credentials that live as long as this profile says",
+            "shorten the profile's lifetime, or lengthen that of the key's charter in the plan",
+        ),
+        "founding-quorum-unreachable": (
+            "these people can never be as many as the plan asks for",
+            "lower the number in the plan, or name more people, or give them other roles",
+        ),
         "trust-unfounded": (
             "what is prepared does not follow from the founding, or from what was signed last",
             "sign nothing of it; ask who prepared it, and have it prepared anew with `coldcredctl trust prepare`",

@@ -54,14 +54,15 @@ def init_token(
     """
     names.label(label, "token label")
     where = variables(environment)
+    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
+
+    wiring.check_free(str(module.absolute()), label, where)
     what = "new PIN of the security officer"
     if so_pin_fd is None:
         so_pin = secret_input.twice_from_terminal(what)
     else:
         so_pin = secret_input.from_descriptor(so_pin_fd, what)
     pin = session.pins.new_in_parts(label) if ceremony else session.pins.new("new PIN of the user")
-    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
-
     made = wiring.initialise_token(str(module.absolute()), label, so_pin, pin, where)
     output.talk(f"initialised token {label}; keep the two PINs apart")
     _show([made])

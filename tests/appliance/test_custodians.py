@@ -13,7 +13,7 @@ from appliance.custodians import CustodyError
 from appliance.outcome import State
 from coldcred import layout
 from coldcred.bundle.library import Metadata
-from coldcred.canonical import Json, dumps, loads
+from coldcred.canonical import dumps, loads
 from coldcred.documents import (
     parse_profiles,
     parse_sites,
@@ -25,6 +25,7 @@ from coldcred.founding import Site
 from tests.support import hands
 from tests.support.desk import AFTER, REFUSED, YEAR, Desk, Files, desk_of, draft_of, other_log_key, plan
 from tests.support.hands import hand
+from tests.support.otherwise import otherwise
 from tests.support.plant import DAY
 from tests.support.running import RunningPlant, run
 
@@ -150,39 +151,9 @@ def test_differences_are_said_against_what_was_signed_last_and_the_founding(seco
     assert "|          founded: taken at a site whose trust is stale" in lines
 
 
-def _otherwise(value: Json) -> Iterator[Json]:
-    """Give values near this one: another of its kind, one member less, one more, the same in another order."""
-    match value:
-        case bool():
-            yield not value
-        case int():
-            yield value + 1
-            yield value - 1
-        case str():
-            yield value[:-1] + ("a" if value[-1:] != "a" else "b")
-            yield value + "a"
-        case list():
-            for place, item in enumerate(value):
-                yield value[:place] + value[place + 1 :]
-                for other in _otherwise(item):
-                    yield [*value[:place], other, *value[place + 1 :]]
-            if len(value) > 1:
-                yield value[::-1]
-            if value:
-                yield [*value, value[0]]
-        case dict():
-            yield {**value, "more": 1}
-            for name, item in value.items():
-                yield {other: found for other, found in value.items() if other != name}
-                for other in _otherwise(item):
-                    yield {**value, name: other}
-        case _:
-            yield 1
-
-
 def _documents_otherwise(desk: Desk) -> Iterator[tuple[str, Files]]:
     for name in layout.BY_CUSTODIANS:
-        for other in _otherwise(loads(desk.files[name], max_bytes=layout.LIMITS[name])):
+        for other in otherwise(loads(desk.files[name], max_bytes=layout.LIMITS[name])):
             yield name, desk.over({name: dumps(other)})
 
 
@@ -190,7 +161,7 @@ def _metadata_otherwise(desk: Desk) -> Iterator[tuple[str, Files]]:
     for name in (layout.ROOTS[0], layout.TARGETS):
         if Metadata.from_bytes(desk.files[name]).signatures:
             continue
-        for other in _otherwise(loads(desk.files[name], max_bytes=layout.LIMITS[name])):
+        for other in otherwise(loads(desk.files[name], max_bytes=layout.LIMITS[name])):
             yield name, {**desk.files, name: dumps(other)}
 
 

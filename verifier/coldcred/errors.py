@@ -24,6 +24,15 @@ class Malformed(ColdcredError):
         return "malformed"
 
 
+class QuorumUnreachable(Malformed):
+    """A founding asks for more people than it names, or than could ever sign."""
+
+    @property
+    def id(self) -> str:
+        """Always `founding-quorum-unreachable`."""
+        return "founding-quorum-unreachable"
+
+
 class Unfounded(Malformed):
     """What custodians are to sign does not follow from the founding, or from what they signed last (rules R17, R37).
 
@@ -48,6 +57,15 @@ class BadSignature(ColdcredError):
     def id(self) -> str:
         """Always `bad-signature`."""
         return "bad-signature"
+
+
+class SignaturesMissing(BadSignature):
+    """Not everybody has signed what all have to sign; the text names who is missing."""
+
+    @property
+    def id(self) -> str:
+        """Always `signatures-missing`."""
+        return "signatures-missing"
 
 
 class UnknownSigner(ColdcredError):
