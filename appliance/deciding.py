@@ -12,7 +12,7 @@ from typing import TypeAlias
 from appliance import counting, policy
 from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.cedar import PolicySet
-from appliance.decision import Ask, Decision, Event, Items, refused_members
+from appliance.decision import Ask, Decision, Event, Finished, Items, refused_members
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
 from appliance.lookups import Request
@@ -276,6 +276,24 @@ def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) 
     except Refused as refused:
         if act is Act.POLICY_SET or refused.reason is Refusal.MALFORMED:
             raise
+
+
+def foreseen(standing: Standing, ask: Ask, now: int) -> tuple[str, ...]:
+    """Say what stands in the way of a command that is about to wait for people, as if all of them had signed already.
+
+    It may be otherwise when they have, so it is a warning: nobody has to be fetched to find it out. Of a batch nothing
+    is said, since its lines are decided one by one.
+    """
+    act, args = ask.command.act, ask.command.args
+    if act is Act.CREDENTIAL_ISSUE and is_batch(args):
+        return ()
+    enrolled = {*standing.authority.people, *(one.person for one in standing.authority.custodians.values())}
+    try:
+        decision = decide(standing, replace(ask, people=ask.people | enrolled), now, bytes)  # what it draws is not used
+    except Refused as refused:
+        return (f"with everybody's signature it would still be refused now ({refused.id}): {refused.detail}",)
+    finished = None if decision.signings else decision.finish(())
+    return finished.warnings if isinstance(finished, Finished) else ()
 
 
 def check_signers(standing: Standing, ask: Ask, now: int) -> None:

@@ -22,11 +22,15 @@ from coldcred.record import Record
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal."""
+    """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal.
+
+    `warnings` are told with the outcome of what begins to wait.
+    """
 
     command: str
     ask: Ask | None = None
     refused: Refused | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,10 @@ class Intake:
             deciding.check_early(self.standing, ask, named, now)
         except Refused as refused:
             return self._refuse(ask, refused)
+        warnings = deciding.foreseen(self.standing, ask, now)
         self._keep(ask)
         self.stage(deciding.waiting_event(ask, need, named))
-        return self._count(command.id, given, now)
+        return replace(self._count(command.id, given, now), warnings=warnings)
 
     def approval(self, token: str, now: int) -> Answer:
         """Take an approval; the one that fills the quorum leads to the decision, except for an issue."""

@@ -202,6 +202,9 @@ def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, 
         write_file(path, f"{command}\n".encode(), replace=False)
     people = ", ".join(outcome.have) or "nobody"
     id_ = outcome.command[:SHORT_ID]
+    output.warn(outcome.warnings)
+    if outcome.warnings:
+        output.talk(f"give it up with `coldcredctl --as THEIR-KEY request withdraw {id_}`, before others sign for it")
     if outcome.state is State.READY:
         output.talk(f"ready: {people} signed for {outcome.act} (request {id_}); only its requester completes it")
         output.talk(f"next: its requester runs this line again with --as THEIR-KEY and --request {path}")

@@ -308,7 +308,8 @@ class Engine:
         if answer.refused is not None:
             return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
         if answer.ask is None:
-            return Work(Decision(()), release=release)
+            warned = Finished(warnings=answer.warnings)
+            return Work(Decision((), finish=lambda _signatures: warned), release=release)
         try:
             deciding.check_signers(self._standing, answer.ask, now)
             if job.stream is not None and job.items is not None:
