@@ -8,6 +8,8 @@ from coldcred.bundle import storing
 from coldcred.bundle.targets import verify_bundle
 from coldcred.errors import BundleReason, BundleRefused, Reason, Rejected
 from coldcred.layout import Pins
+from coldcred.misuse import check_now, check_path
+from coldcred.record import MAX_TIME
 from coldcred.trust import TrustStore
 
 
@@ -23,8 +25,15 @@ def apply(data: bytes, path: str | os.PathLike[str], *, now: float) -> Applied:
     """Apply the bundle `data` to the trust store in directory `path`, at the site's clock `now` (Unix seconds).
 
     Raises `BundleRefused`, and then the trust store is what it was before. A crash at any point leaves the old trust
-    or the new, and applying the bundle again finishes the work.
+    or the new, and applying the bundle again finishes the work. `ValueError` is the caller's own mistake: data that is
+    no bytes, a path that no file could have, a time that is no number of Unix seconds.
     """
+    if not isinstance(data, bytes):
+        raise ValueError("a bundle is bytes")  # noqa: TRY004 - every misuse of the library is a ValueError
+    check_path(path)
+    check_now(now)
+    if now > MAX_TIME:
+        raise BundleRefused(BundleReason.EXPIRED, "this site's clock is beyond any time at which a bundle ends")
     try:
         with generation.opened(path) as handle, storing.locked(handle):
             pins, root = generation.read_pins(handle)
