@@ -95,6 +95,7 @@ class HomeFault(StrEnum):
     HSM_CONTENT = "hsm-content"
     DEFECT = "defect"
     SOCKET_IN_USE = "socket-in-use"
+    CLOCK_UNUSABLE = "clock-unusable"
 
 
 class HomeError(Exception):

@@ -103,6 +103,8 @@ def _keystores(
 
 @contextmanager
 def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer) -> Iterator[KeyStore]:
+    if label not in settings.tokens:
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [hsm.tokens] has no URI of token {label}, which is founded")
     try:
         uri = TokenUri.parse(settings.tokens[label])
         keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment, observer=observer)

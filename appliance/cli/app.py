@@ -15,7 +15,7 @@ from appliance.cli.grammar import Noun
 from appliance.cli.session import Session
 from coldcred import memory
 
-DEFAULT_HOME = Path("/var/lib/coldcred")
+DEFAULT_HOME = Path("/var/lib/coldcred/home")
 _CARD = "pkcs11:"
 
 _VERBS = MappingProxyType(

@@ -27,7 +27,7 @@ _STORAGE = frozenset(
     {
         "home-missing", "home-version", "home-in-use", "home-unreadable", "home-read-only", "settings-invalid",
         "founding-invalid", "other-home", "log-damaged", "disk-full", "storage-fault", "clock-behind-log",
-        "clock-fault", "socket-in-use", "not-serving", "connection-lost", "not-understood", "file",
+        "clock-fault", "clock-unusable", "socket-in-use", "not-serving", "connection-lost", "not-understood", "file",
         "log-rejected", "tables-differ", "defect", "output-lost", "disk-reserve",
     }
 )  # fmt: skip

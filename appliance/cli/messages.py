@@ -136,7 +136,7 @@ _BY_STATE = {
         "pin-part-unusable": ("this is no part of a PIN", "type 8 to 32 printable characters, without spaces"),
         "credential-unusable": (
             "the credential with the PIN cannot be used",
-            "see that it is a file of root or of the service's user, which nobody else can read",
+            "see that it is named after a token, and is root's or the service's own file, which nobody else can read",
         ),
         "credential-for-ceremony": (
             "the PIN of a ceremony's token lies in the service manager's care",
@@ -273,6 +273,9 @@ _BY_STATE = {
     },
     "nothing is signed while the clock is behind the log": {
         "clock-fault": ("the clock went back", "set the clock right"),
+    },
+    "nothing was begun": {
+        "clock-unusable": ("the clock stands where no clock is right", "set the clock right, then run it again"),
     },
     "the appliance did not start; its log and keys are as they were": {
         "home-unreadable": ("the home cannot be read", "run this as the user who owns the home"),
