@@ -58,7 +58,7 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_REVIEW: "the access review",
         Refusal.TOXIC_COMBINATION: "profiles that exclude each other",
         Refusal.TOO_FEW_PEOPLE: "R2 how many people sign",
-        Refusal.KEY_ENDS: "R41 keys act within their dates",
+        Refusal.KEY_ENDS: "a key's dates",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

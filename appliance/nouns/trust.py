@@ -67,7 +67,7 @@ def _check_keys(authority: Authority, end: int) -> None:
             raise Refused(Refusal.KEY_NOT_READY, f"the {purpose} key is not made yet")
         if key.not_after < end:
             detail = f"key {key.name} ends {moment(key.not_after)}, and trust would last until {moment(end)}"
-            raise Refused(Refusal.KEY_ENDS, detail, f"R41 key {key.name} not_after")
+            raise Refused(Refusal.KEY_ENDS, detail, f"key {key.name} not_after")
 
 
 def _documents(authority: Authority, plan: Plan) -> dict[str, bytes]:
