@@ -79,7 +79,7 @@ def sign(session: Session, *, folder: Path, out: Path, own: Path | None, since: 
     write_file(out, custodians.sign(founding, files, identity, time, last=last, own=kept), 0o644, replace=False)
     output.talk(f"wrote {out}")
     facts: dict[str, Json] = {**told.facts}
-    output.data({"says": facts, "kid": identity.kid, "file": str(out)}, [str(out)])
+    output.data({**facts, "kid": identity.kid, "file": str(out)}, [str(out)])
 
 
 @trust.command()
