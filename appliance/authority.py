@@ -201,6 +201,11 @@ class Authority:
         return None
 
     @property
+    def token_charters(self) -> tuple[TokenCharter, ...]:
+        """The charters of the keys that sign credentials, made or still to be made."""
+        return tuple(key.charter for key in self.founding.keys if isinstance(key.charter, TokenCharter))
+
+    @property
     def next_bundle(self) -> int:
         """The number of the next bundle; one series for all sites, so a site's next has this number or a later one."""
         return max(self.bundles.values(), default=0) + 1

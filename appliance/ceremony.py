@@ -73,7 +73,7 @@ def sign(founding: Founding, identity: Identity, time: int) -> str:
 
 
 def check(founding: Founding, tokens: Iterable[str]) -> None:
-    """Return when every line is signed, else raise `Malformed` or `BadSignature`, naming who is missing or wrong."""
+    """Return when every line is signed; raises `SignaturesMissing`, `BadSignature` or `Malformed`, naming whose."""
     verify_signatures(founding, tokens)
 
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from appliance.errors import HomeError, HomeFault
 from coldcred.canonical import Json
+from coldcred.record import MAX_TIME
 
 LARGEST_STEP_BACK = 2
 
@@ -21,8 +22,15 @@ class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> int:
-        """Give the machine's time."""
-        return int(time.time())
+        """Give the machine's time (`usable`)."""
+        return usable(time.time())
+
+
+def usable(time: float) -> int:
+    """Give whole Unix seconds; a time before 1970, or after the last that documents hold, is a `HomeError`."""
+    if not 0 <= time <= MAX_TIME:
+        raise HomeError(HomeFault.CLOCK_UNUSABLE, f"this machine's clock says {int(time)} s after 1970")
+    return int(time)
 
 
 def guarded(now: int, newest: int) -> int:

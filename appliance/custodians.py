@@ -5,21 +5,20 @@ metadata without signatures. Each custodian signs what is not signed yet and han
 make the metadata that the appliance takes in and that sites pin.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from appliance.bundling import Unsigned, custody, root, targets
+from appliance.bundling import Unsigned, root, targets
 from appliance.identity import Identity
 from coldcred import layout
+from coldcred.bundle import custody, telling
+from coldcred.bundle.custodial import read_trust
+from coldcred.bundle.telling import Told
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads, loads_canonical, sha256_hex
-from coldcred.charter import digest
-from coldcred.documents import Identity as ApplianceIdentity
-from coldcred.documents import parse_jwks, parse_sites
-from coldcred.errors import BadSignature, Malformed
+from coldcred.errors import BadSignature, ColdcredError, Malformed
 from coldcred.founding import Founding
 from coldcred.keys import PublicKey
-from coldcred.plan import Plan
 from coldcred.record import Record
 
 MAX_SIGNATURE_FILE = 16 * 1024
@@ -52,12 +51,16 @@ class CustodyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the appliance says is to be signed: documents by name, roots that sites hold, and the next version."""
+    """What the appliance says is to be signed: documents by name, roots that sites hold, and the next version.
+
+    `last` has the targets and documents that custodians signed last, by name; none before the first time.
+    """
 
     documents: Mapping[str, bytes]
     roots: Mapping[str, bytes]
     targets_version: int
     bundle_key: PublicKey
+    last: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Json) -> "Draft":
@@ -65,8 +68,9 @@ class Draft:
         record = Record.of(value, "trust")
         documents, roots = (_bodies(record.record(name)) for name in ("documents", "roots"))
         version, key = record.integer("targets_version", least=1), PublicKey.from_jwk(record.value("bundle_key"))
+        last = _bodies(record.record("last")) if record.has("last") else {}
         record.done()
-        return cls(documents, roots, version, key)
+        return cls(documents, roots, version, key, last)
 
 
 def _bodies(record: Record) -> dict[str, bytes]:
@@ -74,7 +78,10 @@ def _bodies(record: Record) -> dict[str, bytes]:
 
 
 def prepare(founding: Founding, draft: Draft, now: int) -> dict[str, bytes]:
-    """Give the files for the custodians, by name; a root that sites hold already is given as it is, signed."""
+    """Give the files for the custodians, by name; a root that sites hold already is given as it is, signed.
+
+    What was signed last is a matter of its own: `Draft.last`.
+    """
     files = {**draft.documents, **draft.roots}
     if not draft.roots:
         made = root(
@@ -95,68 +102,105 @@ def prepare(founding: Founding, draft: Draft, now: int) -> dict[str, bytes]:
     return files
 
 
-def sign(founding: Founding, files: Mapping[str, bytes], identity: Identity) -> bytes:
-    """Give a custodian's signature file over what is not signed yet.
+def read(
+    founding: Founding,
+    files: Mapping[str, bytes],
+    now: int,
+    *,
+    last: Mapping[str, bytes] | None,
+    own: Mapping[str, bytes] | None = None,
+) -> Told:
+    """Give all that a custodian's signature would cover, held to the founding and to what was signed last.
 
-    Raises `CustodyError` for a key that is no custodian's, `Malformed` where the files do not fit together or do not
-    follow from the founding: a custodian's hand must not be what brings in a key that nobody founded.
+    Arguments and refusals are those of `coldcred.bundle.custody.hold`; what it is compared with is `own`, else `last`.
+    """
+    trust = custody.hold(founding, files, now, last=last, own=own)
+    if own is not None:
+        return telling.tell(founding, trust, read_trust(own))
+    roots = {root.name: files[root.name] for root in trust.roots if root.signed}
+    return telling.tell(founding, trust, None if last is None else read_trust({**last, **roots}))
+
+
+def sign(
+    founding: Founding,
+    files: Mapping[str, bytes],
+    identity: Identity,
+    now: int,
+    *,
+    last: Mapping[str, bytes] | None,
+    own: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """Give a custodian's signature file over what is not signed yet; its arguments are those of `read`.
+
+    Raises `CustodyError` for a key that is no custodian's, `Malformed` for what no custodian's hand may sign.
     """
     if identity.public not in {person.custodian for person in founding.people}:
         raise CustodyError(CustodyFault.STRANGER, f"key {identity.kid} is no custodian's of this appliance")
-    _check_listed(files)
-    _check_founded(founding, files)
+    custody.hold(founding, files, now, last=last, own=own)
     signatures: dict[str, Json] = {
         name: b64u_encode(identity.sign(unsigned.signing_input)) for name, unsigned in _unsigned(files).items()
     }
     return dumps({"v": 1, "kind": _KIND, "key": identity.public.jwk(), "signatures": signatures}) + b"\n"
 
 
-def assemble(founding: Founding, files: Mapping[str, bytes], signatures: Iterable[bytes]) -> dict[str, bytes]:
-    """Give the files with the custodians' signatures in place.
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """Files with the custodians' signatures in place, and what was left out: who or what, and why."""
 
-    Raises `CustodyError` for too few or a stranger's, `BadSignature` for one over other bytes, `Malformed`.
+    files: Mapping[str, bytes]
+    left_out: tuple[str, ...]
+
+
+def assemble(founding: Founding, files: Mapping[str, bytes], signatures: Mapping[str, bytes]) -> Assembled:
+    """Put the custodians' signatures in place; `signatures` are signature files by the name to tell people.
+
+    One that is a stranger's, or over other files, is left out and told: it voids no good one. Raises `CustodyError`
+    where too few good ones are left, `Malformed`.
     """
-    custodians = {person.custodian for person in founding.people}
+    custodians = {person.custodian: person.id for person in founding.people}
+    unsigned = _unsigned(files)
     signed: dict[PublicKey, dict[str, bytes]] = {}
-    for body in signatures:
-        key, found = _read_signature(body)
-        if key not in custodians:
-            raise CustodyError(CustodyFault.STRANGER, f"key {key.thumbprint} is no custodian's of this appliance")
-        signed[key] = found
+    left_out = []
+    for name, body in signatures.items():
+        try:
+            key, found = _good(_read_signature(body), custodians, unsigned)
+        except (CustodyError, ColdcredError) as error:
+            left_out.append(f"{name}: {error}")
+        else:
+            signed.setdefault(key, found)
     if len(signed) < founding.quorums.custodians:
-        detail = f"{founding.quorums.custodians} custodians sign, found signatures of {len(signed)}"
+        good = ", ".join(sorted(custodians[key] for key in signed)) or "nobody"
+        detail = "; ".join([f"{founding.quorums.custodians} custodians sign these files, found {good}", *left_out])
         raise CustodyError(CustodyFault.TOO_FEW, detail)
     order = sorted(signed, key=lambda key: key.thumbprint)
     finished = dict(files)
-    for name, unsigned in _unsigned(files).items():
-        if missing := [key.thumbprint for key, found in signed.items() if name not in found]:
-            raise BadSignature(f"key {missing[0]} did not sign {name}")
-        finished[name] = unsigned.signed(*((key, signed[key][name]) for key in order))
-    return finished
+    for name, one in unsigned.items():
+        finished[name] = one.signed(*((key, signed[key][name]) for key in order))
+    return Assembled(finished, tuple(left_out))
+
+
+def _good(
+    signature: tuple[PublicKey, dict[str, bytes]],
+    custodians: Mapping[PublicKey, str],
+    unsigned: Mapping[str, Unsigned],
+) -> tuple[PublicKey, dict[str, bytes]]:
+    """Give a signature file that a custodian made over everything that is to be signed, as it stands."""
+    key, found = signature
+    if key not in custodians:
+        raise CustodyError(CustodyFault.STRANGER, f"key {key.thumbprint} is no custodian's of this appliance")
+    for name, one in unsigned.items():
+        if name not in found:
+            raise BadSignature(f"{custodians[key]} did not sign {name}")
+        try:
+            key.verify(found[name], one.signing_input)
+        except BadSignature as error:
+            raise BadSignature(f"{custodians[key]} signed {name} as it was prepared another time") from error
+    return signature
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:
     """Give the SHA-256 (hex) of the first root, which `coldcred site init` is told over another way."""
     return sha256_hex(files[layout.ROOTS[0]])
-
-
-def facts(founding: Founding, files: Mapping[str, bytes]) -> dict[str, Json]:
-    """Give what a custodian reads before signing; `Malformed` where the files do not follow from the founding."""
-    bundle = _check_founded(founding, files)
-    identity, plan = ApplianceIdentity.parse(files[layout.IDENTITY]), Plan.parse(files[layout.PLAN])
-    said: dict[str, Json] = {"appliance": identity.appliance, "name": identity.name, "issuer": identity.issuer}
-    people = " ".join(person.id for person in founding.people)
-    said["root of trust"] = f"signed by {founding.quorums.custodians} of {people}"
-    said["bundle key"] = bundle.thumbprint
-    for number, (kid, key) in enumerate(parse_jwks(files[layout.JWKS]).items(), start=1):
-        said[f"key {number}"] = {"kid": kid, "charter": key.charter.as_json()}
-    for window in plan.windows:
-        said[f"window {window.number}"] = {"nbf": window.not_before, "exp": window.expires_at}
-        said[f"window {window.number} signs with"] = [*window.sign]
-    said["grace"] = f"{plan.grace} s after the last window"
-    for site in parse_sites(files[layout.SITES]).values():
-        said[f"site {site.name}"] = [*site.audiences]
-    return {**said, "signs": [*_unsigned(files)]}
 
 
 def _unsigned(files: Mapping[str, bytes]) -> dict[str, Unsigned]:
@@ -168,33 +212,6 @@ def _unsigned(files: Mapping[str, bytes]) -> dict[str, Unsigned]:
             if not members.array("signatures"):
                 found[name] = Unsigned.read(role, files[name])
     return found
-
-
-def _check_founded(founding: Founding, files: Mapping[str, bytes]) -> PublicKey:
-    """Hold what is to be signed to the founding: identity, charters, custodians; give the bundle key it names."""
-    identity = ApplianceIdentity.parse(files[layout.IDENTITY])
-    named = (identity.appliance, identity.name, identity.trust_domain, identity.issuer, identity.single_operator)
-    founded = (founding.appliance_id, founding.name, founding.trust_domain, founding.issuer, founding.single_operator)
-    if named != founded:
-        raise Malformed("the identity that is to be signed is not that of this founding")
-    charters = {digest(key.charter) for key in founding.keys}
-    for kid, key in parse_jwks(files[layout.JWKS]).items():
-        if digest(key.charter) not in charters:
-            raise Malformed(f"key {kid} has a charter that was not founded")
-    custodians = [person.custodian for person in founding.people]
-    return custody.check_roles(files, custodians, founding.quorums.custodians)
-
-
-def _check_listed(files: Mapping[str, bytes]) -> None:
-    """Hold the documents a custodian reads to the digests he signs."""
-    metadata = Record.of(loads(files[layout.TARGETS], max_bytes=layout.MAX_METADATA), layout.TARGETS)
-    listed = metadata.record("signed").record("targets").members()
-    if {f"targets/{path}" for path in listed} != set(layout.BY_CUSTODIANS):
-        raise Malformed("the targets metadata lists other files than custodians sign")
-    for path, file in listed.items():
-        digest = Record.of(file, path).record("hashes").digest("sha256")
-        if digest != sha256_hex(files.get(f"targets/{path}", b"")):
-            raise Malformed(f"{path} is not the file that the targets metadata lists")
 
 
 def _read_signature(body: bytes) -> tuple[PublicKey, dict[str, bytes]]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from appliance import counting, policy
 from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.cedar import PolicySet
-from appliance.decision import Ask, Decision, Event, Items, refused_members
+from appliance.decision import Ask, Decision, Event, Finished, Items, refused_members
 from appliance.errors import Refusal, Refused
 from appliance.exporting import decide_export
 from appliance.lookups import Request
@@ -305,6 +305,24 @@ def counts_as(standing: Standing, act: Act, args: Mapping[str, Json]) -> Act:
     return Act.CREDENTIAL_REVOKE if carries else act
 
 
+def foreseen(standing: Standing, ask: Ask, now: int) -> tuple[str, ...]:
+    """Say what stands in the way of a command that is about to wait for people, as if all of them had signed already.
+
+    It may be otherwise when they have, so it is a warning: nobody has to be fetched to find it out. Of a batch nothing
+    is said, since its lines are decided one by one.
+    """
+    act, args = ask.command.act, ask.command.args
+    if act is Act.CREDENTIAL_ISSUE and is_batch(args):
+        return ()
+    enrolled = {*standing.authority.people, *(one.person for one in standing.authority.custodians.values())}
+    try:
+        decision = decide(standing, replace(ask, people=ask.people | enrolled), now, bytes)  # what it draws is not used
+    except Refused as refused:
+        return (f"with everybody's signature it would still be refused now ({refused.id}): {refused.detail}",)
+    finished = None if decision.signings else decision.finish(())
+    return finished.warnings if isinstance(finished, Finished) else ()
+
+
 def check_signers(standing: Standing, ask: Ask, now: int) -> None:
     """Return while everyone who stands behind a command is confirmed; what takes many steps is held to it at each."""
     policy.check_confirmed(standing.authority, ask.people | {ask.person}, ask.command.act, now)
@@ -335,6 +353,10 @@ def _issue(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 def _bundle(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision:
     authority, lookups, read = standing.authority, standing.lookups, standing.archive.blob
     return bundles.decide_create(authority, lookups, standing.tree, read, ask, now)
+
+
+def _trust(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision:
+    return trust.decide_submit(standing.authority, standing.archive.blob, ask, now)
 
 
 def _read(_standing: Standing, ask: Ask, _now: int, _random: Random) -> Decision:
@@ -375,9 +397,7 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
             standing.authority, standing.lookups, ask, now
         ),
         Act.SITE_ADD: _knowing(sites.decide_add),
-        Act.TRUST_SUBMIT: lambda standing, ask, now, _random: trust.decide_submit(
-            standing.authority, standing.archive.blob, ask, now
-        ),
+        Act.TRUST_SUBMIT: _trust,
         Act.BUNDLE_CREATE: _bundle,
         Act.LOG_EXPORT: lambda standing, ask, now, _random: decide_export(standing, ask, now),
         Act.READ_OPEN: _read,

@@ -61,6 +61,7 @@ class Refusal(StrEnum):
     OVER_BUDGET = "over-budget"
     LOG_FORKED = "log-forked"
     KEY_ENDED = "key-ended"
+    KEY_ENDS = "key-ends"
 
 
 class Refused(Exception):
@@ -100,6 +101,7 @@ class HomeFault(StrEnum):
     SOCKET_IN_USE = "socket-in-use"
     MODULE_OPEN = "module-open"
     BEHIND_TOKEN = "home-behind-token"  # noqa: S105 - an id, no secret
+    CLOCK_UNUSABLE = "clock-unusable"
 
 
 class HomeError(Exception):

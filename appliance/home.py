@@ -7,27 +7,29 @@ import errno
 import fcntl
 import grp
 import os
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from appliance import database
+from appliance import database, tomltext
 from appliance.errors import HomeError, HomeFault
 from appliance.log import Log
 from coldcred import founding as foundings
 from coldcred.canonical import Json, sha256_hex
-from coldcred.errors import ColdcredError
+from coldcred.errors import ColdcredError, Malformed
 from coldcred.founding import MAX_FOUNDING, Founding
 from coldcred.log import entry as entries
 from coldcred.log.entry import NO_PREV
+from coldcred.record import Record
 
 VERSION = 1
 MAX_SETTINGS = 16 * 1024
 SETTINGS, FOUNDING, LOG, LOCK, SOCKET = "settings.toml", "founding.json", "log.sqlite", "lock", "operator.sock"
 WORKLOAD_SOCKET = "workload.sock"
+DRAFTED_AHEAD = 120
+"""Seconds by which the machine that drafted a founding may be ahead of the one that founds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +138,50 @@ def _read(path: Path, max_bytes: int) -> bytes:
     return data
 
 
+def check_settings(path: Path) -> None:
+    """Return when the settings of the home at `path` are good, or not for this user to read; raises `HomeError`."""
+    try:
+        _read_settings(_read(path / SETTINGS, MAX_SETTINGS))
+    except HomeError as error:
+        if error.fault is not HomeFault.UNREADABLE:
+            raise
+
+
 def _read_settings(data: bytes) -> Settings:
     try:
-        found = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {error}") from error
-    if (version := found.pop("version", None)) != VERSION:
-        raise HomeError(HomeFault.VERSION, f"the home is of version {version!a}, this program of version {VERSION}")
-    hsm = found.pop("hsm", {})
-    module, tokens = hsm.pop("module", ""), hsm.pop("tokens", {})
-    environment = hsm.pop("environment", {})
-    socket, group = _read_workloads(found.pop("workloads", {}))
-    texts = [module, *tokens.values(), *environment.values()]
-    if found or hsm or not module or not tokens or not all(isinstance(text, str) for text in texts):
-        raise HomeError(
-            HomeFault.SETTINGS,
-            f"{SETTINGS} holds version, [hsm] module, tokens, environment and [workloads] socket, group only",
-        )
+        found = tomltext.read(data, MAX_SETTINGS, SETTINGS)
+        if (version := found.pop("version", None)) != VERSION or isinstance(version, bool):
+            raise HomeError(HomeFault.VERSION, f"the home is of version {version!a}, this program of version {VERSION}")
+        record = Record(found, SETTINGS)
+        hsm = record.record("hsm")
+        module, tokens = _setting(hsm.text("module"), "hsm.module"), _texts(hsm.record("tokens"), "hsm.tokens")
+        variables = hsm.optional_record("environment")
+        environment = {} if variables is None else _texts(variables, "hsm.environment")
+        hsm.done()
+        socket, group = _read_workloads(record.value("workloads") if record.has("workloads") else {})
+        record.done()
+    except Malformed as error:
+        raise HomeError(HomeFault.SETTINGS, str(error)) from error
+    if not tokens:
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [hsm.tokens] names no token")
     return Settings(module, tokens, environment, socket, group)
+
+
+def _texts(table: Record, where: str) -> dict[str, str]:
+    return {name: _setting(value, f"{where}.{name}") for name, value in table.members().items()}
+
+
+def _setting(value: Json, member: str) -> str:
+    """Take a text that can be a path, a URI or a variable: printable, and not empty."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise Malformed(f"{SETTINGS}: member {member[:80]!a} is not a printable text")
+    return value
 
 
 def _read_workloads(table: object) -> tuple[str | None, str | None]:
     """Read where workloads ask, and the group that may."""
     members: dict[object, object] = dict(table) if isinstance(table, dict) else {"": table}
-    given = {name: text for name, text in members.items() if isinstance(text, str) and text}
+    given = {name: text for name, text in members.items() if isinstance(text, str) and text and text.isprintable()}
     socket, group = given.get("socket"), given.get("group")
     if given != members or not set(given) <= {"socket", "group"}:
         raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [workloads] holds socket and group, two texts, only")
@@ -178,10 +200,13 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
     foundings.verify_signatures(founding, signatures)
     if missing := sorted({token.label for token in founding.tokens} - set(settings.tokens)):
         raise HomeError(HomeFault.SETTINGS, f"the founding names token {missing[0]}, the settings do not")
-    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
-        return _resume(path, founding)
+    if (begun := resumed(path, founding)) is not None:
+        return begun
+    if (ahead := founding.time - now) > DRAFTED_AHEAD:
+        detail = f"the founding was drafted {ahead} s in the future of this machine: compare both clocks"
+        raise HomeError(HomeFault.CLOCK, detail)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(path.parent)
         draft = path.with_name(f".{path.name}.draft")
         with _drafting(draft):
             _fill(draft, founding, signatures, settings, now)
@@ -191,6 +216,36 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
         fault = HomeFault.READ_ONLY if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else HomeFault.STORAGE
         raise HomeError(fault, f"{path}: {error.strerror}") from error
     return Home.open(path)
+
+
+def resumed(path: Path, founding: Founding) -> Home | None:
+    """Give the home of this founding that stands at `path`, None where nothing is; anything else there is refused."""
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        return _resume(path, founding)
+    return None
+
+
+def check_same(begun: Settings, given: Settings, named: Collection[str]) -> None:
+    """Refuse other settings for a home that was begun: they would not be used. `named` are the tokens given a URI."""
+    pairs = {"module": (begun.module, given.module)}
+    pairs |= {f"tokens {label}": (begun.tokens.get(label, ""), given.tokens[label]) for label in named}
+    pairs |= {
+        f"environment {name}": (begun.environment.get(name, ""), text) for name, text in given.environment.items()
+    }
+    for member, (is_, was_given) in pairs.items():
+        if is_ != was_given:
+            detail = (
+                f"the home was begun with {member} {is_[:80]!a}; {was_given[:80]!a} is not used, mend {SETTINGS} there"
+            )
+            raise HomeError(HomeFault.SETTINGS, detail)
+
+
+def _make_parents(folder: Path) -> None:
+    """Make the folders above a home, which nobody but their owner may write to, whatever the umask is."""
+    for parent in reversed([folder, *folder.parents]):
+        if not parent.exists():
+            parent.mkdir(mode=0o755)
+            parent.chmod(0o755)
 
 
 @contextmanager

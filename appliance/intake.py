@@ -26,13 +26,15 @@ from coldcred.record import Record
 class Answer:
     """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal.
 
-    `blobs` are kept with the decision over `ask`, by SHA-256, where no entry before it names them.
+    `blobs` are kept with the decision over `ask`, by SHA-256, where no entry before it names them. `warnings` are told
+    with the outcome of what begins to wait.
     """
 
     command: str
     ask: Ask | None = None
     refused: Refused | None = None
     blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,9 @@ class Intake:
             deciding.check_early(self.standing, ask, named, now)
         except Refused as refused:
             return self._refuse(ask, refused)
+        warnings = deciding.foreseen(self.standing, ask, now)
         self.stage([deciding.waiting_event(ask, need, named)], _kept(ask))
-        return self._count(command.id, given, now)
+        return replace(self._count(command.id, given, now), warnings=warnings)
 
     def approval(self, token: str, now: int) -> Answer:
         """Take an approval; the one that fills the quorum leads to the decision, except for an issue."""

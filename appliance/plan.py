@@ -7,11 +7,11 @@ default.
 """
 
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from appliance import tomltext
 from coldcred import founding
 from coldcred.canonical import Json
 from coldcred.charter import BUNDLE_ROLES, Purpose
@@ -92,15 +92,8 @@ def read_profile(data: bytes, domain: str) -> Profile:
 
 
 def _toml(data: bytes, max_bytes: int, what: str) -> dict[str, Json]:
-    """Read TOML of `version = 1`; dates and floats are refused where a member of another type belongs."""
-    if len(data) > max_bytes:
-        raise Malformed(f"{what}: {len(data)} bytes where at most {max_bytes} are read")
-    try:
-        members: dict[str, Json] = tomllib.loads(data.decode())
-    except UnicodeDecodeError as error:
-        raise Malformed(f"{what}: not UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Malformed(f"{what}: not TOML: {error}") from error
+    """Read TOML of `version = 1` (`Malformed`)."""
+    members = tomltext.read(data, max_bytes, what)
     if (found := members.pop("version", None)) != 1 or isinstance(found, bool):
         raise Malformed(f"{what}: version = 1 is read, found {found!a}")
     return members

@@ -171,6 +171,7 @@ class Reader:
             "roots": {name: b64u_encode(self._log.blob(digest)) for name, digest in roots.items()},
             "targets_version": held.targets_version + 1 if held else 1,
             "bundle_key": {**trust.bundle_key(authority).jwk()},
+            "last": {name: b64u_encode(body) for name, body in (trust.signed_last(held, self._log.blob) or {}).items()},
         }
 
     def _request(self, request: Request) -> Json:

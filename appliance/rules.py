@@ -62,6 +62,7 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.OVER_BUDGET: "R11 what a question may cost",
         Refusal.LOG_FORKED: "R38 a log only grows",
         Refusal.KEY_ENDED: "R41 keys within their dates",
+        Refusal.KEY_ENDS: "a key's dates",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -22,7 +22,8 @@ from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
 from coldcred.founding import Token
 from hsm import environment, tokens
-from hsm.keystore import KeyStore, TokenInfo
+from hsm.errors import TokenAmbiguous, TokenExists, TokenMissing
+from hsm.keystore import KeyStore, Slots, TokenInfo
 from hsm.supervisor import Observer, PinSource, WorkerKeyStore
 from hsm.uri import TokenUri
 
@@ -102,6 +103,8 @@ def _keystores(
 
 @contextmanager
 def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer) -> Iterator[KeyStore]:
+    if label not in settings.tokens:
+        raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [hsm.tokens] has no URI of token {label}, which is founded")
     try:
         uri = TokenUri.parse(settings.tokens[label])
         _check_module(settings.module)
@@ -120,14 +123,51 @@ def module_variables(given: Mapping[str, str], folder: Path) -> dict[str, str]:
     return environment.absolute(given, str(folder.absolute()))
 
 
-def list_tokens(module: str, variables: Mapping[str, str]) -> tuple[list[dict[str, Json]], tuple[str, ...]]:
-    """Give the tokens that a PKCS#11 module offers, and the slots it could not read; raises `HsmError`.
+def look(settings: Settings) -> None:
+    """See that the module can be loaded and has each token of the settings once; needs no PIN and changes nothing.
 
-    A token is its label, serial, manufacturer and model.
+    Raises `HomeError` (settings-invalid) or `HsmError`.
     """
-    _check_module(module)
-    found = tokens.list_tokens(module, variables)
+    try:
+        uris = {label: TokenUri.parse(text) for label, text in settings.tokens.items()}
+    except ColdcredError as error:
+        raise HomeError(HomeFault.SETTINGS, str(error)) from error
+    found = _tokens(settings.module, settings.environment).tokens
+    for label, uri in uris.items():
+        fitting = [one for one in found if _fits(uri, one)]
+        if not fitting:
+            raise TokenMissing(f"token {label}: none of the {len(found)} tokens of {settings.module} is {uri.format()}")
+        if len(fitting) > 1:
+            serials = ", ".join(one.serial for one in fitting)
+            raise TokenAmbiguous(f"token {label}: {len(fitting)} tokens fit, with serials {serials}")
+
+
+def _fits(uri: TokenUri, found: TokenInfo) -> bool:
+    return uri.matches(token=found.label, serial=found.serial, manufacturer=found.manufacturer, model=found.model)
+
+
+def list_tokens(module: str, variables: Mapping[str, str]) -> tuple[list[dict[str, Json]], tuple[str, ...]]:
+    """Give the tokens that a PKCS#11 module offers, and the slots it could not read.
+
+    A token is its label, serial, manufacturer and model. Raises `HsmError`, and `HomeError` for a module that others
+    may write or a variable that no module is given.
+    """
+    found = _tokens(module, variables)
     return [_token(token) for token in found.tokens], found.unread
+
+
+def check_free(module: str, label: str, variables: Mapping[str, str]) -> None:
+    """Return when no token of a module has this label; raises `TokenExists`, and what `list_tokens` raises."""
+    if any(found.label == label for found in _tokens(module, variables).tokens):
+        raise TokenExists(f"a token labelled {label} exists")
+
+
+def _tokens(module: str, variables: Mapping[str, str]) -> Slots:
+    _check_module(module)
+    try:
+        return tokens.list_tokens(module, variables)
+    except ValueError as error:
+        raise HomeError(HomeFault.SETTINGS, str(error)) from error
 
 
 def initialise_token(

@@ -10,28 +10,23 @@ TUF's form (DER for ECDSA) only here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from coldcred import framing, layout
+from coldcred.bundle import offline
 from coldcred.bundle.library import (
-    DelegatedRole,
-    Delegations,
-    Key,
     Metadata,
     MetaFile,
-    Role,
     Root,
     Signature,
     Signed,
     Snapshot,
-    TargetFile,
     Targets,
     Timestamp,
 )
-from coldcred.bundle.roles import OFFLINE, ONLINE, SITE, SITE_PATHS, read, tuf_key
+from coldcred.bundle.roles import SITE, read, tuf_key
 from coldcred.bundle.targets import VERSIONS_EACH
 from coldcred.canonical import sha256_hex
 from coldcred.errors import BadSignature, Malformed
@@ -104,26 +99,15 @@ def root(
     Version 1 is what sites pin. A later version replaces keys; sites want it signed by the threshold of the version
     before and by its own.
     """
-    if not 0 < threshold <= len(custodians):
-        raise ValueError(f"a threshold of {threshold} for {len(custodians)} custodians")
-    _check_keys(custodians, bundle_key)
-    offline = [tuf_key(key) for key in custodians]
-    online = tuf_key(bundle_key)
-    roles = {name: Role([key.keyid for key in offline], threshold) for name in OFFLINE}
-    roles |= {name: Role([online.keyid], 1) for name in ONLINE}
-    keys: dict[str, Key] = {key.keyid: key for key in (*offline, online)}
-    made = Root(version, expires=_date(expires), keys=keys, roles=roles, consistent_snapshot=False)
+    made = offline.root(
+        version=version, custodians=custodians, threshold=threshold, bundle_key=bundle_key, expires=expires
+    )
     return Unsigned.of(Root.type, made)
 
 
 def targets(*, version: int, documents: Mapping[str, bytes], bundle_key: PublicKey, expires: int) -> Unsigned:
     """Make the custodians' targets: the trust documents, and the delegation of everything else to `site`."""
-    if set(documents) != set(layout.BY_CUSTODIANS):
-        raise ValueError("custodians sign exactly the trust documents")
-    key = tuf_key(bundle_key)
-    role = DelegatedRole(SITE, [key.keyid], threshold=1, terminating=True, paths=list(SITE_PATHS))
-    delegations = Delegations({key.keyid: key}, {SITE: role})
-    made = Targets(version, expires=_date(expires), targets=_listed(documents), delegations=delegations)
+    made = offline.targets(version=version, documents=documents, bundle_key=bundle_key, expires=expires)
     return Unsigned.of(Targets.type, made)
 
 
@@ -131,19 +115,19 @@ def site(*, sequence: int, documents: Mapping[str, bytes], expires: int) -> Unsi
     """Make the role `site` of bundle `sequence`: it lists the appliance's documents."""
     if set(documents) - set(layout.BY_APPLIANCE):
         raise ValueError("the role site lists the appliance's documents only")
-    made = Targets(sequence * VERSIONS_EACH, expires=_date(expires), targets=_listed(documents))
+    made = Targets(sequence * VERSIONS_EACH, expires=offline.date(expires), targets=offline.listed(documents))
     return Unsigned.of(SITE, made)
 
 
 def snapshot(*, sequence: int, targets: bytes, site: bytes, expires: int) -> Unsigned:
     """Make the snapshot of bundle `sequence` over two signed files."""
     meta = {"targets.json": _meta(targets), "site.json": _meta(site)}
-    return Unsigned.of(Snapshot.type, Snapshot(sequence * VERSIONS_EACH, expires=_date(expires), meta=meta))
+    return Unsigned.of(Snapshot.type, Snapshot(sequence * VERSIONS_EACH, expires=offline.date(expires), meta=meta))
 
 
 def timestamp(*, sequence: int, snapshot: bytes, expires: int) -> Unsigned:
     """Make the timestamp of bundle `sequence` over the signed snapshot; it expires when the bundle's times end."""
-    made = Timestamp(sequence * VERSIONS_EACH, expires=_date(expires), snapshot_meta=_meta(snapshot))
+    made = Timestamp(sequence * VERSIONS_EACH, expires=offline.date(expires), snapshot_meta=_meta(snapshot))
     return Unsigned.of(Timestamp.type, made)
 
 
@@ -173,25 +157,6 @@ def assemble(
     except Malformed as error:
         raise ValueError(str(error)) from error
     return framing.write(framing.BUNDLE, files)
-
-
-def _check_keys(custodians: Sequence[PublicKey], bundle_key: PublicKey) -> None:
-    if bundle_key.algorithm is not Algorithm.ES256:
-        raise ValueError("the bundle key is ES256")
-    if len({key.thumbprint for key in (*custodians, bundle_key)}) != len(custodians) + 1:
-        raise ValueError("a key stands twice")
-
-
-def _date(time: int) -> datetime:
-    return datetime.fromtimestamp(time, UTC)
-
-
-def _listed(documents: Mapping[str, bytes]) -> dict[str, TargetFile]:
-    listed = {}
-    for name, body in documents.items():
-        path = name.removeprefix("targets/")
-        listed[path] = TargetFile(len(body), {"sha256": sha256_hex(body)}, path)
-    return listed
 
 
 def _meta(file: bytes) -> MetaFile:

@@ -18,7 +18,7 @@ from appliance.cli.interrupts import as_interrupts
 from appliance.cli.session import Session
 from coldcred import memory, streams
 
-DEFAULT_HOME = Path("/var/lib/coldcred")
+DEFAULT_HOME = Path("/var/lib/coldcred/home")
 _NAME = "coldcredctl"
 _COMPLETE = "_COLDCREDCTL_COMPLETE"
 _CARD = "pkcs11:"

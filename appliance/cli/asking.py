@@ -212,6 +212,9 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
 def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
     """Keep the request for those who approve it, and say what they and the requester do next."""
     id_ = outcome.command[:SHORT_ID]
+    output.warn(outcome.warnings)
+    if outcome.warnings:
+        output.talk(f"give it up with `coldcredctl --as THEIR-KEY request withdraw {id_}`, before others sign for it")
     path = path or Path(f"request-{id_}.jws")
     people = ", ".join(outcome.have) or "nobody"
     try:

@@ -35,7 +35,8 @@ _STORAGE = frozenset(
         "home-missing", "home-version", "home-in-use", "home-unreadable", "home-read-only", "settings-invalid",
         "module-open",
         "founding-invalid", "other-home", "log-damaged", "disk-full", "storage-fault", "clock-behind-log",
-        "clock-fault", "socket-in-use", "home-behind-token", "not-serving", "connection-lost", "not-understood", "file",
+        "clock-fault", "clock-unusable", "socket-in-use", "home-behind-token", "not-serving", "connection-lost",
+        "not-understood", "file",
         "log-rejected", "tables-differ", "defect", "output-lost", "report-lost", "outcome-unknown", "disk-reserve",
     }
 )  # fmt: skip

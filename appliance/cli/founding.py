@@ -2,20 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from appliance import ceremony
 from appliance.ceremony import Place
-from appliance.cli import founding_files, output, secret_input
+from appliance.cli import founding_files, output, reading, secret_input
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.session import Session, now
 from appliance.identity import Identity
+from coldcred import workable
 from coldcred.files import write_file
 from coldcred.founding import Founding
 from coldcred.jose import MAX_TOKEN
+from coldcred.rendering import foundings
+
+if TYPE_CHECKING:
+    from appliance.home import Settings
 
 _FILE = click.Path(path_type=Path)
 
@@ -43,6 +48,9 @@ _ENVIRONMENT = _option(
 )
 
 
+_YES = _option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
+
+
 @click.group(cls=Noun)
 def init() -> None:
     """Found an appliance: draft, sign by everyone, complete."""
@@ -55,8 +63,9 @@ def init() -> None:
 def draft(plan: Path, people: Path, out: Path) -> None:
     """Write the founding that follows from a plan and everyone's public keys; it is inert until all have signed."""
     founding = founding_files.document(plan, people, now())
+    workable.check(founding)
     write_file(out, founding.body, 0o644, replace=False)
-    founding_files.tell(founding)
+    _show(founding)
     output.talk(f"wrote {out}; each founder signs it with both keys: coldcredctl --as KEY init sign {out} --out FILE")
     output.data({"appliance": founding.appliance_id, "founding": str(out)}, [founding.appliance_id])
 
@@ -64,11 +73,13 @@ def draft(plan: Path, people: Path, out: Path) -> None:
 @init.command()
 @click.argument("file", metavar="FOUNDING", type=_FILE)
 @click.option("--out", type=_FILE, required=True, help="Where to write the signature.")
+@_YES
 @click.pass_obj
-def sign(session: Session, file: Path, out: Path) -> None:
+def sign(session: Session, *, file: Path, out: Path, yes: bool) -> None:
     """Sign the founding with one of your two keys (--as); read what it says first."""
     founding = founding_files.read(file)
-    founding_files.tell(founding)
+    workable.check(founding)
+    reading.agree(foundings.lines(founding), "sign this founding?", yes=yes)
     identity = session.identity()
     place = ceremony.place_of(founding, identity.kid)
     write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), 0o644, replace=False)
@@ -103,7 +114,10 @@ def complete(
     signed = [
         founding_files.bounded(path, MAX_TOKEN).decode("ascii", "replace").removesuffix("\n") for path in signatures
     ]
-    return _create(session, founding, signed, (module, tokens, environment))
+    ceremony.check(founding, signed)
+    hsm = (module, tokens, environment)
+    _look(session, founding, hsm)
+    return _create(session, founding, signed, hsm)
 
 
 @init.command("all")
@@ -117,6 +131,7 @@ def complete(
     type=_FILE,
     help="For demonstrations: the folder with ID.operator.passphrase and ID.custodian.passphrase of each.",
 )
+@_YES
 @click.pass_obj
 def all_at_once(
     session: Session,
@@ -127,6 +142,7 @@ def all_at_once(
     tokens: tuple[str, ...],
     environment: tuple[str, ...],
     passphrase_dir: Path | None,
+    yes: bool,
 ) -> Exit:
     """Draft, sign and complete at one terminal, everyone typing their own passphrases; keys lie in --people.
 
@@ -135,11 +151,17 @@ def all_at_once(
     """
     begun = session.founding()
     founding = founding_files.document(plan, people, begun.time if begun else now())
-    founding_files.tell(founding)
+    _look(session, founding, hsm := (module, tokens, environment))
+    reading.agree(foundings.lines(founding), "sign and found this?", yes=yes or passphrase_dir is not None)
     if passphrase_dir is not None:
         output.talk(f"taking passphrases from files in {passphrase_dir}: for a demonstration, never for an appliance")
     signed = [_sign_here(session, founding, place, people, passphrase_dir) for place in ceremony.places(founding)]
-    return _create(session, founding, signed, (module, tokens, environment))
+    return _create(session, founding, signed, hsm)
+
+
+def _show(founding: Founding) -> None:
+    for row in reading.rows(foundings.lines(founding), err=True):
+        click.echo(row, err=True)
 
 
 def _sign_here(session: Session, founding: Founding, place: Place, people: Path, passphrases: Path | None) -> str:
@@ -156,27 +178,47 @@ def _in_file(path: Path) -> Callable[[], bytearray]:
     return ask
 
 
-def _create(
-    session: Session,
-    founding: Founding,
-    signatures: Sequence[str],
-    hsm: tuple[str, tuple[str, ...], tuple[str, ...]],
-) -> Exit:
-    """Create the home, whole or not at all, then start once, so that the token makes every key that is missing."""
-    from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415 - loads the engine
-    from appliance.home import Home, Settings, create  # noqa: PLC0415 - loads the database
+_Hsm: TypeAlias = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""What a founding is told of its HSM: --module, each --token and each --module-env."""
+
+
+def _settings(founding: Founding, hsm: _Hsm) -> "Settings":
+    from appliance.home import Settings  # noqa: PLC0415 - loads the database
 
     module, tokens, environment = hsm
-    settings = Settings(
+    return Settings(
         str(Path(module).absolute()),
         founding_files.token_uris(founding, tokens),
         founding_files.variables(environment),
     )
+
+
+def _look(session: Session, founding: Founding, hsm: _Hsm) -> None:
+    """Look at everything that a founding rests on before anybody signs or anything is made.
+
+    A home that was begun is gone on with, with the settings that it was begun with and no others.
+    """
+    from appliance import wiring  # noqa: PLC0415 - loads the engine
+    from appliance.home import check_same, resumed  # noqa: PLC0415
+
+    settings = _settings(founding, hsm)
+    begun = resumed(session.home, founding)
+    if begun is not None:
+        given = frozenset(text.partition("=")[0] for text in hsm[1])
+        check_same(begun.settings, settings, given)
+        return
+    workable.check(founding)
+    wiring.look(settings)
+
+
+def _create(session: Session, founding: Founding, signatures: Sequence[str], hsm: _Hsm) -> Exit:
+    """Create the home, whole or not at all, then start once, so that the token makes every key that is missing."""
+    from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415 - loads the engine
+    from appliance.home import create  # noqa: PLC0415 - loads the database
+
     ceremony.check(founding, signatures)
-    create(session.home, founding, signatures, settings, now())
+    create(session.home, founding, signatures, _settings(founding, hsm), now())
     output.talk(f"founded {founding.name} in {session.home}; the token makes its keys")
-    if Home.open(session.home).settings != settings:
-        output.talk("settings.toml in the home stays as it is: --module, --module-env and --token were not used")
     engine = EngineTransport(session.home, session.pins.of_everybody)
     engine.close()
     output.talk("done: keep the passphrases apart from the keys, and start it with `coldcredctl serve`")

@@ -9,7 +9,6 @@ from appliance.cli import output
 from appliance.identity import public_path, read_public
 from appliance.plan import MAX_PLAN, MAX_PROFILE, Plan
 from coldcred import founding as foundings
-from coldcred.canonical import Json
 from coldcred.founding import MAX_FOUNDING, Founding
 from coldcred.keys import PublicKey
 
@@ -17,7 +16,8 @@ from coldcred.keys import PublicKey
 def document(plan: Path, people: Path, time: int) -> Founding:
     """Give the founding that follows from a plan file and the folder of everyone's public keys, as of `time`.
 
-    Raises `Malformed`, `IdentityError` where a public key is missing, `OSError`.
+    Raises `Malformed`, as `UnworkableError` where it could never work, `IdentityError` where a public key is missing,
+    `OSError`.
     """
 
     def key_of(person: str, register: str) -> PublicKey:
@@ -39,26 +39,6 @@ def bounded(path: Path, limit: int) -> bytes:
     """Read a file, at most one byte more than `limit`, which its reader then refuses. Raises `OSError`."""
     with path.open("rb") as file:
         return file.read(limit + 1)
-
-
-def tell(founding: Founding) -> None:
-    """Say what a founding founds, for whoever is about to sign it."""
-    if founding.single_operator:
-        output.talk(output.SINGLE_OPERATOR)
-    members: dict[str, Json] = {
-        "appliance": founding.appliance_id,
-        "name": founding.name,
-        "trust domain": founding.trust_domain,
-        "issuer": founding.issuer,
-        "time": founding.time,
-        "custodians": f"{founding.quorums.custodians} of {len(founding.people)} sign the root of trust",
-        "recovery": f"{founding.quorums.recovery} of {len(founding.people)} can replace an officer",
-    }
-    members |= {f"person {person.id}": [*sorted(person.roles)] for person in founding.people}
-    members |= {f"key {key.name}": f"{key.charter.purpose} in token {key.token}" for key in founding.keys}
-    members |= {f"site {site.name}": [*site.audiences] for site in founding.sites}
-    output.talk("the founding says:")
-    output.show(output.facts(members))
 
 
 def token_uris(founding: Founding, given: Iterable[str]) -> dict[str, str]:

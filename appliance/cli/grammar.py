@@ -30,6 +30,25 @@ class Verb(click.Command):
         )
         self.params.append(option)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse a text that is not UTF-8, by the name of its argument; a path may be whatever the system takes."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str) and not _is_text(text):
+                    raise click.BadParameter("it is not UTF-8 text", ctx=ctx, param=parameter)
+        return rest
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument could be read as UTF-8: bytes that could not be are surrogates in it."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 class IdVerb(Verb):
     """A verb that is given ids in base64url, of which one in 64 begins with a hyphen: those are no options."""

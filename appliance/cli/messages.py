@@ -93,6 +93,46 @@ _BY_STATE = {
         "identity-not-encrypted": ("the key has no passphrase", "give it one: ssh-keygen -p -f KEYFILE"),
         "identity-wrong-passphrase": ("the passphrase is wrong", "try again"),
         "identity-weak-passphrase": ("the passphrase is too weak", "take a longer one: four random words"),
+        "signatures-missing": (
+            "not everybody has signed",
+            "have those who are named above run `coldcredctl init sign` with that key, then run this again with all",
+        ),
+        "founding-key-too-short": (
+            "a key of this plan would end before the first trust does",
+            "give the key a longer valid_for in the plan, or shorten horizons.window and horizons.grace",
+        ),
+        "founding-metadata-too-short": (
+            "what custodians sign would end before trust does",
+            "lengthen the horizon that is named above in the plan, or shorten window and grace",
+        ),
+        "founding-audience-without-key": (
+            "no key could ever sign for an audience of this plan",
+            "add the audience to the charter of a key in the plan, or leave it out",
+        ),
+        "founding-audience-without-site": (
+            "an audience of a profile lives nowhere",
+            "add it to the audiences of a site in the plan, or leave it out of the profile",
+        ),
+        "founding-kind-without-key": (
+            "no key signs credentials of this profile's kind",
+            "add a key for tokens of that kind to the plan, or change the profile",
+        ),
+        "founding-subject-without-key": (
+            "no key could ever sign for a subject of this profile",
+            "add the subject to the charter of a key in the plan, or change the profile",
+        ),
+        "founding-lifetime-too-long": (
+            "no key may sign credentials that live as long as this profile says",
+            "shorten the profile's lifetime, or lengthen that of the key's charter in the plan",
+        ),
+        "founding-quorum-unreachable": (
+            "these people can never be as many as the plan asks for",
+            "lower the number in the plan, or name more people, or give them other roles",
+        ),
+        "trust-unfounded": (
+            "what is prepared does not follow from the founding, or from what was signed last",
+            "sign nothing of it; ask who prepared it, and have it prepared anew with `coldcredctl trust prepare`",
+        ),
         "not-a-custodian": ("somebody else signed", "use signatures by custodian keys of this appliance"),
         "too-few-custodians": ("too few custodians signed", "have more of them run `coldcredctl trust sign`"),
         "not-a-founder": ("this key has no place in the founding", "sign with a key that the founding names"),
@@ -108,7 +148,7 @@ _BY_STATE = {
         "pin-part-unusable": ("this is no part of a PIN", "type 8 to 32 printable characters, without spaces"),
         "credential-unusable": (
             "the credential with the PIN cannot be used",
-            "see that it is a file of root or of the service's user, which nobody else can read",
+            "see that it is named after a token, and is root's or the service's own file, which nobody else can read",
         ),
         "credential-for-ceremony": (
             "the PIN of a ceremony's token lies in the service manager's care",
@@ -242,6 +282,10 @@ _BY_STATE = {
             "the signing key is not made yet, or its token is not open",
             "start the appliance with the token's PIN; it makes what is missing",
         ),
+        "key-ends": (
+            "a signing key ends before that",
+            "no key is made anew yet: found another appliance before trust ends; `coldcredctl key list` says when",
+        ),
     },
     "no bundle was made; the log and the site are as they were": {
         "log-forked": (
@@ -257,6 +301,9 @@ _BY_STATE = {
     },
     "nothing is signed while the clock is behind the log": {
         "clock-fault": ("the clock went back", "set the clock right"),
+    },
+    "nothing was begun": {
+        "clock-unusable": ("the clock stands where no clock is right", "set the clock right, then run it again"),
     },
     "the appliance did not start; its log and keys are as they were": {
         "home-unreadable": ("the home cannot be read", "run this as the user who owns the home"),

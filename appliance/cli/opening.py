@@ -110,6 +110,7 @@ class TokenPins:
 def check(founding: Founding, asked_for: Collection[str], credentials: Path | None) -> None:
     """Refuse what no run may do: a ceremony's PIN in a credential directory (R5), a token that is none of a ceremony.
 
+    A credential named like a PIN of no token is refused too: it is a misspelt name, whose token would stay closed.
     Raises `SecretError` or `click.UsageError`.
     """
     ceremonies = {token.label for token in founding.tokens if token.token_class == CEREMONY}
@@ -121,3 +122,8 @@ def check(founding: Founding, asked_for: Collection[str], credentials: Path | No
     for label in sorted(ceremonies):
         if (file := service_credential.path(credentials, label)).exists():
             raise SecretError(SecretFault.CEREMONY, f"{file}: two people give the PIN of token {label}")
+    known = {service_credential.path(credentials, token.label).name for token in founding.tokens}
+    for stranger in service_credential.named(credentials):
+        if stranger not in known:
+            labels = ", ".join(token.label for token in founding.tokens)
+            raise SecretError(SecretFault.CREDENTIAL, f"{stranger} is of no token; those of the founding are {labels}")

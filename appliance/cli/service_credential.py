@@ -11,6 +11,7 @@ from pathlib import Path
 from appliance.cli import secret_input
 from appliance.cli.secret_input import SecretError, SecretFault
 
+_PREFIX = "coldcred.pin."
 _ACL = "system.posix_acl_access"
 _ACL_HEAD, _ACL_ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
 _USER, _GROUP_OBJ, _GROUP = 0x02, 0x04, 0x08
@@ -18,7 +19,15 @@ _USER, _GROUP_OBJ, _GROUP = 0x02, 0x04, 0x08
 
 def path(directory: Path, label: str) -> Path:
     """Give the file that holds the PIN of the token `label`."""
-    return directory / f"coldcred.pin.{label}"
+    return directory / f"{_PREFIX}{label}"
+
+
+def named(directory: Path) -> list[str]:
+    """Give the names in a credential directory that are those of PINs; what is there beside them is not ours."""
+    try:
+        return sorted(file.name for file in directory.iterdir() if file.name.startswith(_PREFIX))
+    except OSError as error:
+        raise SecretError(SecretFault.CREDENTIAL, f"{directory}: {error.strerror}") from error
 
 
 def read(file: Path) -> bytearray:

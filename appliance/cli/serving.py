@@ -15,6 +15,7 @@ from appliance.cli.session import SOCKET, Session
 from appliance.client import SocketTransport
 from appliance.disk import free_bytes, is_low
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
+from appliance.home import check_settings
 from appliance.pins import Opening
 from coldcred.canonical import Json
 from coldcred.founding import Token
@@ -47,6 +48,7 @@ def status(session: Session) -> Exit:
     founding = session.founding()
     if founding is None:
         raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
+    check_settings(session.home)
     facts: dict[str, Json] = {
         "home": str(session.home),
         "served": _is_served(session),

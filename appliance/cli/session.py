@@ -16,6 +16,7 @@ from appliance.cli.opening import TokenPins
 from appliance.cli.output import SINGLE_OPERATOR, talk
 from appliance.cli.terminal import Terminal
 from appliance.client import Client, ClientError, ClientFault, SocketTransport, Transport
+from appliance.clock import usable
 from appliance.identity import Identity
 from appliance.pins import Opening
 from appliance.signing import Signing
@@ -164,5 +165,5 @@ def signing(identity: Identity) -> Signing:
 
 
 def now() -> int:
-    """Give this machine's time in Unix seconds."""
-    return int(time.time())
+    """Give this machine's time in Unix seconds; `HomeError` where its clock is beyond use."""
+    return usable(time.time())

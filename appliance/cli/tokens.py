@@ -13,7 +13,7 @@ from coldcred import names
 from coldcred.canonical import Json
 
 _COLUMNS = ("label", "serial", "manufacturer", "model")
-_MODULE = click.option("--module", required=True, type=click.Path(path_type=Path), help="The PKCS#11 module's path.")
+_MODULE = click.option("--module", required=True, help="The PKCS#11 module's path.")
 _ENVIRONMENT = click.option(
     "--module-env",
     "environment",
@@ -31,11 +31,11 @@ def token() -> None:
 @token.command("list")
 @_MODULE
 @_ENVIRONMENT
-def list_them(module: Path, environment: tuple[str, ...]) -> None:
+def list_them(module: str, environment: tuple[str, ...]) -> None:
     """List the tokens that a module offers; needs no PIN."""
     from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
 
-    found, unread = wiring.list_tokens(str(module.absolute()), variables(environment))
+    found, unread = wiring.list_tokens(str(Path(module).absolute()), variables(environment))
     _show(found)
     for slot in unread:
         output.talk(f"passed over, as it could not be read: {slot}")
@@ -49,7 +49,7 @@ def list_them(module: Path, environment: tuple[str, ...]) -> None:
 @click.option("--ceremony", is_flag=True, help="A ceremony's token: two people set one part each of the user's PIN.")
 @click.pass_obj
 def init_token(
-    session: Session, *, label: str, module: Path, environment: tuple[str, ...], so_pin_fd: int | None, ceremony: bool
+    session: Session, *, label: str, module: str, environment: tuple[str, ...], so_pin_fd: int | None, ceremony: bool
 ) -> None:
     """Initialise a token called LABEL in a free slot, with two new PINs: the security officer's and the user's.
 
@@ -58,15 +58,16 @@ def init_token(
     """
     names.label(label, "token label")
     where = variables(environment)
+    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
+
+    wiring.check_free(str(Path(module).absolute()), label, where)
     what = "new PIN of the security officer"
     if so_pin_fd is None:
         so_pin = session.terminal.new_secret(what)
     else:
         so_pin = secret_input.from_descriptor(so_pin_fd, what, new=True)
     pin = session.pins.new_in_parts(label) if ceremony else session.pins.new("new PIN of the user")
-    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
-
-    made = wiring.initialise_token(str(module.absolute()), label, so_pin, pin, where)
+    made = wiring.initialise_token(str(Path(module).absolute()), label, so_pin, pin, where)
     output.talk(f"initialised token {label}; keep the two PINs apart")
     _show([made])
 

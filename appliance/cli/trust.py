@@ -1,11 +1,13 @@
 """`trust`: what sites pin, prepared here, signed by custodians elsewhere, submitted back."""
 
+import errno
+import os
 from pathlib import Path
 
 import click
 
 from appliance import custodians
-from appliance.cli import output
+from appliance.cli import output, reading
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.founding_files import bounded
@@ -22,6 +24,8 @@ from coldcred.files import write_file
 from coldcred.founding import MAX_FOUNDING, Founding
 
 _FOLDER = click.Path(path_type=Path)
+_LAST = "last"
+"""The folder beside what is prepared that holds what custodians signed last."""
 
 
 @click.group(cls=Noun)
@@ -34,12 +38,15 @@ def trust() -> None:
 @click.pass_obj
 def prepare(session: Session, out: Path) -> None:
     """Write the files that custodians sign."""
-    client = session.client()
     founding = _founding(session)
-    files = custodians.prepare(founding, Draft.from_json(client.read("trust")), now())
+    if out.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
+    output.check_writable(out)
+    draft = Draft.from_json(session.client().read("trust"))
+    files = custodians.prepare(founding, draft, now())
     out.mkdir(mode=0o755)
     write_file(out / FOUNDING, founding.body, 0o644)
-    for name, body in files.items():
+    for name, body in {**files, **{f"{_LAST}/{name}": body for name, body in draft.last.items()}}.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, body, 0o644)
@@ -52,21 +59,26 @@ def prepare(session: Session, out: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the signatures.")
 @click.option("--founding", "own", type=click.Path(path_type=Path), help="Your own founding.json, else FOLDER's.")
+@click.option("--since", type=_FOLDER, help="The folder that you signed last, which you kept: what changed since.")
+@click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
 @click.pass_obj
-def sign(session: Session, folder: Path, out: Path, own: Path | None) -> None:
+def sign(session: Session, *, folder: Path, out: Path, own: Path | None, since: Path | None, yes: bool) -> None:
     """Sign what is prepared in FOLDER with your custodian key (--as); read what it says first.
 
-    What is prepared must follow from the founding. Give the copy that you kept when you signed it, or compare the
-    appliance's id with it by eye.
+    What is prepared must follow from the founding, and from what custodians signed last, which lies in FOLDER too. Give
+    the founding.json that you kept when you signed it, or compare the appliance's id with it by eye.
     """
-    files = _read(folder)
+    files, last = _read(folder), _last(folder)
     founding = foundings.parse(bounded(own or folder / FOUNDING, MAX_FOUNDING))
-    facts = custodians.facts(founding, files)
+    kept = None if since is None else _read(since)
+    time = now()
+    told = custodians.read(founding, files, time, last=last, own=kept)
     output.talk("what is prepared says:")
-    output.show(output.facts(facts))
+    reading.agree(told.lines, "sign all of this?", yes=yes)
     identity = session.identity()
-    write_file(out, custodians.sign(founding, files, identity), 0o644, replace=False)
+    write_file(out, custodians.sign(founding, files, identity, time, last=last, own=kept), 0o644, replace=False)
     output.talk(f"wrote {out}")
+    facts: dict[str, Json] = {**told.facts}
     output.data({**facts, "kid": identity.kid, "file": str(out)}, [str(out)])
 
 
@@ -87,8 +99,10 @@ def submit(
     valid_for: int,
 ) -> Exit:
     """Submit what custodians signed; from then on bundles carry it."""
-    signed = [bounded(path, MAX_SIGNATURE_FILE) for path in signatures]
-    files = custodians.assemble(_founding(session), _read(folder), signed)
+    signed = {str(path): bounded(path, MAX_SIGNATURE_FILE) for path in signatures}
+    assembled = custodians.assemble(_founding(session), _read(folder), signed)
+    output.warn(f"left out {reason}" for reason in assembled.left_out)
+    files = assembled.files
     digests: dict[str, Json] = {name: sha256_hex(body) for name, body in files.items()}
     attachments = {sha256_hex(body): body for body in files.values()}
     asking = Asking(
@@ -106,6 +120,16 @@ def _founding(session: Session) -> Founding:
     if founding is None:
         raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
     return founding
+
+
+def _last(folder: Path) -> dict[str, bytes] | None:
+    """Read what custodians signed last, if they did: all of it or nothing."""
+    names = (layout.TARGETS, *layout.BY_CUSTODIANS)
+    if not (folder / _LAST).is_dir():
+        return None
+    files = {name: bounded(folder / _LAST / name, layout.LIMITS[name]) for name in names}
+    layout.check_names(files)
+    return files
 
 
 def _read(folder: Path) -> dict[str, bytes]:

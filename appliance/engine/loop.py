@@ -342,7 +342,8 @@ class Engine:
             return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
         release = partial(self._release, job, answer.command)
         if answer.ask is None:
-            return Work(Decision(()), release=release)
+            warned = Finished(warnings=answer.warnings)
+            return Work(Decision((), finish=lambda _signatures: warned), release=release)
         try:
             with self._contained(job.token):
                 return self._decide(job, answer.ask, now, answer.blobs)

@@ -4,6 +4,7 @@ The verified log is folded, what a crash left open is closed, and the HSM is hel
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from appliance.authority import Authority, SigningKey
 from appliance.decision import Event
@@ -105,10 +106,19 @@ class Recovery:
         self._commit({"type": "started", "version": version})
 
     def reconcile(self, keystores: Mapping[str, KeyStore], random: Callable[[int], bytes]) -> None:
-        """Order the founding's keys, finish what was ordered, and refuse a token whose content is not what we left.
+        """Look at every token, order the founding's keys, finish what was ordered.
 
-        Raises `HsmError` or `HomeError` (hsm-content, home-behind-token).
+        A token whose content is not what we left is refused before anything is ordered or made: it may be another
+        appliance's. Raises `HsmError` or `HomeError` (hsm-content, home-behind-token).
         """
+        for label, keystore in keystores.items():
+            inventory = keystore.inventory()
+            for key in self._on(label):
+                if key.public is not None:
+                    _check_stored(inventory, key)
+            # Of a generation that was cut short half a pair may stand there, which is made anew below.
+            halves = any(key.public is None for key in self._on(label))
+            self._check_foreign(label, replace(inventory, foreign=()) if halves else inventory)
         for plan in self._home.founding.keys:
             if plan.name not in self.standing.authority.keys:
                 key_id = random(keys.KEY_ID_BYTES).hex()
@@ -118,8 +128,6 @@ class Recovery:
             for key in self._on(label):
                 if key.public is None:
                     self._make(keystore, inventory, key)
-                else:
-                    _check_stored(inventory, key)
             self._check_foreign(label, keystore.inventory())
             for key in self._on(label):
                 if key.public is not None:

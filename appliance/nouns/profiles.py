@@ -1,6 +1,7 @@
 """Profiles: set by two people, replaced whole, never edited in place; and the bounds that a request is held to."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -9,7 +10,8 @@ from appliance.authority import Authority, Workload
 from appliance.decision import Ask, Decision, Event, Finished
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Lookups
-from coldcred import names
+from appliance.nouns.sites import unworkable
+from coldcred import names, workable
 from coldcred.acts import Act
 from coldcred.asked import Asked
 from coldcred.profile import Profile
@@ -29,8 +31,15 @@ def decide_set(authority: Authority, lookups: Lookups, ask: Ask, now: int) -> De
     args.done()
     _check_reachable(authority, profile)
     event = ask.event("profile.set", {"profile": profile.as_json()}, {"profile": profile.name})
-    warnings = combinations.warnings(authority, lookups, profile, now)
+    warnings = (*combinations.warnings(authority, lookups, profile, now), *_hopeless(authority, profile))
     return Decision((event,), finish=lambda _signatures: Finished(warnings=warnings))
+
+
+def _hopeless(authority: Authority, profile: Profile) -> tuple[str, ...]:
+    """Say what a profile can never come to: no key covers it, or what it is for lives at no site."""
+    nowhere = [audience for audience in profile.audiences if authority.site_of(audience) is None]
+    warnings = [f"{audience} belongs to no site: nothing is issued for it before one is added" for audience in nowhere]
+    return (*unworkable(partial(workable.check_profile, profile, authority.token_charters)), *warnings)
 
 
 def _check_reachable(authority: Authority, profile: Profile) -> None:

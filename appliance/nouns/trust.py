@@ -2,24 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from appliance.authority import Authority, Trust
-from appliance.bundling import custody
 from appliance.bundling import documents as bundling
-from appliance.bundling.custody import Custody
 from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.nouns import checkpoints
-from coldcred import documents, layout
+from coldcred import layout
+from coldcred.bundle import custody
+from coldcred.bundle.custodial import Trust as Signed
 from coldcred.bundle.library import Root
 from coldcred.bundle.roles import read, read_stored
 from coldcred.canonical import Json
 from coldcred.charter import Purpose
 from coldcred.documents import Identity, TrustKey
-from coldcred.errors import BundleRefused, Malformed
+from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from coldcred.plan import Plan, Window
 from coldcred.record import Record
+from coldcred.rendering.words import moment
+
+Blob: TypeAlias = Callable[[str], bytes]
+"""Gives the bytes of a blob by its SHA-256 (hex)."""
 
 _PUBLISHED = frozenset({Purpose.TOKENS, Purpose.STATUS})
 
@@ -41,13 +46,11 @@ def published_keys(authority: Authority) -> tuple[TrustKey, ...]:
     )
 
 
-def custody_of(authority: Authority) -> Custody:
-    """Give who has to sign the root of trust: the founding's custodians, and the bundle key for the online roles."""
-    return Custody(
-        custodians=tuple(person.custodian for person in authority.founding.people),
-        quorum=authority.founding.quorums.custodians,
-        bundle=bundle_key(authority),
-    )
+def signed_last(held: Trust | None, blob: Blob) -> dict[str, bytes] | None:
+    """Give the targets metadata and the documents that custodians signed last, by name; None before the first time."""
+    if held is None:
+        return None
+    return {name: blob(held.files[name]) for name in (layout.TARGETS, *layout.BY_CUSTODIANS)}
 
 
 def bundle_key(authority: Authority) -> PublicKey:
@@ -62,9 +65,11 @@ def _check_keys(authority: Authority, end: int) -> None:
     """Refuse trust that would outlive the keys that a bundle is signed with, which no site would take."""
     for purpose in (Purpose.STATUS, Purpose.BUNDLE, Purpose.LOG):
         key = authority.key_for(purpose)
-        if key is None or key.not_after < end:
-            detail = f"the {purpose} key is not made or ends before the trust would"
-            raise Refused(Refusal.KEY_NOT_READY, detail)
+        if key is None:
+            raise Refused(Refusal.KEY_NOT_READY, f"the {purpose} key is not made yet")
+        if key.not_after < end:
+            detail = f"key {key.name} ends {moment(key.not_after)}, and trust would last until {moment(end)}"
+            raise Refused(Refusal.KEY_ENDS, detail, f"key {key.name} not_after")
 
 
 def _documents(authority: Authority, plan: Plan) -> dict[str, bytes]:
@@ -89,37 +94,33 @@ def _documents(authority: Authority, plan: Plan) -> dict[str, bytes]:
     )
 
 
-def decide_submit(authority: Authority, blob: Callable[[str], bytes], ask: Ask, now: int) -> Decision:
-    """Take in what custodians signed: args `files`, the SHA-256 of each by its name in a bundle; the bytes attached.
-
-    `blob` gives what was submitted before, by its SHA-256.
-    """
+def decide_submit(authority: Authority, blob: Blob, ask: Ask, now: int) -> Decision:
+    """Take in what custodians signed: args `files`, the SHA-256 of each by its name in a bundle; the bytes attached."""
     args = Record(ask.command.args, "trust.submit")
     files = _attached(args.record("files"), ask.attachments)
     args.done()
+    held = authority.trust
     try:
-        versions = custody.check(files, custody_of(authority))
-        plan = Plan.parse(files[layout.PLAN])
-        plan.check_keys(documents.parse_jwks(files[layout.JWKS]))
-    except (Malformed, BundleRefused) as error:
+        signed = custody.hold(authority.founding, files, now, last=signed_last(held, blob), signed=True)
+    except Malformed as error:
         raise Refused(Refusal.TRUST_REFUSED, str(error)) from error
-    for name, expected in _documents(authority, plan).items():
+    if signed.bundle_key != bundle_key(authority):
+        raise Refused(Refusal.TRUST_REFUSED, "its bundle key is not the one that this appliance made")
+    for name, expected in _documents(authority, signed.plan).items():
         if files[name] != expected:
             raise Refused(Refusal.TRUST_REFUSED, f"{name} is not what this appliance says now; prepare it anew")
-    end = plan.windows[-1].expires_at + plan.grace
-    if now >= plan.windows[-1].expires_at or versions.expires < end:
-        raise Refused(Refusal.TRUST_REFUSED, "what was signed ends before its last window does; prepare it anew")
-    _check_keys(authority, end)
-    _check_follows(authority.trust, versions, files, blob)
-    members: dict[str, Json] = {
-        "files": {**_digests(ask)},
-        "root_version": versions.root,
-        "targets_version": versions.targets,
-        "windows": [window.as_json() for window in plan.windows],
-        "end": end,
-    }
-    result: dict[str, Json] = {"root_version": versions.root, "targets_version": versions.targets}
-    return Decision((ask.event("trust.submitted", members, result),))
+    _check_keys(authority, signed.end)
+    _check_roots(held, files, blob)
+    return Decision((ask.event("trust.submitted", _members(ask, signed), _versions(signed)),))
+
+
+def _members(ask: Ask, signed: Signed) -> dict[str, Json]:
+    windows: list[Json] = [window.as_json() for window in signed.plan.windows]
+    return {"files": {**_digests(ask)}, **_versions(signed), "windows": windows, "end": signed.end}
+
+
+def _versions(signed: Signed) -> dict[str, Json]:
+    return {"root_version": signed.roots[-1].version, "targets_version": signed.version}
 
 
 def _attached(digests: Record, attachments: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -140,16 +141,14 @@ def _digests(ask: Ask) -> dict[str, str]:
     return {name: str(digest) for name, digest in files.items()}
 
 
-def _check_follows(
-    held: Trust | None, versions: custody.Versions, files: Mapping[str, bytes], blob: Callable[[str], bytes]
-) -> None:
-    """Hold a submission to the one before: the roots stay and the targets' version rises by one."""
-    expected = 1 if held is None else held.targets_version + 1
-    if versions.targets != expected:
-        raise Refused(Refusal.TRUST_REFUSED, f"targets have version {versions.targets} where {expected} comes next")
-    for name, digest in held.files.items() if held else ():
-        if name in layout.ROOTS and (name not in files or not _is_same_root(files[name], blob(digest), name)):
+def _check_roots(held: Trust | None, files: Mapping[str, bytes], blob: Blob) -> None:
+    """Hold a submission to the roots that sites hold: they stay, and at most one follows."""
+    roots = [name for name in layout.ROOTS if held is not None and name in held.files]
+    for name in roots:
+        if held is not None and (name not in files or not _is_same_root(files[name], blob(held.files[name]), name)):
             raise Refused(Refusal.TRUST_REFUSED, f"{name} is not the one that sites hold")
+    if any(name in files for name in layout.ROOTS[len(roots) + 1 :]):
+        raise Refused(Refusal.TRUST_REFUSED, f"more than one root follows the {len(roots)} that sites hold")
 
 
 def _is_same_root(new: bytes, held: bytes, name: str) -> bool:

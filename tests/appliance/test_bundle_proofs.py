@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.formats import encode_canonical
 
-from appliance.custodians import Draft, assemble, prepare
+from appliance.custodians import Draft, prepare
 from appliance.engine import Engine
 from appliance.errors import Refusal
 from appliance.exporting import _file
@@ -23,7 +23,7 @@ from coldcred.errors import BundleReason, BundleRefused
 from coldcred.log import consistency
 from coldcred.log.consistency import OF_BUNDLES
 from coldcred.log.entry import parse
-from tests.support import plant
+from tests.support import hands, plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
 from tests.support.forge import signature
 from tests.support.running import LABEL, SITE, RunningPlant, believed, run, settled
@@ -215,10 +215,9 @@ def test_a_root_that_sites_hold_stays_as_they_pinned_it(tmp_path: Path) -> None:
             pinned = engine.standing.archive.blob(trust.files[layout.ROOTS[0]])
             reader = await engine.open_reading(running.command("alice", Act.READ_OPEN))
             prepared = prepare(running.founding, Draft.from_json(await reader.read("trust", {})), running.clock.now())
-            hands = [running._custodian(name, prepared) for name in ("alice", "bob")]
-            files = with_third_signature(assemble(running.founding, prepared, hands))
+            files = with_third_signature(hands.signed(running.founding, prepared))
             assert files[layout.ROOTS[0]] != pinned
-            outcome = await engine.submit_command(*running.submission(files))
+            outcome = await engine.submit_command(*running.submission(dict(files)))
             assert outcome.state is State.DONE, outcome
             second = await bundle(running, engine)
             assert framing.read(second, framing.BUNDLE)[layout.ROOTS[0]] == pinned

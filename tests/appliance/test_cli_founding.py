@@ -132,7 +132,7 @@ def test_a_founding_goes_round_by_files(people: Plant, tmp_path: Path) -> None:
             assert (signed.json["person"], signed.json["register"]) == (person, register)
     options = hsm_options(plant)
     too_few = plant.ctl("init", "complete", document, *signatures[1:], *options, "--json")
-    assert (too_few.code, too_few.json["error"]) == (1, "bad-signature")
+    assert (too_few.code, too_few.json["error"]) == (1, "signatures-missing")
     assert "alice" in too_few.json["detail"]
     assert not plant.home.exists()
 

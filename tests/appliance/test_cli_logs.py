@@ -179,7 +179,11 @@ def test_custodians_are_counted(served: Plant, tmp_path: Path) -> None:
     plan = folder / "targets" / "trust" / "plan.json"
     plan.write_bytes(plan.read_bytes().replace(b'"exp":1', b'"exp":2'))
     changed = served.ctl("trust", "sign", folder, "--out", tmp_path / "x", "--json", who="bob.custodian")
-    assert (changed.code, changed.json["error"], "plan.json" in changed.json["detail"]) == (1, "malformed", True)
+    assert (changed.code, changed.json["error"], "plan.json" in changed.json["detail"]) == (
+        1,
+        "trust-unfounded",
+        True,
+    )
 
 
 def test_prepared_files_are_not_written_over(served: Plant, tmp_path: Path) -> None:

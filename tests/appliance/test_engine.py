@@ -679,7 +679,8 @@ def test_trust_that_would_outlive_a_key_is_not_prepared(tmp_path: Path) -> None:
         async with running.engine() as engine:
             with pytest.raises(Refused) as caught:
                 await running.trust(engine)
-            assert caught.value.reason is Refusal.KEY_NOT_READY
+            assert caught.value.reason is Refusal.KEY_ENDS
+            assert "status-1 ends 20" in caught.value.detail
 
     run(story())
 
@@ -701,15 +702,16 @@ def test_an_event_too_large_for_the_log_is_refused(running: RunningPlant) -> Non
 
     def many_windows(draft: Draft) -> Draft:
         (window,) = Plan.parse(draft.documents[layout.PLAN]).windows
-        spans = [(window.not_before + 2400 * place, 3600) for place in range(400)]
         windows = tuple(
-            replace(window, number=number, not_before=begin, expires_at=begin + length)
-            for number, (begin, length) in enumerate(spans, start=1)
+            replace(window, number=400 - ago, not_before=window.not_before - ago, expires_at=window.expires_at - ago)
+            for ago in reversed(range(400))
         )
-        return replace(draft, documents={**draft.documents, layout.PLAN: Plan(windows).write()})
+        grace = running.founding.horizons.grace
+        return replace(draft, documents={**draft.documents, layout.PLAN: Plan(windows, grace).write()})
 
     async def story() -> None:
         async with running.engine() as engine:
+            running.clock.time += 3600  # so that the keys are older than all the windows
             outcome = await running.trust(engine, many_windows)
             assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
             assert (await running.trust(engine)).state is State.DONE

@@ -17,7 +17,6 @@ from typing import Any, Self, TypeVar
 from appliance import custodians
 from appliance.engine import Engine
 from appliance.errors import Refused
-from appliance.identity import Identity
 from appliance.nouns import checkpoints, trust
 from appliance.outcome import Outcome
 from coldcred.acts import Act
@@ -27,7 +26,7 @@ from coldcred.errors import ColdcredError
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import export
 from coldcred.log.entry import MAX_BODY
-from tests.support import plant
+from tests.support import hands, plant
 from tests.support.human_asks import PROFILES, Asks, Wish
 from tests.support.plain_acts import carry
 from tests.support.plain_authority import Given, Plain, Sent
@@ -356,13 +355,8 @@ class Run:
         draft = custodians.Draft(documents, roots, held.targets_version + 1, trust.bundle_key(authority))
         founding = self.running.founding
         files = custodians.prepare(founding, draft, now)
-        hands = [*self.plain.custodians.values()][pick % 2 :][:2]
-        keys = [plant.custodian(one) for one in hands]
-        signed = custodians.assemble(
-            founding,
-            files,
-            [custodians.sign(founding, files, Identity(key.public, key.private)) for key in keys],  # type: ignore[arg-type]
-        )
+        signers = [*self.plain.custodians.values()][pick % 2 :][:2]
+        signed = hands.signed(founding, files, *signers)
         facts = {"drafted": (now, held.targets_version + 1, sorted(self.plain.sites), sorted(self.plain.profiles))}
         digests: dict[str, Json] = {name: self.running.keep(body) for name, body in signed.items()}
         wish = Wish({"files": digests}, {sha256_hex(body): body for body in signed.values()}, facts)

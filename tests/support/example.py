@@ -208,9 +208,8 @@ class Story:
         reader = await engine.open_reading(self._command("alice", Act.READ_OPEN, {}))
         draft = Draft.from_json(await reader.read("trust", {}))
         files = custodians.prepare(self.founded, draft, self.clock.now())
-        signed = custodians.assemble(
-            self.founded, files, [_by_custodian(self.founded, person, files) for person in ("alice", "bob")]
-        )
+        by = {person: _by_custodian(self.founded, person, files, self.clock.now()) for person in ("alice", "bob")}
+        signed = custodians.assemble(self.founded, files, by).files
         self.files["root.json"] = signed[layout.ROOTS[0]]
         digests: dict[str, Json] = {name: sha256_hex(body) for name, body in signed.items()}
         outcome = await engine.submit_command(
@@ -397,10 +396,10 @@ class Story:
         return b64u_encode(sha256(f"example {next(self._numbers)}".encode())[:16])
 
 
-def _by_custodian(founded: Founding, person: str, files: Mapping[str, bytes]) -> bytes:
+def _by_custodian(founded: Founding, person: str, files: Mapping[str, bytes], now: int) -> bytes:
     key = person_key(person, "custodian")
     assert isinstance(key.private, Ed25519PrivateKey)
-    return custodians.sign(founded, files, Identity(key.public, key.private))
+    return custodians.sign(founded, files, Identity(key.public, key.private), now, last=None)
 
 
 def make() -> dict[str, bytes]:

@@ -9,20 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from appliance import counting, custodians
+from appliance import counting
 from appliance import home as homes
 from appliance.authority import Authority
 from appliance.clock import guarded
-from appliance.custodians import Draft, assemble, prepare
+from appliance.custodians import Draft, prepare
 from appliance.disk import RESERVE
 from appliance.engine import Engine
 from appliance.engine.notices import Notices
 from appliance.engine.recovery import Recovery
 from appliance.engine.watch import Watch
 from appliance.home import Home, Settings
-from appliance.identity import Identity
 from appliance.nouns import checkpoints
 from appliance.outcome import Outcome
 from appliance.terms import terms
@@ -37,7 +34,7 @@ from coldcred.log import export
 from coldcred.record import Record
 from coldcred.requests import RequestFile
 from hsm.keystore import KeyStore
-from tests.support import plant
+from tests.support import hands, plant
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken
 from tests.support.signers import Signer
 
@@ -257,19 +254,13 @@ class RunningPlant:
         reader = await engine.open_reading(self.command("alice", Act.READ_OPEN))
         draft = change(Draft.from_json(await reader.read("trust", {})))
         files = prepare(self.founding, draft, self.clock.now())
-        signed = assemble(self.founding, files, [self._custodian(name, files) for name in ("alice", "bob")])
-        return await engine.submit_command(*self.submission(signed))
+        return await engine.submit_command(*self.submission(hands.signed(self.founding, files)))
 
     def submission(self, files: dict[str, bytes]) -> tuple[str, dict[str, bytes]]:
         """Give the command that submits these files, and the attachments beside it."""
         digests: dict[str, Json] = {name: sha256_hex(body) for name, body in files.items()}
         attachments = {sha256_hex(body): body for body in files.values()}
         return self.command("alice", Act.TRUST_SUBMIT, {"files": digests}), attachments
-
-    def _custodian(self, person: str, files: dict[str, bytes]) -> bytes:
-        key = plant.custodian(person)
-        assert isinstance(key.private, Ed25519PrivateKey)
-        return custodians.sign(self.founding, files, Identity(key.public, key.private))
 
     async def ready(self, engine: Engine) -> None:
         """Bring the appliance to where it can issue: trust, a bundle for the site, an enrolled workload."""

@@ -24,6 +24,32 @@ class Malformed(ColdcredError):
         return "malformed"
 
 
+class QuorumUnreachable(Malformed):
+    """A founding asks for more people than it names, or than could ever sign."""
+
+    @property
+    def id(self) -> str:
+        """Always `founding-quorum-unreachable`."""
+        return "founding-quorum-unreachable"
+
+
+class Unfounded(Malformed):
+    """What custodians are to sign does not follow from the founding, or from what they signed last (rules R17, R37).
+
+    `member` names what differs, as it is called on the screen.
+    """
+
+    def __init__(self, member: str, detail: str) -> None:
+        """Name the member and say, for a person, what was found."""
+        super().__init__(f"{member}: {detail}")
+        self.member = member
+
+    @property
+    def id(self) -> str:
+        """Always `trust-unfounded`."""
+        return "trust-unfounded"
+
+
 class BadSignature(ColdcredError):
     """A signature does not verify under the key that was given."""
 
@@ -31,6 +57,15 @@ class BadSignature(ColdcredError):
     def id(self) -> str:
         """Always `bad-signature`."""
         return "bad-signature"
+
+
+class SignaturesMissing(BadSignature):
+    """Not everybody has signed what all have to sign; the text names who is missing."""
+
+    @property
+    def id(self) -> str:
+        """Always `signatures-missing`."""
+        return "signatures-missing"
 
 
 class UnknownSigner(ColdcredError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from coldcred import charter, names
 from coldcred.acts import NEVER_RAISED, RULES, Act, Role, people_needed, roles_of, unreachable
 from coldcred.canonical import Json, dumps, loads_canonical, sha256_hex
-from coldcred.errors import BadSignature, Malformed
+from coldcred.errors import BadSignature, Malformed, QuorumUnreachable, SignaturesMissing
 from coldcred.jose import Typ, open_jws, parse_unverified
 from coldcred.keys import Algorithm, PublicKey
 from coldcred.profile import Profile
@@ -234,7 +234,7 @@ def _check_people(founding: Founding) -> None:
     ):
         if number > len(people):
             message = f"founding: quorums.{what} is {number} of {len(people)} people"
-            raise Malformed(message)
+            raise QuorumUnreachable(message)
         if number == 1 and not founding.single_operator:
             raise Malformed(f"founding: quorums.{what} is 1, which needs a founding by one person")
     if founding.single_operator and any(number > 1 for number in founding.quorums.acts.values()):
@@ -248,8 +248,8 @@ def _check_reachable(founding: Founding) -> None:
     if act := next((act for act in Act if act in lost), None):
         approvals = max((profile.approvals for profile in founding.profiles), default=0)
         needed = founding.people_for(act, approvals if act is Act.CREDENTIAL_ISSUE else 0)
-        message = f"founding: {act} takes {needed} people and these people cannot reach that"
-        raise Malformed(message)
+        message = f"founding: quorums.acts or roles: {act} takes {needed} people and these people cannot reach that"
+        raise QuorumUnreachable(message)
 
 
 def _check_keys(founding: Founding) -> None:
@@ -321,7 +321,10 @@ def read_signature(claims: Json) -> tuple[str, str, str]:
 
 
 def verify_signatures(founding: Founding, tokens: Iterable[str]) -> None:
-    """Return when every founder has signed with both keys, else raise `Malformed` or `BadSignature`, naming who."""
+    """Return when every founder has signed with both keys.
+
+    Raises `SignaturesMissing`, `BadSignature` or `Malformed`, naming whose.
+    """
     expected = {
         key.thumbprint: (person.id, register, key)
         for person in founding.people
@@ -342,7 +345,7 @@ def verify_signatures(founding: Founding, tokens: Iterable[str]) -> None:
     missing = [f"{person} ({register} key)" for kid, (person, register, _) in expected.items() if kid not in found]
     if missing:
         message = f"founding: not signed by {', '.join(missing)}"
-        raise BadSignature(message)
+        raise SignaturesMissing(message)
 
 
 def write(members: dict[str, Json]) -> bytes:

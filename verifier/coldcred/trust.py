@@ -26,6 +26,7 @@ from coldcred.documents import (
 from coldcred.errors import BadSignature, CharterExceeded, Malformed, Reason, Rejected
 from coldcred.founding import Site
 from coldcred.jose import Header, Typ, known_header, open_jws, parse_unverified
+from coldcred.misuse import check_path
 from coldcred.plan import Plan
 from coldcred.status import StatusList
 
@@ -81,7 +82,7 @@ class TrustStore:
         """Read the trust store in directory `path`.
 
         Raises `Rejected`: `trust-missing` where there is none or no bundle was applied, `trust-damaged` naming the
-        file that is not what was applied.
+        file that is not what was applied. `ValueError` is the caller's own mistake: no path that a file could have.
         """
         return cls._open(path)[0]
 
@@ -93,6 +94,7 @@ class TrustStore:
 
     @classmethod
     def _open(cls, path: str | os.PathLike[str]) -> tuple[Self, Mapping[str, bytes]]:
+        check_path(path)
         with generation.opened(path) as handle:
             pins, _ = generation.read_pins(handle)
             found = generation.read_current(handle)

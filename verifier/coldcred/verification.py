@@ -49,10 +49,10 @@ from coldcred.errors import (
     Rejected,
 )
 from coldcred.jose import MAX_TOKEN, Header, UnverifiedJws, parse_unverified
+from coldcred.misuse import check_now
 from coldcred.trust import CLOCK_SKEW, Freshness, TrustStore
 
 _TEXT = (str, bytes)
-_NUMBER = (int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ def verify(
     """Give the verdict on `token` at `now` (Unix seconds): the credential, or `Rejected` with one reason.
 
     `audience` is who the caller is, compared exactly; `scopes` must all be granted. `ValueError` is the caller's own
-    mistake: an argument of another type, an empty audience, a time that is no number.
+    mistake: an argument of another type, an empty audience, a time that is no number of Unix seconds.
     """
-    _check_call(token, audience, kind, now, scopes)
+    _check_call(token, store, audience, kind, now, scopes)
     jws = _envelope(token, store)  # V1 to V3
     key, charter = _key(jws.header, store, kind)  # V4 to V6
     credential = _credential(jws, key, kind, store.known)  # V7, V8
@@ -127,20 +127,21 @@ def verify(
     return Verified(credential, jws.header.kid, freshness, times.sequence, store.age(now), times.issued_at)
 
 
-def _check_call(token: object, audience: object, kind: object, now: object, scopes: object) -> None:
+def _check_call(token: object, store: object, audience: object, kind: object, now: object, scopes: object) -> None:
     wrong = None
     if not isinstance(token, _TEXT):
         wrong = "a token is text or bytes"
+    elif not isinstance(store, TrustStore):
+        wrong = "a store is a TrustStore, as TrustStore.open gives it"
     elif not isinstance(audience, str) or not audience:
         wrong = "an audience is a text that is not empty"
     elif not isinstance(kind, Kind):
         wrong = "a kind is Kind.ACCESS or Kind.SVID"
-    elif not isinstance(now, _NUMBER) or isinstance(now, bool) or not math.isfinite(now):
-        wrong = "now is a number of Unix seconds"
     elif scopes != () and not _are_scopes(scopes):
         wrong = "scopes are a collection of texts that are not empty"
     if wrong is not None:
         raise ValueError(wrong)
+    check_now(now)
 
 
 def _are_scopes(scopes: object) -> bool:

@@ -12,6 +12,8 @@ from coldcred.errors import BundleReason, BundleRefused, LogContradicted, Reason
 from coldcred.layout import Pins
 from coldcred.log import keeping
 from coldcred.log.note import VerifierKey, signed_by
+from coldcred.misuse import check_now, check_path
+from coldcred.record import MAX_TIME
 from coldcred.trust import TrustStore, kept_checkpoints
 
 
@@ -33,8 +35,15 @@ def apply(data: bytes, path: str | os.PathLike[str], *, now: float) -> Applied:
 
     Raises `BundleRefused`, and then what is trusted is what it was before; where the log contradicts the one that the
     site knows, both checkpoints are kept as evidence. A crash at any point leaves the old trust or the new, and
-    applying the bundle again finishes the work.
+    applying the bundle again finishes the work. `ValueError` is the caller's own mistake: data that is no bytes, a path
+    that no file could have, a time that is no number of Unix seconds.
     """
+    if not isinstance(data, bytes):
+        raise ValueError("a bundle is bytes")  # noqa: TRY004 - every misuse of the library is a ValueError
+    check_path(path)
+    check_now(now)
+    if now > MAX_TIME:
+        raise BundleRefused(BundleReason.EXPIRED, "this site's clock is beyond any time at which a bundle ends")
     try:
         with generation.opened(path) as handle, storing.locked(handle):
             pins, root = generation.read_pins(handle)

@@ -170,11 +170,12 @@ def _check_delegations(delegations: Delegations) -> None:
 
 def _check_keys(keys: dict[str, Key]) -> None:
     for keyid, key in keys.items():
-        if key != tuf_key(_public(key)):
+        if key != tuf_key(public_key(key)):
             raise Malformed(f"key {keyid[:64]!a} is not spelled as its content is, or its id is another's")
 
 
-def _public(key: Key) -> PublicKey:
+def public_key(key: Key) -> PublicKey:
+    """Read a key as TUF writes it (`Malformed`)."""
     content: Any = key.keyval.get("public")
     try:
         match key.keytype, key.scheme:

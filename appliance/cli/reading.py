@@ -1,0 +1,98 @@
+"""Reading before signing: what is to be signed is shown whole, paged to its end, and only then asked about.
+
+In a terminal what does not fit is paged: space or Enter goes on, q leaves without an answer, and there is no key that
+jumps over the rest. Anywhere else it is written whole to standard error, in rows of 80 columns.
+
+    reading.agree(lines, "approve this request?", yes=yes)
+
+`lines` are those of `coldcred.rendering.frame`. It returns where the person agreed, and raises `click.Abort` otherwise.
+"""
+
+import os
+import shutil
+import sys
+import termios
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from coldcred.rendering import frame
+
+_MARGIN = "  "
+_COLUMNS, _ROWS = 80, 24
+_GO_ON, _LEAVE = frozenset({b" ", b"\r", b"\n"}), frozenset({b"q", b"Q", b""})
+
+
+def agree(lines: Iterable[str], question: str, *, yes: bool = False) -> None:
+    """Show lines to their end, then ask; `yes` answers beforehand, and where nobody is at a terminal nobody is asked.
+
+    Raises `click.Abort` where the person says no, or leaves before the end.
+    """
+    asks = sys.stdin.isatty() and not yes
+    laid = rows(lines, err=True)
+    if asks and sys.stderr.isatty():
+        _page(laid)
+    else:
+        _write(laid)
+    if asks:
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an answer is given to the question, after it was asked
+        click.confirm(question, default=False, abort=True, err=True)
+
+
+def rows(lines: Iterable[str], *, err: bool = False) -> list[str]:
+    """Lay lines out for standard output, or for standard error: as wide as the terminal, else 80 columns."""
+    stream = sys.stderr if err else sys.stdout
+    columns = shutil.get_terminal_size((_COLUMNS, _ROWS)).columns if stream.isatty() else _COLUMNS
+    return [_MARGIN + row for row in frame.rows(lines, columns - len(_MARGIN) - 1)]
+
+
+def _page(laid: Sequence[str]) -> None:
+    """Write rows a screenful at a time, and wait for a key wherever more is to come."""
+    place = 0
+    with _keys() as next_key:
+        while True:
+            fits = max(shutil.get_terminal_size((_COLUMNS, _ROWS)).lines - 2, 1)
+            _write(laid[place : place + fits])
+            place += fits
+            if place >= len(laid):
+                return
+            _wait(f"-- rows {place} of {len(laid)}; space goes on, q leaves --", next_key)
+
+
+def _wait(prompt: str, next_key: Callable[[], bytes]) -> None:
+    """Wait until the person goes on; raises `click.Abort` where they leave, or are gone.
+
+    What was typed before they saw the screen turns no page.
+    """
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    click.echo(prompt, err=True, nl=False)
+    try:
+        while (key := next_key()) not in _GO_ON:
+            if key in _LEAVE:
+                raise click.Abort
+    finally:
+        click.echo(f"\r{' ' * len(prompt)}\r", err=True, nl=False)
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[], bytes]]:
+    """Take single keys, unseen, from the terminal at standard input; what was typed before is dropped."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    silent = termios.tcgetattr(terminal)
+    silent[3] &= ~(termios.ICANON | termios.ECHO)
+    termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
+
+    def next_key() -> bytes:
+        return os.read(terminal, 1)
+
+    try:
+        yield next_key
+    finally:
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+
+
+def _write(laid: Iterable[str]) -> None:
+    for row in laid:
+        click.echo(row, err=True)
