@@ -36,10 +36,19 @@ from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.canonical import dumps, sha256_hex
-from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
+from coldcred.command import (
+    RENDERING,
+    Approval,
+    Command,
+    Verdict,
+    attachments_named,
+    parse_approval,
+    parse_command,
+)
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
+from coldcred.rendering import frame, whole
 
 LARGEST_EVENT = MAX_BODY - 1024
 SHORT_COMMAND = 16 * 1024
@@ -167,14 +176,31 @@ def check_still_asks(standing: Standing, command: Command, now: int) -> None:
     policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
 
 
-def waiting_event(ask: Ask, need: int, named: Collection[str]) -> Event:
-    """Give the event of a command that waits for more people; `named` are the profiles that it is about."""
+def shown(ask: Ask, beside: bytes | None) -> str:
+    """Give the SHA-256 of what approvers are shown of a command; `beside` are the lines of its batch, written already.
+
+    Raises `Refused` where something that travels beside it cannot be shown.
+    """
+    try:
+        if beside is None:
+            return whole.shown(ask.command, ask.person, ask.attachments)
+        return sha256_hex(frame.text(whole.alone(ask.command, ask.person)) + beside)
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error), "R37 what is signed for is shown") from error
+
+
+def waiting_event(ask: Ask, need: int, named: Collection[str], told: str) -> Event:
+    """Give the event of a command that waits for more people.
+
+    `named` are the profiles that it is about, `told` the SHA-256 of what its approvers are shown.
+    """
     members: Event = {
         "kid": ask.command.signer,
         "need": need,
         "expires": ask.command.expires_at,
         "attachments": [*sorted(ask.attachments)],
-        "shown": shown(ask.command, ask.person),
+        "shown": told,
+        "rendering": RENDERING,
     }
     if named:
         members["named"] = [*sorted(named)]
@@ -204,6 +230,9 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         if approver.person in have:
             detail = f"{approver.person} approved this already; another key of the same person adds nobody"
             raise Refused(Refusal.ALREADY_APPROVED, detail)
+        if request.rendering != RENDERING:
+            detail = "it began to wait when approvers were shown less than they are now; ask for it anew"
+            raise Refused(Refusal.APPROVAL_VOID, detail)
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {

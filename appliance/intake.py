@@ -18,6 +18,7 @@ from coldcred.command import Approval, Command, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
+from coldcred.rendering import frame, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ class Intake:
         now: int,
         items: Items | None = None,
         peer: Peer | None = None,
+        beside: bytes | None = None,
     ) -> Answer:
-        """Take a command, with the lines of its batch where it asks for one.
+        """Take a command, with the lines of its batch where it asks for one, and what approvers are shown of them.
 
         One that comes from a `peer`, by the workloads' socket, has to be a workload's own. One that waits already is
         not decided again: sending it tells how it stands. Raises `Refused` only for what cannot be laid at the door
@@ -96,10 +98,11 @@ class Intake:
         policy.check_quota(self.standing.lookups, asking.id, now)
         try:
             deciding.check_early(self.standing, ask, named, now)
+            told = deciding.shown(ask, beside)
         except Refused as refused:
             return self._refuse(ask, refused)
         self._keep(ask)
-        self.stage(deciding.waiting_event(ask, need, named))
+        self.stage(deciding.waiting_event(ask, need, named, told))
         return self._count(command.id, given, now)
 
     def approval(self, token: str, now: int) -> Answer:
@@ -241,6 +244,22 @@ def read_batch(token: str, attachments: Mapping[str, bytes]) -> Items:
         if arguments.held is not None:
             arguments.held.check(attachments.get(arguments.held.sha256, b""))
         return read_items(body)
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
+def shown_beside(standing: Standing, token: str, attachments: Mapping[str, bytes], items: Items) -> bytes | None:
+    """Write what approvers are shown of a batch, while others are served; None where it waits for nobody.
+
+    Nothing of the command is believed yet. Raises `Refused` where something beside it cannot be shown.
+    """
+    try:
+        claims = Record.of(loads(parse_unverified(token).payload), "command")
+        act, args = claims.text("act"), claims.record("args").members()
+        named = profiles_named(Act.CREDENTIAL_ISSUE, args, items)
+        if act != Act.CREDENTIAL_ISSUE or policy.people_for(standing.authority, Act.CREDENTIAL_ISSUE, named, "") <= 1:
+            return None
+        return frame.text(whole.attached(Act.CREDENTIAL_ISSUE, args, attachments, items))
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 

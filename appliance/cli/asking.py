@@ -27,6 +27,7 @@ from coldcred.command import document_id
 from coldcred.files import write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
+from coldcred.requests import RequestFile
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -106,7 +107,7 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
         command = client.command(asking.act, asking.args, manner.valid_for)
     outcome = complete(session, client, client.send(command, asking.attachments, approvals))
     if outcome.state in {State.WAITING, State.READY}:
-        return waits(outcome, command, manner.request, preview)
+        return waits(outcome, RequestFile(command, asking.attachments), manner.request, preview)
     lines = asking.lines or (_plain if preview else None)
     return conclude(outcome, asking.paths, {**asking.also, **preview}, lines)
 
@@ -195,11 +196,12 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
         raise click.UsageError(f"{path} holds another request than this line asks for; name another --request")
 
 
-def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
-    """Keep the request for those who approve it, and say what they and the requester do next."""
+def waits(outcome: Outcome, request: RequestFile, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
+    """Keep the request for those who approve it, with what they cannot read at the appliance; say what happens next."""
     path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
     if not path.exists():
-        write_file(path, f"{command}\n".encode(), replace=False)
+        body = request.write() if request.attachments else f"{request.token}\n".encode()
+        write_file(path, body, replace=False)
     people = ", ".join(outcome.have) or "nobody"
     id_ = outcome.command[:SHORT_ID]
     if outcome.state is State.READY:

@@ -58,6 +58,15 @@ def data(value: Json, lines: Iterable[str]) -> None:
         click.echo(clean(line))
 
 
+def framed(value: Json, rows: Iterable[str]) -> None:
+    """Give the data of a run: one JSON document where asked, else rows that stand in a frame and are clean already."""
+    if wants_json():
+        data(value, ())
+        return
+    for row in rows:
+        click.echo(row)
+
+
 def table(rows: Sequence[Mapping[str, Json]], columns: Sequence[str]) -> list[str]:
     """Lay rows out in aligned columns under their names."""
     cells = [[column.replace("_", " ") for column in columns]]

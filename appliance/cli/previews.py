@@ -27,11 +27,13 @@ def shown(client: Client, act: Act, args: dict[str, Json], attachments: Mapping[
         output.talk(f"no preview: {refused.detail}")
         return {}
     output.talk("preview: what this would change for everything now alive")
-    output.show(_lines(found if isinstance(found, dict) else {}))
+    output.show(lines(found))
     return {"preview": found}
 
 
-def _lines(found: Mapping[str, Json]) -> Iterator[str]:
+def lines(preview: Json) -> Iterator[str]:
+    """Write a preview for people."""
+    found = preview if isinstance(preview, dict) else {}
     if "live" in found:
         yield from _about_profile(found)
     changes = found.get("changes")

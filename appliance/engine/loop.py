@@ -126,10 +126,12 @@ class Engine:
         with self._counted(token):
             meant = intake.batch_meant(self._standing, token, given)
             items = await loop.run_in_executor(None, intake.read_batch, *meant) if meant else ()
+            show = partial(intake.shown_beside, self._standing, token, given, items)
+            beside = await loop.run_in_executor(None, show)
         stream = BatchStream(self._signal.set)
         job = Job(
             token,
-            lambda now: self._intake.command(token, given, approvals, now, items),
+            lambda now: self._intake.command(token, given, approvals, now, items, beside=beside),
             loop.create_future(),
             source,
             items,

@@ -16,6 +16,7 @@ from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest
 from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.command import Basis, Verdict, document_id
+from coldcred.errors import Malformed
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import entry as entries
 from tests.support import plant
@@ -105,13 +106,14 @@ def basis(engine: Engine, command: str) -> Basis:
     return counting.basis(engine.standing.authority, request)
 
 
-@pytest.mark.parametrize("name", ["policy", "profile", "attachment", "shown"])
+@pytest.mark.parametrize("name", ["policy", "profile", "attachment", "shown", "rendering"])
 def test_an_approval_on_another_basis_is_void(running: RunningPlant, name: str) -> None:
-    """Each digest by itself: it does not count, the log says so with the rule, and a good one still does."""
+    """Each member by itself: it does not count, the log says so with the rule, and a good one still does."""
 
     async def story(running: RunningPlant, engine: Engine) -> None:
         command = await waiting(running, engine)
-        other = replace(basis(engine, command), **{name: "0" * 64})
+        changed: dict[str, Any] = {name: 1 if name == "rendering" else "0" * 64}
+        other = replace(basis(engine, command), **changed)
         found = await refused(engine.submit_approval(running.approval("bob", command, basis=other)))
         assert (found.reason, name in found.detail) == (Refusal.APPROVAL_VOID, True)
         await settled(engine)
@@ -270,15 +272,17 @@ def test_who_may_not_approve_is_told_the_rule(running: RunningPlant, person: str
 
 
 def test_what_travels_beside_a_request_is_what_its_approvers_saw(running: RunningPlant) -> None:
-    """An enrolment that bob approved without its document is void; with the document it counts."""
+    """Without the enrolment's document nothing is shown to bob; an approval of less is void, with it one counts."""
 
     async def story(running: RunningPlant, engine: Engine) -> None:
         name = f"{plant.WORKLOAD}0"
         proof = running.proof(Signer.named("robot 70"), workload=name).encode()
         args = running.enrolment(id=name, enrolment=sha256_hex(proof))
         command = running.command("alice", Act.WORKLOAD_ENROL, args)
-        unseen = running.approval("bob", command)
+        with pytest.raises(Malformed, match="not what the command names"):
+            running.approval("bob", command)
         assert (await engine.submit_command(command, {sha256_hex(proof): proof})).state is State.WAITING
+        unseen = running.approval("bob", command, basis=replace(basis(engine, command), attachment=None))
         found = await refused(engine.submit_approval(unseen))
         assert (found.reason, "attachment" in found.detail) == (Refusal.APPROVAL_VOID, True)
         assert (await engine.submit_approval(running.approval("bob", command))).state is State.DONE

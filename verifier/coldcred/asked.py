@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from coldcred import names
+from coldcred.canonical import Json
 from coldcred.record import Record
 
 MAX_NOTE = 256
@@ -35,6 +36,19 @@ class Asked:
         )
         record.done()
         return asked
+
+    def as_json(self) -> dict[str, Json]:
+        """Give it as the arguments of a command; what is absent is left out."""
+        written: dict[str, Json] = {
+            "profile": self.profile,
+            "workload": self.workload,
+            "audience": self.audience,
+            "scopes": [*self.scopes] or None,
+            "ttl": self.lifetime,
+            "purpose": self.purpose,
+            "task": self.task,
+        }
+        return {name: value for name, value in written.items() if value is not None}
 
 
 def _note(record: Record, name: str) -> str | None:

@@ -31,8 +31,8 @@ class Given:
 class Request:
     """A command that waits for people, signed by `kid`; `given` maps approval id to what was given.
 
-    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown. `completed_at` is
-    the entry by which its requester had it carried out, once it had its people.
+    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown in the form
+    `rendering`. `completed_at` is the entry by which its requester had it carried out, once it had its people.
     """
 
     act: Act
@@ -43,13 +43,20 @@ class Request:
     attachments: tuple[str, ...]
     named: frozenset[str]
     shown: str
+    rendering: int
     given: dict[str, Given] = field(default_factory=dict)
     completed_at: int | None = None
 
     def basis(self, policy: str, profiles: Mapping[str, Profile]) -> Basis:
         """Give what an approval has to rest on under a policy (SHA-256) and profiles as they stand."""
         named = [profiles[name] for name in self.named if name in profiles]
-        return Basis.of(policy=policy, profiles=named, attachments=self.attachments, shown=self.shown)
+        return Basis.of(
+            policy=policy,
+            profiles=named,
+            attachments=self.attachments,
+            shown=self.shown,
+            rendering=self.rendering,
+        )
 
 
 def void(request: Request, given: Given, time: int, stands: Basis, signer_of: SignerOf) -> str | None:

@@ -24,7 +24,7 @@ from coldcred.command import (
     people,
     profiles_named,
     read_reason,
-    shown,
+    read_rendering,
 )
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
@@ -38,6 +38,7 @@ from coldcred.log.under import Told, Under
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
+from coldcred.rendering import first, whole
 
 
 class Step(Enum):
@@ -112,16 +113,17 @@ class People:
         if event.text("kid") != command.signer:
             raise _bad("names another key than the one that signed")
         attachments = event.texts("attachments")
-        for digest in attachments:
-            self._blobs.read(digest)
+        bodies = {digest: self._blobs.read(digest) for digest in attachments}
         named = self._profiles_of(command)
         if frozenset(event.optional_texts("named") or ()) != named:
             raise _bad("names other profiles than the command does")
-        told = event.digest("shown")
-        if told != shown(command, asked.requester.id):
-            raise _bad("gives another hash of what approvers are shown")
         by, ends = asked.requester.id, command.expires_at
-        self._requests[command.id] = Request(command.act, command.signer, by, need, ends, attachments, named, told)
+        told, form = event.digest("shown"), read_rendering(event)
+        if told != _shown(command, by, bodies, form):
+            raise _bad("gives another hash of what approvers are shown")
+        self._requests[command.id] = Request(
+            command.act, command.signer, by, need, ends, attachments, named, told, form
+        )
         heapq.heappush(self._ends, (command.expires_at, command.id, False))
 
     def refused(self, event: Record, time: int) -> None:
@@ -377,6 +379,16 @@ class People:
             self._begun.pop(command, None)
             self._batch_profiles.pop(command, None)
             self._ended.discard(command)
+
+
+def _shown(command: Command, by: str, beside: Mapping[str, bytes], form: int) -> str:
+    """Give the hash of what approvers of a command are shown in this form; of the first nothing beside it is part."""
+    if form == 1:
+        return first.shown(command, by)
+    try:
+        return whole.shown(command, by, beside)
+    except Malformed as error:
+        raise _bad(f"waits with what cannot be shown: {error}") from error
 
 
 def _bad(detail: str) -> LogRejected:
