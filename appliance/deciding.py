@@ -32,6 +32,7 @@ from appliance.nouns import (
 )
 from appliance.nouns.proofs import CLOCK_TOLERANCE
 from appliance.standing import Standing
+from coldcred import names
 from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
@@ -48,7 +49,6 @@ from coldcred.command import (
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.log.entry import MAX_BODY
 from coldcred.record import Record
-from coldcred.rendering import frame, whole
 
 LARGEST_EVENT = MAX_BODY - 1024
 SHORT_COMMAND = 16 * 1024
@@ -74,6 +74,7 @@ def read_approval(standing: Standing, token: str) -> Approval:
     """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
     try:
         approval = parse_approval(token, standing.authority.approver_key)
+        names.check_texts(approval.reason, "reason")
     except ColdcredError as error:
         raise _unread(error) from error
     _check_addressee(standing, approval)
@@ -174,19 +175,6 @@ def check_still_asks(standing: Standing, command: Command, now: int) -> None:
     """Return while the command lives and whoever asked may still ask; one of many steps is held to it at each."""
     check_time(command, now)
     policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
-
-
-def shown(ask: Ask, beside: bytes | None) -> str:
-    """Give the SHA-256 of what approvers are shown of a command; `beside` are the lines of its batch, written already.
-
-    Raises `Refused` where something that travels beside it cannot be shown.
-    """
-    try:
-        if beside is None:
-            return whole.shown(ask.command, ask.person, ask.attachments)
-        return sha256_hex(frame.text(whole.alone(ask.command, ask.person)) + beside)
-    except Malformed as error:
-        raise Refused(Refusal.MALFORMED, str(error), "R37 what is signed for is shown") from error
 
 
 def waiting_event(ask: Ask, need: int, named: Collection[str], told: str) -> Event:
@@ -294,6 +282,7 @@ def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) 
     if len(named) > MOST_PROFILES:
         raise Refused(Refusal.MALFORMED, f"a batch that waits for people names at most {MOST_PROFILES} profiles")
     try:
+        names.check_texts(args)
         if act is Act.POLICY_SET:
             policies.read(standing.authority, Record(args, act), ask.attachments)
         elif act is Act.CREDENTIAL_ISSUE and not is_batch(args):
@@ -315,6 +304,7 @@ def check_signers(standing: Standing, ask: Ask, now: int) -> None:
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
     try:
+        names.check_texts(ask.command.args)
         return _DECIDERS[ask.command.act](standing, ask, now, random)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error

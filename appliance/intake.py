@@ -6,7 +6,7 @@ Each step hands its events to `stage`, which folds them at once, so the next ste
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from appliance import counting, deciding, policy
+from appliance import counting, deciding, policy, showing
 from appliance.decision import Ask, Event, Items, Peer
 from appliance.errors import Refusal, Refused
 from appliance.outcome import State
@@ -18,7 +18,6 @@ from coldcred.command import Approval, Command, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
-from coldcred.rendering import frame, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class Intake:
         policy.check_quota(self.standing.lookups, asking.id, now)
         try:
             deciding.check_early(self.standing, ask, named, now)
-            told = deciding.shown(ask, beside)
+            told = showing.shown(ask, beside)
         except Refused as refused:
             return self._refuse(ask, refused)
         self._keep(ask)
@@ -244,22 +243,6 @@ def read_batch(token: str, attachments: Mapping[str, bytes]) -> Items:
         if arguments.held is not None:
             arguments.held.check(attachments.get(arguments.held.sha256, b""))
         return read_items(body)
-    except Malformed as error:
-        raise Refused(Refusal.MALFORMED, str(error)) from error
-
-
-def shown_beside(standing: Standing, token: str, attachments: Mapping[str, bytes], items: Items) -> bytes | None:
-    """Write what approvers are shown of a batch, while others are served; None where it waits for nobody.
-
-    Nothing of the command is believed yet. Raises `Refused` where something beside it cannot be shown.
-    """
-    try:
-        claims = Record.of(loads(parse_unverified(token).payload), "command")
-        act, args = claims.text("act"), claims.record("args").members()
-        named = profiles_named(Act.CREDENTIAL_ISSUE, args, items)
-        if act != Act.CREDENTIAL_ISSUE or policy.people_for(standing.authority, Act.CREDENTIAL_ISSUE, named, "") <= 1:
-            return None
-        return frame.text(whole.attached(Act.CREDENTIAL_ISSUE, args, attachments, items))
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
 

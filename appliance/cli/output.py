@@ -17,11 +17,15 @@ _BAD_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def clean(text: str) -> str:
-    """Show control, bidirectional and invisible characters as escapes, so that no text can move a cursor or lie."""
+    r"""Show control, bidirectional and invisible characters as escapes, so that no text can move a cursor or lie.
+
+    A backslash stands as two, so that what was typed as `\x1b` and an escape of ours differ. Done once, where a line is
+    written.
+    """
     return "".join(
-        character
-        if unicodedata.category(character) not in _BAD_CATEGORIES
-        else character.encode("unicode_escape").decode("ascii")
+        character.encode("unicode_escape").decode("ascii")
+        if character == "\\" or unicodedata.category(character) in _BAD_CATEGORIES
+        else character
         for character in text
     )
 
@@ -71,8 +75,13 @@ def table(rows: Sequence[Mapping[str, Json]], columns: Sequence[str]) -> list[st
     """Lay rows out in aligned columns under their names."""
     cells = [[column.replace("_", " ") for column in columns]]
     cells += [[cell(row.get(column), column) for column in columns] for row in rows]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    widths = [max(len(clean(row[place])) for row in cells) for place in range(len(columns))]
+    return ["  ".join(map(_filled, row, widths)).rstrip() for row in cells]
+
+
+def _filled(text: str, width: int) -> str:
+    """Fill a cell up to as many columns as it will take when it is written."""
+    return text + " " * (width - len(clean(text)))
 
 
 _TIMES = frozenset(
@@ -103,9 +112,9 @@ def cell(value: Json, name: str = "") -> str:
         case int() if name in _TIMES and value > 0:
             return moment(value)
         case str():
-            return clean(value)
+            return value
         case list() if all(isinstance(item, str) for item in value):
-            return " ".join(clean(str(item)) for item in value) or "-"
+            return " ".join(str(item) for item in value) or "-"
         case list() | dict():
             return json.dumps(value, ensure_ascii=True, sort_keys=True)
         case _:

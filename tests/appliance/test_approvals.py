@@ -12,6 +12,7 @@ from appliance import counting
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome, State
+from appliance.terms import terms
 from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest
 from coldcred.canonical import Json, dumps, loads, sha256_hex
@@ -19,6 +20,7 @@ from coldcred.command import Basis, Verdict, document_id
 from coldcred.errors import Malformed
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import entry as entries
+from coldcred.requests import RequestFile
 from tests.support import plant
 from tests.support.running import RunningPlant, believed, run, settled
 from tests.support.signers import Signer
@@ -280,7 +282,7 @@ def test_what_travels_beside_a_request_is_what_its_approvers_saw(running: Runnin
         args = running.enrolment(id=name, enrolment=sha256_hex(proof))
         command = running.command("alice", Act.WORKLOAD_ENROL, args)
         with pytest.raises(Malformed, match="not what the command names"):
-            running.approval("bob", command)
+            RequestFile(command).seen(terms(engine.standing.authority, running.clock.now()))
         assert (await engine.submit_command(command, {sha256_hex(proof): proof})).state is State.WAITING
         unseen = running.approval("bob", command, basis=replace(basis(engine, command), attachment=None))
         found = await refused(engine.submit_approval(unseen))

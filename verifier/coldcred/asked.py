@@ -53,4 +53,4 @@ class Asked:
 
 def _note(record: Record, name: str) -> str | None:
     text = record.optional_text(name, max_chars=MAX_NOTE)
-    return None if text is None else names.plain_text(text, name)
+    return None if text is None else names.stored_text(text, name)

@@ -267,7 +267,7 @@ def read_rendering(record: Record) -> int:
 def read_reason(record: Record) -> str | None:
     """Take the member `reason`, a text for people, where it is there."""
     text = record.optional_text("reason", max_chars=MAX_REASON)
-    return None if text is None else names.plain_text(text, "reason")
+    return None if text is None else names.stored_text(text, "reason")
 
 
 def profiles_named(act: Act, args: dict[str, Json], items: Iterable[Asked | str] = ()) -> tuple[str, ...]:

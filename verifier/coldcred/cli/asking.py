@@ -12,7 +12,7 @@ from coldcred import names
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, hex_digest, loads
 from coldcred.cli import keyfile
-from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, TooLarge, read_file, tell
+from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, TooLarge, read_file, say, tell
 from coldcred.command import command_claims, document_id
 from coldcred.errors import Malformed
 from coldcred.files import write_file
@@ -55,7 +55,7 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
         if args.out_request is not None:
             carried = _complete(args, token) if args.request is not None else token
             write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
-            print(args.out_request)
+            say(args.out_request)
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
     except OSError as error:
@@ -172,7 +172,7 @@ def _tell(args: argparse.Namespace, token: str, state: str, answer: Record) -> i
         name = args.request or f"request-{document_id(parse_unverified(token))[:_SHORT_ID]}.jws"
         if not Path(name).exists():
             write_file(Path(name), f"{token}\n".encode(), mode=0o644, replace=False)
-        print(name)
+        say(name)
         need, have = answer.integer("need"), ", ".join(answer.texts("have")) or "nobody"
         tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {name}")
         return WAITING
@@ -189,5 +189,5 @@ def _tell(args: argparse.Namespace, token: str, state: str, answer: Record) -> i
     except OSError as error:
         tell(f"the credential was issued, and {args.out} cannot be written: {os.strerror(error.errno or 0)}. Ask anew.")
         return REFUSED
-    print(args.out)
+    say(args.out)
     return ACCEPTED

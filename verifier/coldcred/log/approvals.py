@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from coldcred.acts import RULES, Act, Principal
-from coldcred.command import Basis
-from coldcred.errors import LogReason, LogRejected
+from coldcred.command import Basis, Command
+from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.profile import Profile
 from coldcred.record import Record
+from coldcred.rendering import first, whole
 
 TOLERANCE = 120
 """Seconds that an entry may lie before the signing of its command, after its end, or beside the times it names."""
@@ -57,6 +58,16 @@ class Request:
             shown=self.shown,
             rendering=self.rendering,
         )
+
+
+def shown(command: Command, by: str, beside: Mapping[str, bytes], form: int) -> str:
+    """Give the hash of what approvers of a command are shown in this form; of the first nothing beside it is part."""
+    if form == 1:
+        return first.shown(command, by)
+    try:
+        return whole.shown(command, by, beside)
+    except Malformed as error:
+        raise LogRejected(LogReason.BAD_COMMAND, f"waits with what cannot be shown: {error}") from error
 
 
 def void(request: Request, given: Given, time: int, stands: Basis, signer_of: SignerOf) -> str | None:

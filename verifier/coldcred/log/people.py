@@ -28,7 +28,7 @@ from coldcred.command import (
 )
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
-from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, void
+from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, shown, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.entry import Entry
 from coldcred.log.operators import Operators
@@ -38,7 +38,6 @@ from coldcred.log.under import Told, Under
 from coldcred.log.workloads import Workloads, take_peer
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
-from coldcred.rendering import first, whole
 
 
 class Step(Enum):
@@ -119,7 +118,7 @@ class People:
             raise _bad("names other profiles than the command does")
         by, ends = asked.requester.id, command.expires_at
         told, form = event.digest("shown"), read_rendering(event)
-        if told != _shown(command, by, bodies, form):
+        if told != shown(command, by, bodies, form):
             raise _bad("gives another hash of what approvers are shown")
         self._requests[command.id] = Request(
             command.act, command.signer, by, need, ends, attachments, named, told, form
@@ -379,16 +378,6 @@ class People:
             self._begun.pop(command, None)
             self._batch_profiles.pop(command, None)
             self._ended.discard(command)
-
-
-def _shown(command: Command, by: str, beside: Mapping[str, bytes], form: int) -> str:
-    """Give the hash of what approvers of a command are shown in this form; of the first nothing beside it is part."""
-    if form == 1:
-        return first.shown(command, by)
-    try:
-        return whole.shown(command, by, beside)
-    except Malformed as error:
-        raise _bad(f"waits with what cannot be shown: {error}") from error
 
 
 def _bad(detail: str) -> LogRejected:
