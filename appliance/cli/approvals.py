@@ -75,7 +75,11 @@ def approve(  # noqa: PLR0913 - each is one option of the verb
     yes: bool,
     valid_for: int,
 ) -> Exit:
-    """Approve a REQUEST, a file or the id of one that waits: read what it asks for, then sign."""
+    """Approve a REQUEST, a file or the id of one that waits: read all that it asks for, then sign.
+
+    At a terminal it is paged to its end (space goes on, q leaves) before you are asked. Anywhere else all of it is
+    written to standard error, with its SHA-256, and nobody is asked.
+    """
     if not carried:
         return _sign(session, Verdict.APPROVE, _find(session, request, terms, beside, out), out, reason, valid_for, yes)
     if out is not None:
@@ -99,7 +103,7 @@ def deny(
     yes: bool,
     valid_for: int,
 ) -> Exit:
-    """Deny a REQUEST, a file or the id of one that waits; one denial ends it."""
+    """Deny a REQUEST, a file or the id of one that waits; one denial ends it. It is shown as for `approve`."""
     return _sign(session, Verdict.DENY, _find(session, request, terms, beside, out), out, reason, valid_for, yes)
 
 
@@ -207,7 +211,8 @@ def _sign(
 
 def rendering(found: RequestFile, terms: Terms, seen: Seen) -> list[str]:
     """Write a request for people: every line that is signed for, and below them what stands and what would change."""
-    return [*seen.lines, *consequences.stands(terms, seen), *consequences.changes(found, terms, seen)]
+    changes = consequences.changes(seen.command.act, seen.command.args, found.attachments, terms)
+    return [*seen.lines, *consequences.stands(terms, seen), *changes]
 
 
 def tell(outcome: Outcome) -> Exit:

@@ -4,6 +4,7 @@ A command that waits for other people is kept as a request file. Running the sam
 same command again, which tells how it stands, and completes it once it has its people; it is never carried out twice.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from appliance.cli import failures, output, previews
+from appliance.cli import consequences, failures, output, previews, reading
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
@@ -27,7 +28,9 @@ from coldcred.command import document_id
 from coldcred.files import write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
+from coldcred.rendering import whole
 from coldcred.requests import RequestFile
+from coldcred.terms import Terms
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -47,11 +50,15 @@ class OutputLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a command is asked for: where its request file is, approvals brought along, and its life in seconds."""
+    """How a command is asked for: where its request file is, approvals brought along, and its life in seconds.
+
+    With `yes` nobody is asked at the terminal whether to send it.
+    """
 
     request: Path | None
     approvals: tuple[Path, ...]
     valid_for: int
+    yes: bool = True
 
 
 def asks(function: _Function) -> _Function:
@@ -103,13 +110,25 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
         command = read_request(manner.request).token
         _same_act(command, asking, manner.request)
     else:
-        preview = previews.shown(client, asking.act, asking.args, asking.attachments)
+        asks_first = not manner.yes and sys.stdin.isatty()
+        preview = previews.shown(client, asking.act, asking.args, asking.attachments, show=not asks_first)
+        if asks_first and preview:
+            _agree(client, asking, preview)
         command = client.command(asking.act, asking.args, manner.valid_for)
     outcome = complete(session, client, client.send(command, asking.attachments, approvals))
     if outcome.state in {State.WAITING, State.READY}:
         return waits(outcome, RequestFile(command, asking.attachments), manner.request, preview)
     lines = asking.lines or (_plain if preview else None)
     return conclude(outcome, asking.paths, {**asking.also, **preview}, lines)
+
+
+def _agree(client: Client, asking: Asking, preview: Mapping[str, Json]) -> None:
+    """Show whoever asks what an approver will be shown, and ask before it is signed, where they are at a terminal."""
+    act, args, beside = asking.act, asking.args, asking.attachments
+    terms = Terms.read(Record.of(client.read("terms"), "terms"))
+    lines = [*whole.asked(act, args), *whole.attached(act, args, beside)]
+    lines += [*consequences.changes(act, args, beside, terms), *consequences.effect(lambda: preview["preview"])]
+    reading.agree(lines, "sign and send this request?")
 
 
 def complete(session: Session, client: Client, outcome: Outcome) -> Outcome:

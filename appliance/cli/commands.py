@@ -83,9 +83,9 @@ def make(
 def sign(session: Session, *, draft: Path, out: Path, yes: bool) -> None:
     """Sign the command in DRAFT with your own key, from now on for as long as it says."""
     found = read_draft(draft)
-    output.talk(f"this draft asks for {found.act}, to be carried out within {found.life} s of your signature:")
     output.check_writable(out)
     identity = session.identity()
+    output.talk(f"this draft asks for {found.act}, to be carried out within {found.life} s of your signature:")
     reading.agree(_preview(found), "sign this command?", yes=yes)
     token = signing(identity).command(found)
     write_file(out, RequestFile(token, found.attachments, found.terms).write(), replace=False)

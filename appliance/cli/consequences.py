@@ -13,7 +13,7 @@ from coldcred.acts import Act
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, is_batch, read_items
 from coldcred.canonical import Json
-from coldcred.command import Verdict
+from coldcred.command import Verdict, profiles_named
 from coldcred.errors import Malformed
 from coldcred.profile import Profile
 from coldcred.record import Record
@@ -42,20 +42,20 @@ def stands(terms: Terms, seen: Seen) -> Iterator[str]:
         yield frame.said(f"and under {len(named) - MOST_PROFILES} more profiles; `coldcredctl profile list` has them")
 
 
-def changes(found: RequestFile, terms: Terms, seen: Seen) -> Iterator[str]:
+def changes(act: Act, args: dict[str, Json], attachments: Mapping[str, bytes], terms: Terms) -> Iterator[str]:
     """Say what a policy or a profile would change in the one in force."""
-    args = seen.command.args
-    match seen.command.act:
+    match act:
         case Act.POLICY_SET:
             yield ""
             if terms.policy_text is None:
                 yield frame.said("the policy in force is not here to compare with; read the whole text above")
                 return
-            new = found.attachments[str(args["policy"])].decode("ascii")
+            new = attachments[str(args["policy"])].decode("ascii")
             yield from differences.policy(terms.policy_text, new)
         case Act.PROFILE_SET:
             yield ""
-            old = next((profile for profile in terms.profiles if profile.name in seen.named), None)
+            named = profiles_named(act, args)
+            old = next((profile for profile in terms.profiles if profile.name in named), None)
             try:
                 new_profile = Profile.read(Record(args, "profile.set").record("profile"), terms.trust_domain)
             except Malformed as error:
@@ -71,9 +71,7 @@ def foretold(client: Client, found: RequestFile, seen: Seen, approver: str, verd
     """Ask the appliance what it would change for everybody, and what would refuse it though `approver` approves."""
     act, args = seen.command.act, seen.command.args
     if act in previews.PREVIEWED:
-        yield ""
-        yield frame.said("what it would change for everything now alive")
-        yield from _heard(lambda: previews.lines(client.preview(act, args, found.attachments)))
+        yield from effect(lambda: client.preview(act, args, found.attachments))
     if verdict is Verdict.DENY:
         return
     behind: list[Json] = [*sorted({approver, *_have(client, seen.command.id)} - {seen.by})]
@@ -85,6 +83,13 @@ def foretold(client: Client, found: RequestFile, seen: Seen, approver: str, verd
         yield ""
         yield frame.said("as things stand, and with your approval, it would be refused")
         yield from dict.fromkeys(hindered)
+
+
+def effect(preview: Callable[[], Json]) -> Iterator[str]:
+    """Say what a policy or a profile would change for everybody, or why that is not told."""
+    yield ""
+    yield frame.said("what it would change for everything now alive")
+    yield from _heard(lambda: previews.lines(preview()))
 
 
 def _have(client: Client, command: str) -> set[str]:

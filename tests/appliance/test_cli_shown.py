@@ -219,3 +219,16 @@ def test_what_is_shown_is_what_was_hashed(mine: Plant, tmp_path: Path) -> None:
     assert says.startswith(f"the {lines.index(says) - 1} lines above are signed for, as SHA-256 ")
     assert reading.rows(["| x"])[0] == "  | x"
     mine.done("request", "withdraw", request_id(mine), who="alice")
+
+
+def test_whoever_asks_sees_what_approvers_will_see(mine: Plant, tmp_path: Path) -> None:
+    """At a terminal a policy is shown with its difference and its effect, and nothing is sent without a yes."""
+    (tmp_path / "hidden.cedar").write_text(HIDDEN)
+    line = approving(mine, "policy", "set", tmp_path / "hidden.cedar", "--request", tmp_path / "policy.jws")
+    bob = Bob("n")
+    code, screen = at_terminal(line, bob)
+    assert (code, bob.typed) == (130, 2), screen
+    assert "becomes forbidden" in screen
+    assert "| +forbid (principal" in screen
+    assert not (tmp_path / "policy.jws").exists()
+    assert "policy.set" not in mine.done("request", "list", who="carol").out

@@ -268,16 +268,16 @@ def attachments(seed: int, count: int) -> Iterator[tuple[Act, dict[str, Json], b
             yield Act.POLICY_SET, {"policy": sha256_hex(body), "reason": texts[0]}, body
 
 
-def check_generated(seed: int, count: int, widths: list[int]) -> None:
-    """Hold every generated attachment to the frame: only our own words stand outside the gutter."""
-    known = set(_BITS)
+def check_generated(seed: int, count: int) -> None:
+    """Hold every generated attachment to the frame, at five widths: only our own words stand outside the gutter."""
+    known, chance = set(_BITS), random.Random(seed)
     for act, args, body in attachments(seed, count):
         lines = shown(act, args, body)
         said = ours(lines)
         assert len(said) == len(set(said) | {""}) or said.count("") <= 2
         assert sum(line.startswith("act ") for line in said) == 1
         assert sum(line.startswith("beside it: ") for line in said) == 1
-        for width in widths:
+        for width in (40, 200, *chance.sample(range(41, 200), 3)):
             mine = set(frame.rows(said, width))
             content = [row for line in lines if line.startswith(frame.GUTTER) for row in frame.rows([line], width)]
             assert all(row[:2] in {frame.GUTTER, frame.MORE} and len(row) <= width for row in content)
@@ -287,13 +287,14 @@ def check_generated(seed: int, count: int, widths: list[int]) -> None:
 
 def test_no_generated_content_looks_like_ours() -> None:
     """Whatever stands in an attachment, at any width none of its rows is one of ours."""
-    check_generated(1, 250, [40, 53, 80, 132, 200])
+    check_generated(1, 250)
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_no_generated_content_looks_like_ours_in_ten_thousand() -> None:
-    """Ten thousand attachments, at every eighth width from 40 to 200."""
-    check_generated(2, 10_000, [*range(40, 201, 8)])
+    """Ten thousand attachments, at widths from 40 to 200."""
+    check_generated(2, 10_000)
 
 
 def test_the_largest_batch_is_shown() -> None:
