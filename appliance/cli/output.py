@@ -4,12 +4,12 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from coldcred.canonical import Json
+from coldcred.rendering import words
 
 SINGLE_OPERATOR = "SINGLE OPERATOR: one person founded this appliance and can do everything alone"
 
@@ -129,10 +129,7 @@ def facts(members: Mapping[str, Json]) -> list[str]:
 
 def moment(time: int) -> str:
     """Write Unix seconds as RFC 3339 in UTC."""
-    try:
-        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return str(time)
+    return words.moment(time)
 
 
 def check_writable(path: Path) -> None:
