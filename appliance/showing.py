@@ -1,14 +1,14 @@
 """What approvers are shown of a command, as the appliance reckons it when the command begins to wait (R9, R37)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from appliance import policy
 from appliance.authority import Authority
-from appliance.decision import Ask, Items
+from appliance.decision import Ask, Event, Items
 from appliance.errors import Refusal, Refused
 from coldcred.acts import Act
 from coldcred.canonical import loads, sha256_hex
-from coldcred.command import profiles_named
+from coldcred.command import RENDERING, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
@@ -28,6 +28,24 @@ def shown(ask: Ask, beside: bytes | None) -> str:
         return sha256_hex(frame.text(whole.alone(ask.command, ask.person)) + beside)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error), _RULE) from error
+
+
+def waiting_event(ask: Ask, need: int, named: Collection[str], told: str) -> Event:
+    """Give the event of a command that waits for more people.
+
+    `named` are the profiles that it is about, `told` the SHA-256 of what its approvers are shown.
+    """
+    members: Event = {
+        "kid": ask.command.signer,
+        "need": need,
+        "expires": ask.command.expires_at,
+        "attachments": [*sorted(ask.attachments)],
+        "shown": told,
+        "rendering": RENDERING,
+    }
+    if named:
+        members["named"] = [*sorted(named)]
+    return ask.event("command.waiting", members)
 
 
 def beside_of_batch(authority: Authority, token: str, attachments: Mapping[str, bytes], items: Items) -> bytes | None:

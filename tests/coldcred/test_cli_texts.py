@@ -67,5 +67,5 @@ def test_what_was_typed_and_what_was_escaped_differ() -> None:
 
 def test_a_file_is_named_as_it_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     """Names of files are data, and are written so that they do nothing."""
-    speech.say(HOSTILE)
+    speech.put(speech.clean(HOSTILE))
     assert capsys.readouterr().out.rstrip("\n").isprintable()
