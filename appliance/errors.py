@@ -58,6 +58,7 @@ class Refusal(StrEnum):
     TOXIC_COMBINATION = "toxic-combination"
     TOO_FEW_PEOPLE = "too-few-people"
     INTERNAL = "internal"
+    OVER_BUDGET = "over-budget"
 
 
 class Refused(Exception):

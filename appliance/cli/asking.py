@@ -19,7 +19,7 @@ from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
 from appliance.cli.session import Session
-from appliance.client import Client
+from appliance.client import Client, ClientError
 from appliance.outcome import SHORT_ID, Outcome, State
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
@@ -33,6 +33,8 @@ from coldcred.requests import RequestFile
 from coldcred.terms import Terms
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_NO_TEXT = b"\xff"  # what comes in pages is put in a file
 
 _GIVES: Mapping[str, str] = MappingProxyType(
     {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
@@ -150,21 +152,25 @@ def conclude(
     paths, also = paths or {}, also or {}
     if outcome.state is State.REFUSED:
         return failures.explain(_reason(outcome), outcome.detail or "", outcome.rule, as_json=output.wants_json())
-    if lost := [name for name in paths if name not in outcome.files]:
+    given = outcome.given
+    if lost := [name for name in paths if name not in given]:
         detail = f"request {outcome.command[:SHORT_ID]} gave its {lost[0]} when it was carried out"
         return failures.explain("told-once", detail, as_json=output.wants_json())
-    places = {name: _place_of(outcome, name, paths.get(name)) for name in outcome.files}
+    places = {name: _place_of(outcome, name, paths.get(name)) for name in given}
     written: dict[str, Json] = {}
-    for name, body in outcome.files.items():
+    for name, body in given.items():
         if (path := places[name]) is not None:
             try:
                 write_file(path, body)
             except OSError as error:
                 return failures.lost(outcome, f"{path}: {error.strerror}", as_json=output.wants_json())
+            except ClientError as error:
+                why = f"{path}: {error.detail}; nothing was written there"
+                return failures.lost(outcome, why, as_json=output.wants_json())
             output.talk(f"wrote {path}")
             written[name] = str(path)
         else:
-            written[name] = body.decode("ascii")
+            written[name] = outcome.files[name].decode("ascii")
     output.warn(outcome.warnings)
     told = [outcome.files[name].decode("ascii") for name in outcome.files if places[name] is None]
     if lines_of is not None:
@@ -181,7 +187,7 @@ def conclude(
 
 def _place_of(outcome: Outcome, name: str, path: Path | None) -> Path | None:
     """Say where a file goes: what is given once and is no text gets a name of its own, where nobody named a path."""
-    if path is None and not outcome.files[name].isascii():
+    if path is None and not outcome.files.get(name, _NO_TEXT).isascii():
         return Path(f"{name}-{outcome.command[:SHORT_ID]}")
     return path
 

@@ -89,7 +89,7 @@ def _after_sending(name: str, detail: str, course: Course, *, as_json: bool) -> 
     if outcome.state in {State.WAITING, State.READY}:
         explain("report-lost", f"{detail}; request {about} stands as {outcome.state}", as_json=as_json, advice=asks)
         return Exit.WAITING
-    if outcome.files and name == "interrupted":
+    if outcome.given and name == "interrupted":
         return lost(outcome, detail, as_json=as_json)
     return explain("report-lost", f"{detail}; {outcome.act} {about}: {outcome.state}", as_json=as_json, advice=asks)
 
@@ -100,7 +100,7 @@ def lost(outcome: Outcome, detail: str, *, as_json: bool) -> Exit:
     if isinstance(jti, str):
         advice = f"`coldcredctl revoke {jti} --reason lost`, since nobody holds it; make room and ask anew"
         return explain("output-lost", f"{detail}; credential {jti} is lost", as_json=as_json, advice=advice)
-    what = " and ".join(sorted(outcome.files))
+    what = " and ".join(sorted(outcome.given))
     advice = "make room and run the same line again; it makes the next one"
     return explain("output-lost", f"{detail}; the {what} is lost", as_json=as_json, advice=advice)
 

@@ -49,6 +49,10 @@ _BY_STATE = {
             "under this policy people could not go on",
             "permit the act that is named above, then set it anew",
         ),
+        "over-budget": (
+            "answering that would keep the appliance from its work for too long",
+            "ask about less: fewer workloads or credentials at once, or export the log and look there",
+        ),
         "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
         "internal": (
             "the appliance met a defect of its own and ended this submission, and nothing else",

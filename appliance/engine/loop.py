@@ -6,7 +6,7 @@ a signature rides on the next commit, at most 50 ms later (rule R31).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from functools import partial
 from appliance import counting, deciding, intake, showing
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Event, Finished, Peer
+from appliance.engine import handover
 from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
@@ -22,10 +23,11 @@ from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.intake import Answer, Asking, Intake
 from appliance.log import Log
-from appliance.outcome import Outcome, State
+from appliance.outcome import Export, Outcome, State
 from appliance.reading import Reader
 from appliance.rules import rule_of
 from appliance.standing import Standing
+from appliance.turns import Turns
 from coldcred.acts import Act
 from coldcred.canonical import sha256_hex
 from coldcred.log.signing import FLIGHTS
@@ -61,6 +63,7 @@ class Engine:
             standing, log, keystores, self._entry_time, self._signal.set, self._contain, self._wrote
         )
         self._intake = Intake(standing, self._carrier.append, self._admit, self._afford)
+        self._turns = Turns(self._carrier.disk)
         self._inbox = Inbox()
         self._under_way: set[Job] = set()
         self._batches = Batches(standing, self._carrier, self._chunk_time, random, self._contain)
@@ -103,16 +106,30 @@ class Engine:
         approvals: Sequence[str] = (),
         source: str = "",
         peer: Peer | None = None,
+        *,
+        whole: bool = True,
     ) -> Outcome:
         """Carry out a signed command; the outcome says what became of it.
 
-        `source` is whose lane of the inbox it takes, `peer` who sent it by the workloads' socket. Raises `Refused` for
-        what nobody enrolled signed and for faults of storage and clock.
+        `source` is whose lane of the inbox it takes, `peer` who sent it by the workloads' socket. An export is among
+        the files unless it is not to be `whole`: then `pages` gives it. Raises `Refused` for what nobody enrolled
+        signed and for faults of storage and clock.
         """
         given = self._attached(token, attachments or {})
-        return await self._submit(
+        outcome = await self._submit(
             token, lambda now: self._intake.command(token, given, approvals, now, peer=peer), source
         )
+        return await self._whole(outcome) if whole else outcome
+
+    def pages(self, export: Export) -> AsyncIterator[bytes]:
+        """Give an export page by page; an empty page says that work goes on. Raises `HomeError`."""
+        return handover.pages(export, self._log, self._turns)
+
+    async def _whole(self, outcome: Outcome) -> Outcome:
+        if outcome.export is None:
+            return outcome
+        body = b"".join([page async for page in self.pages(outcome.export)])
+        return replace(outcome, files={**outcome.files, "export": body}, export=None)
 
     async def submit_batch(
         self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = (), source: str = ""
@@ -148,9 +165,10 @@ class Engine:
             raise
         return stream
 
-    async def submit_approval(self, token: str, source: str = "") -> Outcome:
+    async def submit_approval(self, token: str, source: str = "", *, whole: bool = True) -> Outcome:
         """Count an approval; the outcome is that of the request it is about. Raises as `submit_command`."""
-        return await self._submit(token, lambda now: self._intake.approval(token, now), source)
+        outcome = await self._submit(token, lambda now: self._intake.approval(token, now), source)
+        return await self._whole(outcome) if whole else outcome
 
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
@@ -168,7 +186,7 @@ class Engine:
         if outcome.state is not State.DONE:
             detail = outcome.detail or "reading was not opened"
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), detail, outcome.rule)
-        return Reader(self._standing, self._log, self._carrier.disk, self._now, self._admit, command.signer)
+        return Reader(self._standing, self._log, self._turns, self._now, self._admit, command.signer)
 
     async def _submit(self, token: str, take: Callable[[int], Answer], source: str) -> Outcome:
         job = Job(token, take, asyncio.get_running_loop().create_future(), source)
@@ -370,7 +388,7 @@ class Engine:
         request = self._standing.lookups.requests.get(command)
         if request is not None:
             recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
-        return replace(recorded, files=ended.files, warnings=ended.warnings)
+        return replace(recorded, files=ended.files, warnings=ended.warnings, export=ended.export)
 
     def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
         """Give the sender a refusal that is in the log by now."""

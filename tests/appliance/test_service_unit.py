@@ -10,6 +10,8 @@ import pytest
 from appliance.cli import app, failures, service_credential
 from appliance.cli.exits import Exit
 from appliance.errors import HomeFault, Refusal
+from appliance.service.app import MAX_BODY
+from appliance.service.places import AWAY, PLACES
 from tests.support.running import LABEL
 from tests.support.tree import ROOT
 
@@ -76,6 +78,14 @@ def test_its_pins_are_sealed_credentials_of_daily_tokens(service: dict[str, list
 def test_it_is_hardened(service: dict[str, list[str]], name: str, value: str) -> None:
     """Each setting that keeps memory, files and network to the appliance stands there once."""
     assert service[name] == [value]
+
+
+def test_it_is_bounded(service: dict[str, list[str]]) -> None:
+    """Descriptors, memory, threads and stack have a limit each, with room for the places that the service gives."""
+    assert int(service["LimitNOFILE"][0]) >= 2 * (PLACES + AWAY)
+    assert int(service["MemoryMax"][0].removesuffix("G")) * 1024**3 > PLACES * MAX_BODY
+    assert int(service["TasksMax"][0]) > 0
+    assert service["LimitSTACK"] == ["8M"]
 
 
 def test_a_refused_pin_is_not_tried_again_by_the_service_manager(service: dict[str, list[str]]) -> None:

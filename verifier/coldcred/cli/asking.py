@@ -5,6 +5,7 @@ import errno
 import http.client
 import os
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -29,6 +30,7 @@ ANSWER_SECONDS = 120
 _JTI_BYTES = 16
 _MAX_ANSWER = 256 * 1024
 _OK = 200
+_TIMEVAL = struct.Struct("@ll")
 
 
 class _Local(http.client.HTTPConnection):
@@ -43,8 +45,10 @@ class _Local(http.client.HTTPConnection):
         folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            self.sock.settimeout(self.timeout)
+            # Where many connect at once the kernel keeps it waiting; a socket with Python's own time-out would fail.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(ANSWER_SECONDS, 0))
             self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+            self.sock.settimeout(self.timeout)
         finally:
             os.close(folder)
 
