@@ -20,7 +20,13 @@ from coldcred.log.approvals import Given
 def basis(authority: Authority, request: Request) -> Basis:
     """Give what an approval of the request has to rest on now."""
     profiles = [authority.profiles[name] for name in request.named if name in authority.profiles]
-    return Basis.of(policy=authority.policy, profiles=profiles, attachments=request.attachments, shown=request.shown)
+    return Basis.of(
+        policy=authority.policy,
+        profiles=profiles,
+        attachments=request.attachments,
+        shown=request.shown,
+        rendering=request.rendering,
+    )
 
 
 def check_approver(authority: Authority, approver: Operator | Custodian, requester: str, act: Act, now: int) -> None:

@@ -32,11 +32,12 @@ from appliance.nouns import (
 )
 from appliance.nouns.proofs import CLOCK_TOLERANCE
 from appliance.standing import Standing
+from coldcred import names
 from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.canonical import Json, sha256_hex
-from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
+from coldcred.command import RENDERING, Approval, Command, Verdict, attachments_named, parse_approval, parse_command
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
 from coldcred.log.unkept import HEAD, KEPT_WHOLE
 from coldcred.record import Record
@@ -69,6 +70,7 @@ def read_approval(standing: Standing, token: str) -> Approval:
         raise Refused(Refusal.MALFORMED, f"an approval of {len(token)} characters, of at most {LONGEST_APPROVAL}")
     try:
         approval = parse_approval(token, standing.authority.approver_key)
+        names.check_texts(approval.reason, "reason")
     except ColdcredError as error:
         raise _unread(error) from error
     _check_addressee(standing, approval)
@@ -171,20 +173,6 @@ def check_still_asks(standing: Standing, command: Command, now: int) -> None:
     policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
 
 
-def waiting_event(ask: Ask, need: int, named: Collection[str]) -> Event:
-    """Give the event of a command that waits for more people; `named` are the profiles that it is about."""
-    members: Event = {
-        "kid": ask.command.signer,
-        "need": need,
-        "expires": ask.command.expires_at,
-        "attachments": [*sorted(ask.attachments)],
-        "shown": shown(ask.command, ask.person),
-    }
-    if named:
-        members["named"] = [*sorted(named)]
-    return ask.event("command.waiting", members)
-
-
 def refuse(standing: Standing, ask: Ask, refused: Refused) -> Decision:
     """End an authenticated command that is not carried out.
 
@@ -223,6 +211,9 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
         if by.person in have:
             detail = f"{by.person} approved this already; another key of the same person adds nobody"
             raise Refused(Refusal.ALREADY_APPROVED, detail)
+        if request.rendering != RENDERING:
+            detail = "it began to wait when approvers were shown less than they are now; ask for it anew"
+            raise Refused(Refusal.APPROVAL_VOID, detail)
         if len(have) >= MOST_APPROVALS:
             raise Refused(Refusal.QUOTA_EXCEEDED, f"{len(have)} people approved it, and no more are counted")
         if differs := approval.basis.differs(counting.basis(authority, request)):
@@ -286,6 +277,7 @@ def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) 
     if len(named) > MOST_PROFILES:
         raise Refused(Refusal.MALFORMED, f"a batch that waits for people names at most {MOST_PROFILES} profiles")
     try:
+        names.check_texts(args)
         if act is Act.POLICY_SET:
             policies.read(standing.authority, Record(args, act), ask.attachments)
         elif act is Act.CREDENTIAL_ISSUE and not is_batch(args):
@@ -331,6 +323,7 @@ def check_signers(standing: Standing, ask: Ask, now: int) -> None:
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
     try:
+        names.check_texts(ask.command.args)
         return _DECIDERS[ask.command.act](standing, ask, now, random)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error

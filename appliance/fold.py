@@ -13,7 +13,7 @@ from appliance.pins import RefusedPins
 from appliance.rules import rule_of
 from coldcred.bundle.roles import SITE
 from coldcred.canonical import Json
-from coldcred.command import Basis
+from coldcred.command import Basis, read_rendering
 from coldcred.log import system
 from coldcred.log.approvals import Given
 from coldcred.log.entry import Entry
@@ -279,6 +279,7 @@ def _fold_waiting(lookups: Lookups, entry: Entry) -> None:
         kid=record.text("kid"),
         named=record.optional_texts("named") or (),
         shown=record.digest("shown"),
+        rendering=read_rendering(record),
     )
     lookups.begin_request(request)
     _remember_request(lookups, entry.time, request)

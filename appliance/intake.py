@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from appliance import counting, deciding, policy
+from appliance import counting, deciding, policy, showing
 from appliance.decision import Ask, Event, Items, Peer
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Request
@@ -70,8 +70,9 @@ class Intake:
         now: int,
         items: Items | None = None,
         peer: Peer | None = None,
+        beside: bytes | None = None,
     ) -> Answer:
-        """Take a command, with the lines of its batch where it asks for one.
+        """Take a command, with the lines of its batch where it asks for one, and what approvers are shown of them.
 
         One that comes from a `peer`, by the workloads' socket, has to be a workload's own. One that waits already is
         not decided again: sending it tells how it stands. Raises `Refused` only for what cannot be laid at the door
@@ -118,10 +119,11 @@ class Intake:
         policy.check_quota(self.standing.lookups, asking.id, now)
         try:
             deciding.check_early(self.standing, ask, named, now)
+            told = showing.shown(ask, beside)
         except Refused as refused:
             return self._refuse(ask, refused)
         warnings = deciding.foreseen(self.standing, ask, now)
-        self.stage([deciding.waiting_event(ask, need, named)], _kept(ask))
+        self.stage([showing.waiting_event(ask, need, named, told)], _kept(ask))
         return replace(self._count(command.id, given, now), warnings=warnings)
 
     def approval(self, token: str, now: int) -> Answer:

@@ -40,7 +40,8 @@ class Request:
     """A command that waits for people.
 
     `kid` is the key that signed it, `document` names its stored bytes, `named` the profiles that it is about, `shown`
-    the SHA-256 of what approvers are shown; `approvals` has by id what was given, whether or not it still counts.
+    the SHA-256 of what approvers are shown, in the form `rendering`; `approvals` has by id what was given, whether or
+    not it still counts.
     """
 
     command: str
@@ -53,6 +54,7 @@ class Request:
     kid: str
     named: tuple[str, ...]
     shown: str
+    rendering: int
     approvals: dict[str, Given] = field(default_factory=dict)
 
     @property

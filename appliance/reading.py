@@ -6,7 +6,7 @@ All of it is worked out by turns (`appliance.turns`), so that no reader holds up
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -90,8 +90,9 @@ class Reader:
         if name == "trust":
             return await self._from_disk(self._trust)
         if name == "terms":
-            requester = arguments.get("requester")
-            return terms.terms(self._standing.authority, self._now(), requester=requester).as_json()
+            found = terms.terms(self._standing.authority, self._now(), requester=arguments.get("requester"))
+            text = await self._from_disk(lambda: self._standing.policy_text(found.policy).decode("ascii"))
+            return replace(found, policy_text=text).as_json()
         if name == "requests":
             return await self._turns.view(_requests(self._standing, self._now()))
         if name == "request":
@@ -175,7 +176,11 @@ class Reader:
         }
 
     def _request(self, request: Request) -> Json:
-        return terms.request_file(self._standing.authority, self._log, request, self._now()).as_json()
+        found = terms.request_file(self._standing.authority, self._log, request, self._now())
+        if request.act == Act.POLICY_SET and found.terms is not None:
+            text = self._standing.policy_text(found.terms.policy).decode("ascii")
+            found = replace(found, terms=replace(found.terms, policy_text=text))
+        return found.as_json()
 
     def _bodies(self, first: int, limit: int) -> list[bytes]:
         found: list[bytes] = []

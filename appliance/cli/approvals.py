@@ -1,13 +1,13 @@
 """`approve` and `deny`: second signatures over what a request asks for, here or on a machine without an appliance."""
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from appliance.cli import output
+from appliance.cli import consequences, output, reading
 from appliance.cli.asking import conclude, summary
 from appliance.cli.carried import read_document, read_request, read_terms
 from appliance.cli.exits import Exit
@@ -18,7 +18,7 @@ from appliance.errors import Refusal, Refused
 from appliance.outcome import Outcome, State
 from appliance.signing import COMMAND_LIFE
 from coldcred import names
-from coldcred.canonical import Json, loads
+from coldcred.canonical import loads
 from coldcred.command import Verdict, document_id
 from coldcred.files import write_file
 from coldcred.jose import parse_unverified
@@ -75,7 +75,11 @@ def approve(  # noqa: PLR0913 - each is one option of the verb
     yes: bool,
     valid_for: int,
 ) -> Exit:
-    """Approve a REQUEST, a file or the id of one that waits: read what it asks for, then sign."""
+    """Approve a REQUEST, a file or the id of one that waits: read all that it asks for, then sign.
+
+    At a terminal it is paged to its end (space goes on, q leaves) before you are asked. Anywhere else all of it is
+    written to standard error, with its SHA-256, and nobody is asked.
+    """
     if not carried:
         return _sign(session, Verdict.APPROVE, _find(session, request, terms, beside, out), out, reason, valid_for, yes)
     if out is not None:
@@ -99,35 +103,46 @@ def deny(
     yes: bool,
     valid_for: int,
 ) -> Exit:
-    """Deny a REQUEST, a file or the id of one that waits; one denial ends it."""
+    """Deny a REQUEST, a file or the id of one that waits; one denial ends it. It is shown as for `approve`."""
     return _sign(session, Verdict.DENY, _find(session, request, terms, beside, out), out, reason, valid_for, yes)
 
 
-def _find(
-    session: Session, request: str, terms: Path | None, beside: tuple[Path, ...], out: Path | None
-) -> tuple[RequestFile, Terms]:
+@dataclass(frozen=True, slots=True)
+class _About:
+    """A request that somebody is to sign for, its terms, and the way to ask more where there is one."""
+
+    found: RequestFile
+    terms: Terms
+    client: Client | None = None
+
+
+def _find(session: Session, request: str, terms: Path | None, beside: tuple[Path, ...], out: Path | None) -> _About:
     """Give a request and the terms to approve it under.
 
     They come from a file where one is named, or where the signature is to be carried and the request brings them; else
-    the appliance says how things stand.
+    the appliance says how things stand. The key is opened first, in every case: what needs it needs it there.
     """
     path = Path(request)
-    if not path.exists():
-        return _with_terms(session.client().request(request))
-    found = read_request(path, beside)
-    if terms is not None:
-        return found, read_terms(terms)
-    if out is not None and found.terms is not None:
-        return found, found.terms
-    if (known := _custodians_terms(session)) is not None:
-        return found, known
+    found = read_request(path, beside) if path.exists() else None
+    known = read_terms(terms) if terms is not None else None
+    if found is not None and known is None and out is not None:
+        known = found.terms
+        if known is None and session.founding() is None:
+            detail = "and no appliance is reached here. Take the file that `request export` writes, or give --terms"
+            raise click.UsageError(f"{path} does not say under which terms it stands, {detail}")
+    session.identity()
+    if found is None:
+        client = session.client()
+        return _with_terms(client.request(request), client)
+    if (known := known or _custodians_terms(session)) is not None:
+        return _About(found, known)
     client = session.client()
     try:
-        return _with_terms(client.request(document_id(parse_unverified(found.token))))
+        return _with_terms(client.request(document_id(parse_unverified(found.token))), client)
     except Refused as refused:
         if refused.reason is not Refusal.UNKNOWN_REQUEST:
             raise
-    return found, _terms_now(client, found)
+    return _About(found, _terms_now(client, found), client)
 
 
 def _custodians_terms(session: Session) -> Terms | None:
@@ -152,10 +167,10 @@ def _custodians_terms(session: Session) -> Terms | None:
     )
 
 
-def _with_terms(found: RequestFile) -> tuple[RequestFile, Terms]:
+def _with_terms(found: RequestFile, client: Client) -> _About:
     if found.terms is None:
         raise Refused(Refusal.MALFORMED, "the appliance gave a request without its terms")
-    return found, found.terms
+    return _About(found, found.terms, client)
 
 
 def _terms_now(client: Client, found: RequestFile) -> Terms:
@@ -169,22 +184,23 @@ def _terms_now(client: Client, found: RequestFile) -> Terms:
 def _sign(
     session: Session,
     verdict: Verdict,
-    about: tuple[RequestFile, Terms],
+    about: _About,
     out: Path | None,
     reason: str | None,
     valid_for: int,
     yes: bool,  # noqa: FBT001 - an option of the verb
 ) -> Exit:
-    """Show a request, then sign for or against it; the passphrase is asked for last where nothing needed it before."""
-    found, terms = about
-    seen = found.seen(terms)
+    """Show a request to its end, ask, and sign for or against it with the key that was opened before."""
     if reason is not None:
         names.plain_text(reason, "reason")
+    found, terms, identity = about.found, about.terms, session.identity()
+    seen = found.seen(terms)
+    lines = rendering(found, terms, seen)
+    if about.client is not None and (approver := terms.signers.get(identity.kid)) is not None:
+        lines += consequences.foretold(about.client, found, seen, approver.id, verdict)
     output.talk(f"this request asks for {seen.command.act}:")
-    output.show(rendering(found, terms, seen))
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"{verdict.value} this request?", default=False, abort=True, err=True)
-    token = signing(session.identity()).approval(seen, verdict, valid_for, reason)
+    reading.agree(lines, f"{verdict.value} this request?", yes=yes)
+    token = signing(identity).approval(seen, verdict, valid_for, reason)
     if out is None:
         return tell(session.client(signs=False).send_approval(token))
     write_file(out, f"{token}\n".encode(), replace=False)
@@ -194,28 +210,9 @@ def _sign(
 
 
 def rendering(found: RequestFile, terms: Terms, seen: Seen) -> list[str]:
-    """Write a request for the person who is to sign for it: every line that is hashed, and what it stands beside."""
-    about: Mapping[str, Json] = {"appliance": terms.name, "policy": terms.policy, "as of": output.moment(terms.time)}
-    lines = [*seen.lines, "", *output.facts(about)]
-    named = [profile for profile in terms.profiles if profile.name in seen.named]
-    for profile in named[:_MOST_SHOWN]:
-        lines += ["", *output.facts(profile.as_json())]
-    for digest, body in sorted(found.attachments.items()):
-        lines += ["", f"beside it {digest} ({len(body)} bytes)", *_text(body)]
-    return lines
-
-
-_MOST_SHOWN = 16
-_MOST_LINES = 200
-
-
-def _text(body: bytes) -> list[str]:
-    """Give a text that travels beside a request, for reading; of what is no text, or long, the beginning at most."""
-    try:
-        lines = body.decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        return []
-    return lines[:_MOST_LINES] + ([f"({len(lines) - _MOST_LINES} more lines)"] if len(lines) > _MOST_LINES else [])
+    """Write a request for people: every line that is signed for, and below them what stands and what would change."""
+    changes = consequences.changes(seen.command.act, seen.command.args, found.attachments, terms)
+    return [*seen.lines, *consequences.stands(terms, seen), *changes]
 
 
 def tell(outcome: Outcome) -> Exit:

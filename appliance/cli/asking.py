@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from appliance.cli import failures, output, previews
+from appliance.cli import consequences, failures, output, previews, reading
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
@@ -28,6 +28,9 @@ from coldcred.command import document_id
 from coldcred.files import write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
+from coldcred.rendering import whole
+from coldcred.requests import RequestFile
+from coldcred.terms import Terms
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -41,11 +44,15 @@ _GIVES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a command is asked for: where its request file is, approvals brought along, and its life in seconds."""
+    """How a command is asked for: where its request file is, approvals brought along, and its life in seconds.
+
+    With `yes` nobody is asked at the terminal whether to send it.
+    """
 
     request: Path | None
     approvals: tuple[Path, ...]
     valid_for: int
+    yes: bool = True
 
 
 def asks(function: _Function) -> _Function:
@@ -98,13 +105,25 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
         command = read_request(manner.request).token
         _same_act(command, asking, manner.request)
     else:
-        preview = previews.shown(client, asking.act, asking.args, asking.attachments)
+        asks_first = not manner.yes and sys.stdin.isatty()
+        preview = previews.shown(client, asking.act, asking.args, asking.attachments, show=not asks_first)
+        if asks_first and preview:
+            _agree(client, asking, preview)
         command = client.command(asking.act, asking.args, manner.valid_for)
     outcome = complete(session, client, client.send(command, asking.attachments, approvals))
     if outcome.state in {State.WAITING, State.READY}:
-        return waits(outcome, command, manner.request, preview)
+        return waits(outcome, RequestFile(command, asking.attachments), manner.request, preview)
     lines = asking.lines or (_plain if preview else None)
     return conclude(outcome, asking.paths, {**asking.also, **preview}, lines)
+
+
+def _agree(client: Client, asking: Asking, preview: Mapping[str, Json]) -> None:
+    """Show whoever asks what an approver will be shown, and ask before it is signed, where they are at a terminal."""
+    act, args, beside = asking.act, asking.args, asking.attachments
+    terms = Terms.read(Record.of(client.read("terms"), "terms"))
+    lines = [*whole.asked(act, args), *whole.attached(act, args, beside)]
+    lines += [*consequences.changes(act, args, beside, terms), *consequences.effect(lambda: preview["preview"])]
+    reading.agree(lines, "sign and send this request?")
 
 
 def complete(session: Session, client: Client, outcome: Outcome) -> Outcome:
@@ -209,8 +228,8 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
         raise click.UsageError(f"{path} holds another request than this line asks for; name another --request")
 
 
-def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
-    """Keep the request for those who approve it, and say what they and the requester do next."""
+def waits(outcome: Outcome, request: RequestFile, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
+    """Keep the request for those who approve it, with what they cannot read at the appliance; say what happens next."""
     id_ = outcome.command[:SHORT_ID]
     output.warn(outcome.warnings)
     if outcome.warnings:
@@ -219,7 +238,8 @@ def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, 
     people = ", ".join(outcome.have) or "nobody"
     try:
         if not path.exists():
-            write_file(path, f"{command}\n".encode(), replace=False)
+            body = request.write() if request.attachments else f"{request.token}\n".encode()
+            write_file(path, body, replace=False)
     except OSError as error:
         return _waits_there(outcome, f"{path} cannot be written: {error.strerror}", also)
     if outcome.state is State.READY:

@@ -27,6 +27,7 @@ from coldcred.batch import MAX_FILE, MAX_SITTINGS, BatchArguments, Manifest, wri
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
 from coldcred.files import write_file
+from coldcred.requests import RequestFile
 
 
 @dataclass
@@ -129,7 +130,7 @@ def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> 
         partial.forget(sitting)
     if outcome.state is State.WAITING:
         stale = waiting is None and manner.request is not None and manner.request.exists()
-        return asking.waits(outcome, command, None if stale else manner.request)
+        return asking.waits(outcome, RequestFile(command), None if stale else manner.request)
     if outcome.state is State.REFUSED:
         if partial.outcomes:
             held = f"{len(partial.held())} of {items.count} are held in {partial.path}"

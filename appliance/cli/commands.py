@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import output
+from appliance.cli import output, reading
 from appliance.cli.carried import MAX_ATTACHMENT, read_attachments, read_bounded, read_draft, read_terms
 from appliance.cli.grammar import Duration, Noun
 from appliance.cli.session import Session, signing
@@ -12,11 +12,12 @@ from appliance.cli.submitting import submit
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
 from coldcred.canonical import Json, dumps, hex_digest, loads
-from coldcred.command import Command, document_id, rendering
+from coldcred.command import document_id
 from coldcred.errors import Malformed
 from coldcred.files import write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
+from coldcred.rendering import frame, whole
 from coldcred.requests import DraftFile, RequestFile
 
 
@@ -77,14 +78,16 @@ def make(
 @command.command("sign")
 @click.argument("draft", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The request file.")
+@click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
 @click.pass_obj
-def sign(session: Session, draft: Path, out: Path) -> None:
+def sign(session: Session, *, draft: Path, out: Path, yes: bool) -> None:
     """Sign the command in DRAFT with your own key, from now on for as long as it says."""
     found = read_draft(draft)
-    output.talk(f"this draft asks for {found.act}, to be carried out within {found.life} s of your signature:")
-    output.show(_preview(found))
     output.check_writable(out)
-    token = signing(session.identity()).command(found)
+    identity = session.identity()
+    output.talk(f"this draft asks for {found.act}, to be carried out within {found.life} s of your signature:")
+    reading.agree(_preview(found), "sign this command?", yes=yes)
+    token = signing(identity).command(found)
     write_file(out, RequestFile(token, found.attachments, found.terms).write(), replace=False)
     id_ = document_id(parse_unverified(token))
     output.talk(f"wrote {out}; next: `coldcredctl submit {out}` at the appliance, or `approve {out}` by another person")
@@ -96,9 +99,12 @@ command.add_command(submit, "submit")
 
 def _preview(draft: DraftFile) -> list[str]:
     """Write a draft as its approvers will see it, as far as it is there before it is signed."""
-    blank = Command("", "", draft.appliance, draft.epoch, draft.act, 0, 0, "", draft.args, "")
-    appliance, epoch, _request, _asked_by, _signed, _ends, *asked = rendering(blank, "")
-    return [appliance, epoch, *asked]
+    return [
+        frame.said(f"appliance {draft.appliance}"),
+        frame.said(f"epoch {draft.epoch}"),
+        *whole.asked(draft.act, draft.args),
+        *whole.attached(draft.act, draft.args, draft.attachments),
+    ]
 
 
 def _arguments(path: Path) -> dict[str, Json]:

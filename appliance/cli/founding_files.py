@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import output
 from appliance.identity import public_path, read_public
 from appliance.plan import MAX_PLAN, MAX_PROFILE, Plan
 from coldcred import founding as foundings
@@ -46,7 +45,7 @@ def token_uris(founding: Founding, given: Iterable[str]) -> dict[str, str]:
     found = {token.label: f"pkcs11:token={token.label}" for token in founding.tokens}
     for label, uri in _pairs(given, "--token LABEL=URI"):
         if label not in found:
-            raise click.UsageError(f"--token: the founding has no token {output.clean(label)}")
+            raise click.UsageError(f"--token: the founding has no token {label}")
         found[label] = uri
     return found
 

@@ -4,13 +4,13 @@ import json
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from coldcred import streams
 from coldcred.canonical import Json
+from coldcred.rendering import words
 
 SINGLE_OPERATOR = "SINGLE OPERATOR: one person founded this appliance and can do everything alone"
 
@@ -18,11 +18,15 @@ _BAD_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def clean(text: str) -> str:
-    """Show control, bidirectional and invisible characters as escapes, so that no text can move a cursor or lie."""
+    r"""Show control, bidirectional and invisible characters as escapes, so that no text can move a cursor or lie.
+
+    A backslash stands as two, so that what was typed as `\x1b` and an escape of ours differ. Done once, where a line is
+    written.
+    """
     return "".join(
-        character
-        if unicodedata.category(character) not in _BAD_CATEGORIES
-        else character.encode("unicode_escape").decode("ascii")
+        character.encode("unicode_escape").decode("ascii")
+        if character == "\\" or unicodedata.category(character) in _BAD_CATEGORIES
+        else character
         for character in text
     )
 
@@ -59,12 +63,26 @@ def data(value: Json, lines: Iterable[str]) -> None:
         click.echo(clean(line))
 
 
+def framed(value: Json, rows: Iterable[str]) -> None:
+    """Give the data of a run: one JSON document where asked, else rows that stand in a frame and are clean already."""
+    if wants_json():
+        data(value, ())
+        return
+    for row in rows:
+        click.echo(row)
+
+
 def table(rows: Sequence[Mapping[str, Json]], columns: Sequence[str]) -> list[str]:
     """Lay rows out in aligned columns under their names."""
     cells = [[column.replace("_", " ") for column in columns]]
     cells += [[cell(row.get(column), column) for column in columns] for row in rows]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    widths = [max(len(clean(row[place])) for row in cells) for place in range(len(columns))]
+    return ["  ".join(map(_filled, row, widths)).rstrip() for row in cells]
+
+
+def _filled(text: str, width: int) -> str:
+    """Fill a cell up to as many columns as it will take when it is written."""
+    return text + " " * (width - len(clean(text)))
 
 
 _TIMES = frozenset(
@@ -95,9 +113,9 @@ def cell(value: Json, name: str = "") -> str:
         case int() if name in _TIMES and value > 0:
             return moment(value)
         case str():
-            return clean(value)
+            return value
         case list() if all(isinstance(item, str) for item in value):
-            return " ".join(clean(str(item)) for item in value) or "-"
+            return " ".join(str(item) for item in value) or "-"
         case list() | dict():
             return json.dumps(value, ensure_ascii=True, sort_keys=True)
         case _:
@@ -112,10 +130,7 @@ def facts(members: Mapping[str, Json]) -> list[str]:
 
 def moment(time: int) -> str:
     """Write Unix seconds as RFC 3339 in UTC."""
-    try:
-        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return str(time)
+    return words.moment(time)
 
 
 def check_writable(path: Path) -> None:

@@ -25,16 +25,18 @@ def policy() -> None:
 
 @policy.command("set")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Send it without being asked once more at the terminal.")
 @asks
 @click.pass_obj
 def set_policy(
-    session: Session, *, file: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int
+    session: Session, *, file: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int, yes: bool
 ) -> Exit:
     """Put the policy in FILE (Cedar) in force, whole, in place of the one before; takes two people."""
     body = _read(file)
     digest = PolicySet.parse(body).digest
     args: dict[str, Json] = {"policy": digest}
-    return ask(session, Asking(Act.POLICY_SET, args, {digest: body}), Manner(request, approval, valid_for))
+    manner = Manner(request, approval, valid_for, yes=yes)
+    return ask(session, Asking(Act.POLICY_SET, args, {digest: body}), manner)
 
 
 @policy.command("show")

@@ -12,8 +12,10 @@ PREVIEWED = frozenset({Act.POLICY_SET, Act.PROFILE_SET})
 """Acts whose effect is shown first."""
 
 
-def shown(client: Client, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes]) -> dict[str, Json]:
-    """Show what a command would change, and give it as the member `preview`; nothing where it is not previewed.
+def shown(
+    client: Client, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes], *, show: bool = True
+) -> dict[str, Json]:
+    """Give what a command would change as the member `preview`, and `show` it; nothing where it is not previewed.
 
     Raises `Refused` where its decision would refuse it too. Whoever may not read sends it unseen.
     """
@@ -26,12 +28,15 @@ def shown(client: Client, act: Act, args: dict[str, Json], attachments: Mapping[
             raise
         output.talk(f"no preview: {refused.detail}")
         return {}
-    output.talk("preview: what this would change for everything now alive")
-    output.show(_lines(found if isinstance(found, dict) else {}))
+    if show:
+        output.talk("preview: what this would change for everything now alive")
+        output.show(lines(found))
     return {"preview": found}
 
 
-def _lines(found: Mapping[str, Json]) -> Iterator[str]:
+def lines(preview: Json) -> Iterator[str]:
+    """Write a preview for people."""
+    found = preview if isinstance(preview, dict) else {}
     if "live" in found:
         yield from _about_profile(found)
     changes = found.get("changes")

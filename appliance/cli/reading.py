@@ -9,11 +9,11 @@ jumps over the rest. Anywhere else it is written whole to standard error, in row
 """
 
 import os
-import shutil
 import sys
 import termios
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 import click
 
@@ -42,9 +42,19 @@ def agree(lines: Iterable[str], question: str, *, yes: bool = False) -> None:
 
 def rows(lines: Iterable[str], *, err: bool = False) -> list[str]:
     """Lay lines out for standard output, or for standard error: as wide as the terminal, else 80 columns."""
-    stream = sys.stderr if err else sys.stdout
-    columns = shutil.get_terminal_size((_COLUMNS, _ROWS)).columns if stream.isatty() else _COLUMNS
+    columns, _ = _size(sys.stderr if err else sys.stdout)
     return [_MARGIN + row for row in frame.rows(lines, columns - len(_MARGIN) - 1)]
+
+
+def _size(stream: TextIO) -> tuple[int, int]:
+    """Give columns and rows of the terminal that a stream writes to, as the terminal itself says them.
+
+    No variable is asked: where it said more columns than there are, the terminal would make rows of its own.
+    """
+    if not stream.isatty():
+        return _COLUMNS, _ROWS
+    found = os.get_terminal_size(stream.fileno())
+    return found.columns or _COLUMNS, found.lines or _ROWS
 
 
 def _page(laid: Sequence[str]) -> None:
@@ -52,7 +62,7 @@ def _page(laid: Sequence[str]) -> None:
     place = 0
     with _keys() as next_key:
         while True:
-            fits = max(shutil.get_terminal_size((_COLUMNS, _ROWS)).lines - 2, 1)
+            fits = max(_size(sys.stderr)[1] - 2, 1)
             _write(laid[place : place + fits])
             place += fits
             if place >= len(laid):

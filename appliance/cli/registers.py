@@ -23,10 +23,11 @@ def profile() -> None:
 
 @profile.command("set")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Send it without being asked once more at the terminal.")
 @asks
 @click.pass_obj
 def set_profile(
-    session: Session, *, file: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int
+    session: Session, *, file: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int, yes: bool
 ) -> Exit:
     """Set the profile that FILE (TOML) describes, whole; takes two people."""
     founding = session.founding()
@@ -35,7 +36,7 @@ def set_profile(
     with file.open("rb") as opened:
         found = read_profile(opened.read(MAX_PROFILE + 1), founding.trust_domain)
     args: dict[str, Json] = {"profile": found.as_json()}
-    return ask(session, Asking(Act.PROFILE_SET, args), Manner(request, approval, valid_for))
+    return ask(session, Asking(Act.PROFILE_SET, args), Manner(request, approval, valid_for, yes=yes))
 
 
 @profile.command("list")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli import output
+from appliance.cli import output, reading
 from appliance.cli.approvals import rendering
 from appliance.cli.asking import Asking, Manner, ask, asks, check_places, conclude, paths_given
 from appliance.cli.exits import Exit
@@ -41,7 +41,7 @@ def list_requests(session: Session) -> None:
 def show_request(session: Session, id_: str) -> None:
     """Show all that the request with this id, or with these first characters of it, asks for."""
     found, terms = _request(session, id_, hsm=False)
-    output.data(found.as_json(), rendering(found, terms, found.seen(terms)))
+    output.framed(found.as_json(), reading.rows(rendering(found, terms, found.seen(terms))))
 
 
 @request.command("export")

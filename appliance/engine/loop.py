@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from appliance import counting, deciding, intake
+from appliance import counting, deciding, intake, showing
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Event, Finished, Peer
 from appliance.engine import handover
@@ -145,10 +145,12 @@ class Engine:
         with self._contained(token):
             meant = intake.batch_meant(self._standing, token, given)
             items = await loop.run_in_executor(None, intake.read_batch, *meant) if meant else ()
+            show = partial(showing.beside_of_batch, self._standing.authority, token, given, items)
+            beside = await loop.run_in_executor(None, show)
         stream = BatchStream(self._signal.set)
         job = Job(
             token,
-            lambda now: self._intake.command(token, given, approvals, now, items),
+            lambda now: self._intake.command(token, given, approvals, now, items, beside=beside),
             loop.create_future(),
             source,
             items,

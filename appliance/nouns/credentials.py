@@ -13,11 +13,12 @@ from appliance.lookups import Lookups
 from appliance.nouns import keys, profiles, workloads
 from appliance.rules import RULE
 from appliance.writers import jwt
+from coldcred import names
 from coldcred.asked import Asked
 from coldcred.canonical import Json, b64u_encode, dumps
 from coldcred.charter import Purpose, TokenCharter
 from coldcred.credential import Credential, Kind, StatusReference
-from coldcred.errors import CharterExceeded
+from coldcred.errors import CharterExceeded, Malformed
 from coldcred.founding import Site
 from coldcred.jose import assemble
 from coldcred.keys import PublicKey
@@ -78,6 +79,14 @@ def decide_issue(authority: Authority, lookups: Lookups, ask: Ask, now: int, ran
     )
 
 
+def _check_notes(asked: Asked) -> None:
+    try:
+        names.check_texts(asked.purpose, "purpose")
+        names.check_texts(asked.task, "task")
+    except Malformed as error:
+        raise Refused(Refusal.MALFORMED, str(error)) from error
+
+
 class Granting:
     """What requests are held to at one moment; what is the same for many of them is found once."""
 
@@ -98,6 +107,7 @@ class Granting:
 
     def grant(self, asked: Asked) -> Grant:
         """Hold a request to everything that bounds it; raises `Refused` naming the first bound that it exceeds."""
+        _check_notes(asked)
         profile, workload = self._profile(asked), self._workload(asked)
         workloads.check_active(self._authority, workload, self._now)
         profiles.check(profile, workload, asked)

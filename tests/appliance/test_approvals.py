@@ -9,18 +9,28 @@ from typing import Any
 import pytest
 
 from appliance import counting
+from appliance.authority import Authority
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
+from appliance.fold import fold
+from appliance.lookups import Lookups
 from appliance.outcome import Outcome, State
+from appliance.terms import terms
+from coldcred import founding, framing
 from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest
 from coldcred.canonical import Json, dumps, loads, sha256_hex
-from coldcred.command import Basis, Verdict, document_id
+from coldcred.command import RENDERING, Basis, Verdict, document_id, parse_command
+from coldcred.errors import Malformed
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import entry as entries
+from coldcred.rendering import first
+from coldcred.requests import RequestFile
 from tests.support import plant
 from tests.support.running import RunningPlant, believed, run, settled
 from tests.support.signers import Signer
+
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 @pytest.fixture
@@ -105,13 +115,14 @@ def basis(engine: Engine, command: str) -> Basis:
     return counting.basis(engine.standing.authority, request)
 
 
-@pytest.mark.parametrize("name", ["policy", "profile", "attachment", "shown"])
+@pytest.mark.parametrize("name", ["policy", "profile", "attachment", "shown", "rendering"])
 def test_an_approval_on_another_basis_is_void(running: RunningPlant, name: str) -> None:
-    """Each digest by itself: it does not count, the log says so with the rule, and a good one still does."""
+    """Each member by itself: it does not count, the log says so with the rule, and a good one still does."""
 
     async def story(running: RunningPlant, engine: Engine) -> None:
         command = await waiting(running, engine)
-        other = replace(basis(engine, command), **{name: "0" * 64})
+        changed: dict[str, Any] = {name: 1 if name == "rendering" else "0" * 64}
+        other = replace(basis(engine, command), **changed)
         found = await refused(engine.submit_approval(running.approval("bob", command, basis=other)))
         assert (found.reason, name in found.detail) == (Refusal.APPROVAL_VOID, True)
         await settled(engine)
@@ -270,15 +281,17 @@ def test_who_may_not_approve_is_told_the_rule(running: RunningPlant, person: str
 
 
 def test_what_travels_beside_a_request_is_what_its_approvers_saw(running: RunningPlant) -> None:
-    """An enrolment that bob approved without its document is void; with the document it counts."""
+    """Without the enrolment's document nothing is shown to bob; an approval of less is void, with it one counts."""
 
     async def story(running: RunningPlant, engine: Engine) -> None:
         name = f"{plant.WORKLOAD}0"
         proof = running.proof(Signer.named("robot 70"), workload=name).encode()
         args = running.enrolment(id=name, enrolment=sha256_hex(proof))
         command = running.command("alice", Act.WORKLOAD_ENROL, args)
-        unseen = running.approval("bob", command)
+        with pytest.raises(Malformed, match="not what the command names"):
+            RequestFile(command).seen(terms(engine.standing.authority, running.clock.now()))
         assert (await engine.submit_command(command, {sha256_hex(proof): proof})).state is State.WAITING
+        unseen = running.approval("bob", command, basis=replace(basis(engine, command), attachment=None))
         found = await refused(engine.submit_approval(unseen))
         assert (found.reason, "attachment" in found.detail) == (Refusal.APPROVAL_VOID, True)
         assert (await engine.submit_approval(running.approval("bob", command))).state is State.DONE
@@ -469,3 +482,34 @@ def _claims(token: str) -> dict[str, Json]:
     found = loads(parse_unverified(token).payload)
     assert isinstance(found, dict)
     return found
+
+
+@pytest.mark.parametrize("form", [1, RENDERING])
+def test_no_approval_of_less_is_counted_any_more(running: RunningPlant, form: int) -> None:
+    """What began to wait when less was shown takes no further approval, of either form: it is asked for anew."""
+
+    async def story(running: RunningPlant, engine: Engine) -> None:
+        command = await waiting(running, engine)
+        request = engine.standing.lookups.requests[document_id(parse_unverified(command))]
+        read = parse_command(command, engine.standing.authority.signer_key)
+        request.rendering, request.shown = 1, first.shown(read, "alice")
+        given = replace(basis(engine, command), rendering=form)
+        found = await refused(engine.submit_approval(running.approval("bob", command, basis=given)))
+        assert (found.reason, "ask for it anew" in found.detail) == (Refusal.APPROVAL_VOID, True)
+
+    tell(running, story)
+
+
+def test_a_home_of_an_earlier_release_is_read() -> None:
+    """The log of the worked example as it was written before folds to the end, with what waits and who approved."""
+    files = framing.read((VECTORS / "first-form" / "log.export").read_bytes(), framing.EXPORT)
+    lookups, authority = Lookups(), Authority.founded(founding.parse(files["founding.json"]))
+    forms = set()
+    for line in files["entries.jsonl"].splitlines():
+        authority = fold(authority, lookups, entries.parse(line))
+        forms |= {request.rendering for request in lookups.requests.values()}
+        forms |= {
+            given.basis.rendering for request in lookups.requests.values() for given in request.approvals.values()
+        }
+    assert forms == {1}
+    assert lookups.size == len(files["entries.jsonl"].splitlines())

@@ -16,7 +16,7 @@ from appliance.engine import Engine
 from appliance.errors import Refused
 from appliance.outcome import Outcome
 from coldcred.acts import Act, Role
-from coldcred.canonical import Json, sha256_hex
+from coldcred.canonical import Json
 from coldcred.command import Verdict
 from coldcred.jose import parse_unverified
 from coldcred.log.export import Anchor, Report, find_checkpoint, verify
@@ -40,7 +40,6 @@ class Crowd:
         self.chance = random.Random(seed)
         self.exports: list[bytes] = []
         self._sent: list[str] = []
-        self._beside: dict[str, bytes] = {}
         self._keys: dict[str, Signer] = {}
 
     def command(self, engine: Engine, number: int) -> str:
@@ -79,8 +78,7 @@ class Crowd:
         key = Signer.named(f"erin {number}")
         self._keys[key.kid] = key
         proof = running.countersignature(key, "erin").encode()
-        self._beside[sha256_hex(proof)] = proof
-        digest, kids = sha256_hex(proof), [one.key.thumbprint for one in held]
+        digest, kids = running.keep(proof), [one.key.thumbprint for one in held]
         roles: Json = [self.chance.choice([role.value for role in Role])]
         person: dict[str, Json] = {"person": "erin", "reason": "comes and goes"}
         signer = self._keys[self.chance.choice(kids)] if kids else key
@@ -105,7 +103,7 @@ class Crowd:
     def _attached(self, command: str) -> dict[str, bytes]:
         """Give the countersignature that a command names, if it names one."""
         asked = parse_unverified(command).payload.decode()
-        return {digest: body for digest, body in self._beside.items() if digest in asked}
+        return {digest: body for digest, body in self.running.beside.items() if digest in asked}
 
     async def round(self, engine: Engine, number: int) -> None:
         """Let people act all at once, and the HSM fail now and then; then some time passes."""

@@ -22,7 +22,7 @@ def outcome(command: str) -> Outcome:
 
 def request(command: str, person: str, expires_at: int) -> Request:
     """Return a command that waits."""
-    return Request(command, "d", (), "workload.enrol", person, 2, expires_at, "k", (), "s")
+    return Request(command, "d", (), "workload.enrol", person, 2, expires_at, "k", (), "s", 2)
 
 
 def issued(index: int, expires_at: int = 1000) -> Issued:

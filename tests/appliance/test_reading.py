@@ -78,6 +78,16 @@ def test_an_answer_typed_ahead_is_none() -> None:
     assert "signed" not in screen
 
 
+def test_the_terminal_says_how_wide_it_is() -> None:
+    """Neither a variable nor where standard output goes makes rows wider than the screen."""
+    line = ["/usr/bin/env", "COLUMNS=200", "LINES=900", "/bin/sh", "-c", 'exec "$@" > /dev/null', "sh", *COMMAND]
+    reader = Reader()
+    code, screen = at_terminal(line, reader, columns=50)
+    assert (code, reader.asked) == (0, True), screen
+    assert max(len(row) for row in re.split(r"[\r\n]+", screen) if not row.startswith("--")) < 50
+    assert reader.turned > 5
+
+
 def test_off_a_terminal_it_is_written_whole() -> None:
     """Nobody is asked where nobody is there, and every row stands on standard error."""
     ended = run(COMMAND)

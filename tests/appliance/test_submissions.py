@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance import counting, deciding, intake, policy
+from appliance import counting, deciding, intake, policy, showing
 from appliance.authority import Authority
 from appliance.decision import Ask, Ruled
 from appliance.engine import Engine
@@ -339,7 +339,7 @@ STEPS: list[tuple[str, Any, str, str]] = [
     ("its index", credentials, "free_index", ISSUE),
     ("its keys", keys, "check_usable", ISSUE),
     ("finished", credentials, "assemble", ISSUE),
-    ("waits", deciding, "waiting_event", WAITS),
+    ("waits", showing, "waiting_event", WAITS),
     ("early", deciding, "check_early", WAITS),
     ("approved", deciding, "approval_event", WAITS),
     ("counted", counting, "counted", WAITS),

@@ -42,9 +42,10 @@ def test_no_content_looks_like_a_line_of_ours() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_no_content_looks_like_a_line_of_ours_in_ten_thousand() -> None:
-    """The same for ten thousand contents at each width from 40 to 200."""
-    check(contents(2, 10_000), [*range(40, 201)])
+    """The same for ten thousand contents at every third width from 40 to 200."""
+    check(contents(2, 10_000), [*range(40, 201, 3)])
 
 
 def test_rows_lose_nothing() -> None:

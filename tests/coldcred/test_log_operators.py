@@ -81,6 +81,7 @@ def _another_person(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Another key signed than the countersignature carries.")
 def _not_possessed(world: LogWorld) -> int:
+    world.rendering = 1  # of a later form it would be found where the request begins to wait
     proof = world.countersign(Signer.named("mallory"), "erin", key=plant.operator("erin").public)
     return added(world, adding(world, proof=proof))
 
@@ -99,14 +100,16 @@ def _of_the_future(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "What people signed for is no countersignature.")
 def _no_document(world: LogWorld) -> int:
+    world.rendering = 1  # of a later form it would be found where the request begins to wait
     return added(world, adding(world, proof=world.keep(b"no document")))
 
 
 @BROKEN.by(LogReason.MISSING_BLOB, "The countersignature is in the export.")
 def _document_missing(world: LogWorld) -> int:
-    made = adding(world)
+    waits, made = world.head.size, adding(world)
     del world.blobs[str(made[0].args["countersignature"])]
-    return added(world, made)
+    added(world, made)
+    return waits
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "Another key is enrolled than was countersigned.")
@@ -141,6 +144,7 @@ def _auditor_and_officer(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.MALFORMED, "A name has capitals.")
 def _capital_name(world: LogWorld) -> int:
+    world.rendering = 1  # of a later form it would be found where the request begins to wait
     return added(world, adding(world, person="Erin", proof=world.keep(b"none")))
 
 

@@ -128,9 +128,10 @@ def _set_alone(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.MISSING_BLOB, "The text of the policy is not in the export.")
 def _lost_text(world: LogWorld) -> int:
-    seq = world.set_policy(OTHER)
+    waits = world.head.size
+    world.set_policy(OTHER)
     del world.blobs[OTHER_DIGEST]
-    return seq
+    return waits
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "A step of a bundle is decided under a policy that came after its first.")

@@ -51,6 +51,7 @@ def _another_workload(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "The document is signed by another key than it carries.")
 def _not_possessed(world: LogWorld) -> int:
+    world.rendering = 1  # of a later form it would be found where the request begins to wait
     return _proving(world, world.proof(plant.robot("next"), key=Signer.named("mallory").public))
 
 
@@ -62,14 +63,17 @@ def _ended(world: LogWorld) -> int:
 
 @BROKEN.by(LogReason.BAD_COMMAND, "What people signed for is no enrolment document.")
 def _no_document(world: LogWorld) -> int:
+    world.rendering = 1  # of a later form it would be found where the request begins to wait
     return _proving(world, "no document")
 
 
 @BROKEN.by(LogReason.MISSING_BLOB, "The document is in the export.")
 def _document_missing(world: LogWorld) -> int:
+    waits = world.head.size
     asking, workload = world.enrolling(world.proof(plant.robot("next")))
     del world.blobs[str(workload["enrolment"])]
-    return world.asked("workload.enrolled", asking, {"workload": workload}, {"workload": plant.WORKLOAD})
+    world.asked("workload.enrolled", asking, {"workload": workload}, {"workload": plant.WORKLOAD})
+    return waits
 
 
 @BROKEN.by(LogReason.BAD_COMMAND, "The sealing key is another than the document's.")

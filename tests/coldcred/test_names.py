@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from coldcred import names
 from coldcred.errors import Malformed
+from tests.support.texts import READABLE, UNREADABLE
 from tests.support.values import ANY_TEXT, THOROUGH
 
 READERS: dict[str, Callable[[str], str]] = {
@@ -302,7 +303,7 @@ def test_patterns_cover_whole_segments_only(pattern: str, subject: str, *, cover
     assert names.matches(pattern, subject) is covered
 
 
-@pytest.mark.parametrize("text", ["for the night shift", "Ölstand prüfen", "", "価格"])
+@pytest.mark.parametrize("text", ["for the night shift", "Ölstand prüfen", "価格"])
 def test_text_for_people_is_printable(text: str) -> None:
     """Any script may be used where people read."""
     assert names.plain_text(text, "purpose") == text
@@ -320,7 +321,7 @@ def test_text_for_people_moves_no_cursor(text: str) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_text_for_people_is_judged_alike_by_every_python() -> None:
+def test_stored_text_is_judged_alike_by_every_python() -> None:
     """Whatever Unicode calls a letter, mark, number, sign or symbol passes; every character nobody sees does not.
 
     Characters that this Python does not know yet pass too, but for the blocks that Unicode keeps for unseen ones.
@@ -335,7 +336,7 @@ def test_text_for_people_is_judged_alike_by_every_python() -> None:
 
 def _passes(text: str) -> bool:
     try:
-        names.plain_text(text, "purpose")
+        names.stored_text(text, "purpose")
     except Malformed:
         return False
     return True
@@ -370,3 +371,25 @@ def test_any_text_is_a_name_or_malformed(reader: Callable[[str], str], text: str
         if reader is not names.scope_token:
             assert "/../" not in text + "/"
             assert "/./" not in text + "/"
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_text_that_nobody_can_read_is_none(text: str) -> None:
+    """Blank, invisible, moving, or marks piled up: refused where it is about to be taken in, at any depth."""
+    with pytest.raises(Malformed):
+        names.plain_text(text, "reason")
+    with pytest.raises(Malformed):
+        names.check_texts({"a": [1, True, None, {"b": text}]})
+
+
+@pytest.mark.parametrize("text", READABLE)
+def test_a_text_that_people_can_read_is_one(text: str) -> None:
+    """In any script."""
+    assert names.plain_text(text, "reason") == text
+    names.check_texts([text, 7])
+
+
+@pytest.mark.parametrize("name", ["spaces", "hangul filler", "zalgo", "variation selector", "braille blank"])
+def test_what_was_taken_in_before_is_still_read(name: str) -> None:
+    """Logs and credentials may hold it; nothing in it moves a cursor."""
+    assert names.stored_text(UNREADABLE[name], "reason") == UNREADABLE[name]

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest
 from coldcred.canonical import Json, dumps, sha256_hex
-from coldcred.command import Basis, Command, profiles_named, rendering, shown
+from coldcred.command import Basis, Command, profiles_named
 from coldcred.errors import ColdcredError, Malformed, UnknownSigner
 from coldcred.jose import Typ
 from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
+from coldcred.rendering import first, whole
 from coldcred.requests import DraftFile, RequestFile
 from coldcred.terms import Signer as TermsSigner
 from coldcred.terms import Terms
@@ -34,7 +35,11 @@ TERMS = Terms(
     profiles=(PROFILE,),
     signers={ALICE.kid: TermsSigner("alice", ALICE.public)},
 )
-REQUEST = RequestFile(ALICE.token(Typ.COMMAND, plant.command()), {sha256_hex(b"beside"): b"beside"}, TERMS)
+BODY = dumps({"profile": "orders-reader", "workload": plant.WORKLOAD, "audience": plant.AUDIENCE}) + b"\n"
+BATCH = BatchArguments(Manifest.of(BODY)).as_json()
+REQUEST = RequestFile(
+    ALICE.token(Typ.COMMAND, plant.command(Act.CREDENTIAL_ISSUE, BATCH)), {sha256_hex(BODY): BODY}, TERMS
+)
 DRAFT = DraftFile(plant.appliance_id(), 1, Act.READ_OPEN, {}, 3600, {}, TERMS)
 
 FILES: dict[Any, Any] = {Terms: TERMS, RequestFile: REQUEST, DraftFile: DRAFT}
@@ -83,7 +88,7 @@ def test_no_value_is_taken_for_a_file(value: Json) -> None:
 def test_an_attachment_is_what_its_digest_says() -> None:
     """Changed on its way, it is refused before anything is shown."""
     value = json.loads(REQUEST.write())
-    value["attachments"] = {sha256_hex(b"other"): value["attachments"][sha256_hex(b"beside")]}
+    value["attachments"] = {sha256_hex(b"other"): value["attachments"][sha256_hex(BODY)]}
     with pytest.raises(Malformed, match="not what its digest says"):
         RequestFile.parse(dumps(value))
 
@@ -94,7 +99,7 @@ def test_what_is_seen_rests_on_what_was_read() -> None:
     assert seen.by == "alice"
     assert seen.named == ("orders-reader",)
     profiles = json.dumps([PROFILE.as_json()], sort_keys=True, separators=(",", ":")).encode()
-    beside = f'["{hashlib.sha256(b"beside").hexdigest()}"]'.encode()
+    beside = f'["{hashlib.sha256(BODY).hexdigest()}"]'.encode()
     lines = "".join(f"{line}\n" for line in seen.lines).encode()
     assert seen.basis == Basis(
         "a" * 64,
@@ -115,12 +120,9 @@ def test_terms_of_another_appliance_or_without_the_signer_show_nothing() -> None
 
 def test_a_batch_is_approved_with_its_lines() -> None:
     """Its profiles stand in them; without the file nobody can say what is approved."""
-    body = dumps({"profile": "orders-reader", "workload": plant.WORKLOAD, "audience": plant.AUDIENCE}) + b"\n"
-    args = BatchArguments(Manifest.of(body)).as_json()
-    token = ALICE.token(Typ.COMMAND, {**plant.command(), "args": args})
-    assert RequestFile(token, {sha256_hex(body): body}).seen(TERMS).named == ("orders-reader",)
+    assert REQUEST.seen(TERMS).named == ("orders-reader",)
     with pytest.raises(Malformed, match="lines of the batch"):
-        RequestFile(token).seen(TERMS)
+        RequestFile(REQUEST.token).seen(TERMS)
 
 
 def test_the_profiles_a_command_is_about() -> None:
@@ -132,10 +134,10 @@ def test_the_profiles_a_command_is_about() -> None:
     assert digest_of([]) == sha256_hex(b"[]")
 
 
-def test_the_lines_of_a_request() -> None:
-    """Golden: these bytes are signed for, so they never change."""
+def test_the_lines_of_the_first_form() -> None:
+    """Golden: approvals in older logs were given for these bytes."""
     args: dict[str, Json] = {"name": "line-2", "audiences": ["https://a", "b"], "more": {"x y": True, "z": {}}}
-    assert rendering(command(args), "alice") == (
+    assert tuple(first.lines(command(args), "alice")) == (
         f"appliance {plant.appliance_id()}",
         "epoch 1",
         f"request {'1' * 64}",
@@ -152,12 +154,13 @@ def test_the_lines_of_a_request() -> None:
 
 
 @given(st.dictionaries(st.text(), JSON_VALUES), st.dictionaries(st.text(), JSON_VALUES))
-def test_no_argument_hides_or_looks_like_another(first: dict[str, Json], second: dict[str, Json]) -> None:
-    """Printable ASCII only, and two different sets of arguments never have the same lines."""
-    lines = rendering(command(first), "alice")
+def test_no_argument_hides_or_looks_like_another(one: dict[str, Json], other: dict[str, Json]) -> None:
+    """Printable ASCII behind the gutter only, and two different sets of arguments never have the same lines."""
+    lines = tuple(whole.lines(command(one), "alice", {}))
     assert all(line.isascii() and line.isprintable() for line in lines)
-    same = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
-    assert (shown(command(first), "alice") == shown(command(second), "alice")) == same
+    assert all(line.startswith("| ") for line in lines[7:])
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (whole.shown(command(one), "alice", {}) == whole.shown(command(other), "alice", {})) == same
 
 
 def test_garbage_is_refused_by_type() -> None:

@@ -15,15 +15,17 @@ from coldcred.asked import Asked
 from coldcred.batch import is_batch, read_items
 from coldcred.canonical import Json, b64u_encode, dumps, loads, sha256_hex
 from coldcred.command import (
+    RENDERING,
     Basis,
     Command,
     Verdict,
     approval_claims,
+    attachments_named,
     command_claims,
     people,
     profiles_named,
-    shown,
 )
+from coldcred.errors import Malformed
 from coldcred.jose import Typ, parse_unverified
 from coldcred.keys import Algorithm
 from coldcred.log import entry as entries
@@ -32,6 +34,7 @@ from coldcred.log.note import Checkpoint, VerifierKey, sign_note
 from coldcred.log.tree import Frontier, leaf_hash
 from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
+from coldcred.rendering import first, whole
 from tests.support import plant
 from tests.support.signers import Signer
 
@@ -68,15 +71,14 @@ class Asking:
         return sha256_hex(parse_unverified(self.token).signing_input)
 
     @property
-    def shown(self) -> str:
-        """SHA-256 of what approvers are shown."""
+    def command(self) -> Command:
+        """The command that was signed."""
         jws = parse_unverified(self.token)
         claims = Record.of(loads(jws.payload), "command")
         times = (claims.integer("iat"), claims.integer("exp"))
-        command = Command(
+        return Command(
             self.id, jws.header.kid, claims.text("aud"), claims.integer("epoch"), self.act, *times, "", self.args, ""
         )
-        return shown(command, self.person)
 
     @property
     def document(self) -> str:
@@ -106,6 +108,7 @@ class LogWorld:
     bundles: int = 0
     serial: int = 0
     beside: dict[str, list[str]] = field(default_factory=dict)
+    rendering: int = RENDERING
     policy: str = sha256_hex(policy.DEFAULT.encode())
     profiles: dict[str, Profile] = field(default_factory=dict)
     begun: dict[str, Event] = field(default_factory=dict)
@@ -240,14 +243,38 @@ class LogWorld:
     def wait(self, asking: Asking, need: int = 2, **changes: Json) -> Asking:
         """Write that a command waits for people."""
         kid = parse_unverified(asking.token).header.kid
-        members: Event = {"kid": kid, "need": need, "expires": asking.expires, "attachments": [], "shown": asking.shown}
+        beside = sorted(attachments_named(asking.act, asking.args))
+        self.beside[asking.id] = beside
+        members: Event = {
+            "kid": kid,
+            "need": need,
+            "expires": asking.expires,
+            "attachments": [*beside],
+            "shown": self.shown(asking),
+            **self.form,
+        }
         if named := profiles_named(asking.act, asking.args, self._items(asking)):
             members["named"] = [*named]
         self.asked("command.waiting", asking, members, **changes)
-        beside = changes.get("attachments", [])
-        self.beside[asking.id] = [str(digest) for digest in beside] if isinstance(beside, list) else []
+        if isinstance(told := changes.get("attachments"), list):
+            self.beside[asking.id] = [str(digest) for digest in told]
         self.approvals[asking.id] = {}
         return asking
+
+    @property
+    def form(self) -> Event:
+        """What names the form of what approvers are shown; the first one has no name."""
+        return {} if self.rendering == 1 else {"rendering": self.rendering}
+
+    def shown(self, asking: Asking) -> str:
+        """Give the SHA-256 of what approvers are shown; zeros where nobody can show what travels beside it."""
+        if self.rendering == 1:
+            return first.shown(asking.command, asking.person)
+        beside = {digest: self.blobs[digest] for digest in self.beside.get(asking.id, ()) if digest in self.blobs}
+        try:
+            return whole.shown(asking.command, asking.person, beside)
+        except Malformed:
+            return "0" * 64
 
     def complete(self, asking: Asking, by: str | None = None, /, **changes: Json) -> int:
         """Write that whoever asked, or somebody else, completes a request; gives the entry's number."""
@@ -294,7 +321,8 @@ class LogWorld:
             policy=self.policy,
             profiles=[self.profiles[name] for name in named if name in self.profiles],
             attachments=self.beside.get(asking.id, []),
-            shown=asking.shown,
+            shown=self.shown(asking),
+            rendering=self.rendering,
         )
 
     def told(self, token: str) -> Event:

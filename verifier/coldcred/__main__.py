@@ -7,19 +7,29 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from coldcred import streams
 from coldcred.cli import NOUNS
-from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, OutputLost, tell
+from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, OutputLost, clean, tell
 from coldcred.errors import BundleRefused, ColdcredError, LogContradicted
 
 _INTERRUPTED = 130
 _EXTRA = {"tuf", "securesystemslib"}
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints cannot move a cursor: arguments may be names of files on a carried medium."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong with the arguments, and exit with 2."""
+        self.print_usage(sys.stderr)
+        self.exit(MISUSE, f"{self.prog}: error: {clean(message)}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Give the parser of the whole command."""
-    command = argparse.ArgumentParser(
+    command: argparse.ArgumentParser = Parser(
         prog="coldcred", description="Verify machine credentials at a site that is never online.", allow_abbrev=False
     )
     nouns = command.add_subparsers(required=True, metavar="COMMAND")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from coldcred import names
+from coldcred.canonical import Json
 from coldcred.record import Record
 
 MAX_NOTE = 256
@@ -36,7 +37,20 @@ class Asked:
         record.done()
         return asked
 
+    def as_json(self) -> dict[str, Json]:
+        """Give it as the arguments of a command; what is absent is left out."""
+        written: dict[str, Json] = {
+            "profile": self.profile,
+            "workload": self.workload,
+            "audience": self.audience,
+            "scopes": [*self.scopes] or None,
+            "ttl": self.lifetime,
+            "purpose": self.purpose,
+            "task": self.task,
+        }
+        return {name: value for name, value in written.items() if value is not None}
+
 
 def _note(record: Record, name: str) -> str | None:
     text = record.optional_text(name, max_chars=MAX_NOTE)
-    return None if text is None else names.plain_text(text, name)
+    return None if text is None else names.stored_text(text, name)

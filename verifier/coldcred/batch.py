@@ -102,7 +102,7 @@ def is_batch(arguments: Mapping[str, Json]) -> bool:
 
 def read_items(body: bytes) -> tuple[Asked | str, ...]:
     """Read each line: what it asks for, or a sentence that says why it cannot be read."""
-    return tuple(_read_item(line) for line in _split(body))
+    return tuple(_read_item(line) for line in lines_of(body))
 
 
 def _read_item(line: bytes) -> Asked | str:
@@ -121,7 +121,7 @@ def read_held(body: bytes) -> dict[int, str]:
     """Read what a client holds, strictly; `Malformed` where it is not what `write_held` writes."""
     held: dict[int, str] = {}
     last = 0
-    for text in _split(body):
+    for text in lines_of(body):
         record = Record.of(loads_canonical(text), "held line")
         line = record.integer("line", least=last + 1, most=MAX_LINES)
         held[line] = names.jti(record.text("jti"))
@@ -135,7 +135,8 @@ def profiles_in(items: Iterable[Asked | str]) -> frozenset[str]:
     return frozenset(item.profile for item in items if isinstance(item, Asked))
 
 
-def _split(body: bytes) -> list[bytes]:
+def lines_of(body: bytes) -> list[bytes]:
+    """Give the lines of a file, without their ends."""
     lines = body.split(b"\n")
     if lines[-1] == b"":
         lines.pop()

@@ -4,10 +4,8 @@ A command's id is the SHA-256 of its signing input and never covers the signatur
 has a twin (r, n-s) that verifies too.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self, TypeAlias
 
@@ -21,6 +19,9 @@ from coldcred.jose import MAX_TOKEN, Typ, UnverifiedJws, open_jws, parse_unverif
 from coldcred.keys import PublicKey
 from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
+
+RENDERING = 2
+"""The form of what approvers are shown (`coldcred.rendering.whole`); what names no form is of the first."""
 
 LONGEST_LIFE = 14 * 24 * 3600
 MAX_REASON = 256
@@ -56,20 +57,31 @@ class Basis:
     """What an approval rests on, each as SHA-256 in hexadecimal (rule R9).
 
     `policy` is the policy in force, `profile` the version of the profiles that the command names, `attachment` stands
-    for what travels beside it, `shown` for the lines that the approver read. None: there is none.
+    for what travels beside it, `shown` for the lines that the approver read, whose form is `rendering`. None: there is
+    none.
     """
 
     policy: str
     profile: str | None
     attachment: str | None
     shown: str
+    rendering: int = RENDERING
 
     @classmethod
-    def of(cls, *, policy: str, profiles: Iterable[Profile], attachments: Iterable[str], shown: str) -> Self:
+    def of(
+        cls,
+        *,
+        policy: str,
+        profiles: Iterable[Profile],
+        attachments: Iterable[str],
+        shown: str,
+        rendering: int = RENDERING,
+    ) -> Self:
         """Give it for the policy and profiles as they stand, and for attachments by their SHA-256."""
         named, beside = list(profiles), sorted(attachments)
         digests: list[Json] = [*beside]
-        return cls(policy, digest_of(named) if named else None, sha256_hex(dumps(digests)) if beside else None, shown)
+        attachment = sha256_hex(dumps(digests)) if beside else None
+        return cls(policy, digest_of(named) if named else None, attachment, shown, rendering)
 
     @classmethod
     def read(cls, record: Record) -> Self:
@@ -79,12 +91,19 @@ class Basis:
             profile=record.digest("profile") if record.has("profile") else None,
             attachment=record.digest("attachment") if record.has("attachment") else None,
             shown=record.digest("shown"),
+            rendering=read_rendering(record),
         )
 
     def as_json(self) -> dict[str, Json]:
-        """Give it as it is written: what there is none of is left out."""
-        members = {"policy": self.policy, "profile": self.profile, "attachment": self.attachment, "shown": self.shown}
-        return {name: digest for name, digest in members.items() if digest is not None}
+        """Give it as it is written: what there is none of is left out, and so is the first form."""
+        members: dict[str, Json] = {
+            "policy": self.policy,
+            "profile": self.profile,
+            "attachment": self.attachment,
+            "shown": self.shown,
+            "rendering": None if self.rendering == 1 else self.rendering,
+        }
+        return {name: value for name, value in members.items() if value is not None}
 
     def differs(self, other: Self) -> tuple[str, ...]:
         """Name what is not the same in `other`."""
@@ -240,10 +259,15 @@ def approval_claims(
     }
 
 
+def read_rendering(record: Record) -> int:
+    """Take the member `rendering`, the form of what approvers are shown: 2, or the first where it is absent."""
+    return record.integer("rendering", least=RENDERING, most=RENDERING) if record.has("rendering") else 1
+
+
 def read_reason(record: Record) -> str | None:
     """Take the member `reason`, a text for people, where it is there."""
     text = record.optional_text("reason", max_chars=MAX_REASON)
-    return None if text is None else names.plain_text(text, "reason")
+    return None if text is None else names.stored_text(text, "reason")
 
 
 def profiles_named(act: Act, args: dict[str, Json], items: Iterable[Asked | str] = ()) -> tuple[str, ...]:
@@ -277,47 +301,6 @@ def attachments_named(act: Act, args: dict[str, Json]) -> frozenset[str]:
         case _:
             pass
     return frozenset(digest for digest in found if isinstance(digest, str))
-
-
-def rendering(command: Command, by: str) -> tuple[str, ...]:
-    """Write a command for whoever is to approve it: every member a line of printable ASCII, nothing cut (rule R9).
-
-    `by` is who signed it. Texts stand in quotes with JSON's escapes, so none of them can look like another line.
-    """
-    return (
-        f"appliance {command.appliance}",
-        f"epoch {command.epoch}",
-        f"request {command.id}",
-        f"asked by {by}",
-        f"signed {_moment(command.issued_at)}",
-        f"ends {_moment(command.expires_at)}",
-        f"act {command.act}",
-        *_flattened("", command.args),
-    )
-
-
-def shown(command: Command, by: str) -> str:
-    """Give the SHA-256 (hex) of the lines of `rendering`, each ended by a newline."""
-    return sha256_hex("".join(f"{line}\n" for line in rendering(command, by)).encode())
-
-
-def _flattened(path: str, value: Json) -> Iterator[str]:
-    match value:
-        case dict() if value:
-            for name in sorted(value):
-                label = name if name.isidentifier() and name.isascii() else json.dumps(name)
-                yield from _flattened(f"{path}.{label}" if path else label, value[name])
-        case list() if value:
-            for place, item in enumerate(value):
-                yield from _flattened(f"{path}[{place}]", item)
-        case _ if path:
-            yield f"{path} {json.dumps(value)}"
-        case _:
-            return
-
-
-def _moment(time: int) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def people(requester: str, approvers: Iterable[str]) -> frozenset[str]:

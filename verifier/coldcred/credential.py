@@ -210,7 +210,7 @@ def _distinct_scopes(text: str) -> tuple[str, ...]:
 
 def _plain_text(record: Record, name: str) -> str | None:
     text = record.optional_text(name, max_chars=256)
-    return None if text is None else names.plain_text(text, name)
+    return None if text is None else names.stored_text(text, name)
 
 
 def _confirmation(record: Record) -> str | None:

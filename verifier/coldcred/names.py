@@ -5,7 +5,9 @@ function returns the text it was given or raises `Malformed`.
 """
 
 import re
+import unicodedata
 
+from coldcred.canonical import Json
 from coldcred.errors import Malformed
 
 MAX_SPIFFE_ID = 2048
@@ -29,6 +31,14 @@ _UNSEEN = re.compile(
     r"\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
     r"\U0001bca0-\U0001bcaf\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
 )
+
+# What shows nothing where it stands, though it is called a letter, a mark or a symbol: Default_Ignorable_Code_Point,
+# the blank of Braille, a note's head that is not drawn.
+_BLANK = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159]")
+_MARKS = frozenset({"Mn", "Me"})
+
+MOST_MARKS = 4
+"""Most marks on one letter: no script that is in use needs more."""
 
 MAX_LABEL = 32
 MAX_PORT = 65535
@@ -117,7 +127,41 @@ def scope_tokens(text: str) -> tuple[str, ...]:
 
 
 def plain_text(text: str, what: str) -> str:
-    """Check a text for people: what can be seen, and spaces; nothing that moves a cursor or turns a line around."""
+    """Check a text for people that is about to be taken in: something can be seen in it, and nothing in it cannot.
+
+    Besides what `stored_text` refuses: a text of spaces alone, characters that show nothing, and marks that stand on no
+    letter or more than four deep.
+    """
+    stored_text(text, what)
+    if _BLANK.search(text) or not text.strip(" "):
+        raise _refusal(what, text)
+    if text.isascii():
+        return text
+    depth = MOST_MARKS
+    for character in text:
+        depth = depth + 1 if unicodedata.category(character) in _MARKS else 0
+        if depth > MOST_MARKS:
+            raise _refusal(what, text)
+    return text
+
+
+def check_texts(value: Json, what: str = "text") -> None:
+    """Hold every text in a value to `plain_text`: whatever a member is for, it is shown to people."""
+    match value:
+        case str():
+            plain_text(value, what)
+        case list():
+            for item in value:
+                check_texts(item, what)
+        case dict():
+            for name, item in value.items():
+                check_texts(item, name[:32])
+        case _:
+            return
+
+
+def stored_text(text: str, what: str) -> str:
+    """Check a text for people where it was signed or logged before: nothing moves a cursor or turns a line around."""
     if _UNSEEN.search(text):
         raise _refusal(what, text)
     return text

@@ -12,10 +12,11 @@ from coldcred.acts import Act
 from coldcred.asked import Asked
 from coldcred.batch import BatchArguments, is_batch, read_items
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads, sha256_hex
-from coldcred.command import Basis, Command, parse_command, profiles_named, rendering, shown
+from coldcred.command import Basis, Command, parse_command, profiles_named
 from coldcred.errors import Malformed, UnknownSigner
 from coldcred.jose import MAX_TOKEN, parse_unverified
 from coldcred.record import Record
+from coldcred.rendering import frame, whole
 from coldcred.terms import Terms
 
 REQUEST, DRAFT = "coldcred-request", "coldcred-draft"
@@ -87,14 +88,16 @@ class RequestFile:
         signer = terms.signers.get(command.signer)
         if signer is None:
             raise UnknownSigner("the terms do not name who signed this")
-        named = profiles_named(command.act, command.args, self._items(command))
+        items = self._items(command)
+        named = profiles_named(command.act, command.args, items)
+        lines = tuple(whole.lines(command, signer.id, self.attachments, items))
         basis = Basis.of(
             policy=terms.policy,
             profiles=[profile for profile in terms.profiles if profile.name in named],
             attachments=self.attachments,
-            shown=shown(command, signer.id),
+            shown=frame.digest(lines),
         )
-        return Seen(command, signer.id, rendering(command, signer.id), named, basis)
+        return Seen(command, signer.id, lines, named, basis)
 
     def _items(self, command: Command) -> tuple[Asked | str, ...]:
         if command.act is not Act.CREDENTIAL_ISSUE or not is_batch(command.args):

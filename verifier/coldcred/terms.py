@@ -10,13 +10,15 @@ from types import MappingProxyType
 from typing import Self
 
 from coldcred import names
-from coldcred.canonical import Json, dumps, loads
+from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from coldcred.profile import Profile
 from coldcred.record import Record
 
 KIND = "coldcred-terms"
+MAX_POLICY = 32 * 1024
+"""Most characters of a policy's text."""
 MAX_TERMS = 4 * 1024 * 1024
 
 
@@ -30,7 +32,10 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The terms at `time` (Unix seconds): `policy` is the SHA-256 of its text, `signers` are by thumbprint."""
+    """The terms at `time` (Unix seconds): `policy` is the SHA-256 of its text, `signers` are by thumbprint.
+
+    `policy_text` is that text, where somebody is to see what another one would change.
+    """
 
     appliance: str
     name: str
@@ -40,6 +45,7 @@ class Terms:
     policy: str
     profiles: tuple[Profile, ...]
     signers: Mapping[str, Signer]
+    policy_text: str | None = None
 
     @classmethod
     def read(cls, record: Record) -> Self:
@@ -59,8 +65,11 @@ class Terms:
             signers=MappingProxyType(
                 {signer.key.thumbprint: signer for signer in map(_signer, record.records("signers"))}
             ),
+            policy_text=record.optional_text("policy_text", max_chars=MAX_POLICY),
         )
         record.done()
+        if terms.policy_text is not None and sha256_hex(terms.policy_text.encode()) != terms.policy:
+            raise Malformed("the text of the policy is not the one that the terms name")
         return terms
 
     @classmethod
@@ -70,7 +79,9 @@ class Terms:
 
     def as_json(self) -> dict[str, Json]:
         """Give them as they are written."""
+        text: dict[str, Json] = {} if self.policy_text is None else {"policy_text": self.policy_text}
         return {
+            **text,
             "v": 1,
             "kind": KIND,
             "appliance": self.appliance,

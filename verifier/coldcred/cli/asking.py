@@ -16,7 +16,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, hex_digest, loads
 from coldcred.cli import keyfile
 from coldcred.cli.kept import Kept
-from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, OutputLost, TooLarge, put, read_file, tell
+from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, OutputLost, TooLarge, clean, put, read_file, tell
 from coldcred.command import command_claims, document_id
 from coldcred.errors import Malformed
 from coldcred.files import write_file
@@ -61,7 +61,7 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
         if args.out_request is not None:
             carried = _complete(args, token) if args.request is not None else token
             write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
-            put(args.out_request)
+            put(clean(args.out_request))
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
     except OSError as error:
@@ -199,7 +199,7 @@ def _tell(args: argparse.Namespace, kept: Kept, state: str, answer: Record) -> i
         need, have = answer.integer("need"), ", ".join(answer.texts("have")) or "nobody"
         tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {kept.path}")
         with suppress(OutputLost):  # it is said above
-            put(str(kept.path))
+            put(clean(str(kept.path)))
         return WAITING
     files = answer.record("files")
     if not files.has("token"):
@@ -222,5 +222,5 @@ def _tell(args: argparse.Namespace, kept: Kept, state: str, answer: Record) -> i
         return REFUSED
     kept.end()
     if args.out is not None:
-        put(args.out)
+        put(clean(args.out))
     return ACCEPTED

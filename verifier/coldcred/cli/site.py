@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from coldcred.cli.speech import ACCEPTED, TooLarge, put, read_file
+from coldcred.cli.speech import ACCEPTED, TooLarge, clean, put, read_file
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.layout import ENROLMENT, MAX_METADATA
 
@@ -37,5 +37,5 @@ def init(args: argparse.Namespace) -> int:
         args.dir, root=root, fingerprint=args.fingerprint, site=args.site, key=Ed25519PrivateKey.generate()
     )
     put(f"site {pins.site} trusts root {pins.root}")
-    put(f"its trust store is {args.dir}; {ENROLMENT} in it carries the site's public key to the appliance")
+    put(f"its trust store is {clean(str(args.dir))}; {ENROLMENT} in it carries the site's public key to the appliance")
     return ACCEPTED

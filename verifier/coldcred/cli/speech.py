@@ -95,8 +95,11 @@ class TooLarge(Exception):
 
 
 def clean(text: str) -> str:
-    """Give text that cannot move a cursor or pass for something else: printable ASCII, the rest escaped."""
-    escaped = text.encode("ascii", "backslashreplace").decode("ascii")
+    """Give text that cannot move a cursor or pass for something else: printable ASCII, the rest escaped.
+
+    A backslash stands as two, so that what was typed as an escape and an escape of ours differ.
+    """
+    escaped = text.replace("\\", "\\\\").encode("ascii", "backslashreplace").decode("ascii")
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", escaped)
 
 

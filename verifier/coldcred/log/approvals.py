@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from coldcred.acts import RULES, Act, Principal
-from coldcred.command import Basis
-from coldcred.errors import LogReason, LogRejected
+from coldcred.command import Basis, Command
+from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.profile import Profile
 from coldcred.record import Record
+from coldcred.rendering import first, whole
 
 TOLERANCE = 120
 """Seconds that an entry may lie before the signing of its command, after its end, or beside the times it names."""
@@ -31,8 +32,8 @@ class Given:
 class Request:
     """A command that waits for people, signed by `kid`; `given` maps approval id to what was given.
 
-    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown. `completed_at` is
-    the entry by which its requester had it carried out, once it had its people.
+    `named` are the profiles that it is about, `shown` the SHA-256 of what its approvers are shown in the form
+    `rendering`. `completed_at` is the entry by which its requester had it carried out, once it had its people.
     """
 
     act: Act
@@ -43,13 +44,30 @@ class Request:
     attachments: tuple[str, ...]
     named: frozenset[str]
     shown: str
+    rendering: int
     given: dict[str, Given] = field(default_factory=dict)
     completed_at: int | None = None
 
     def basis(self, policy: str, profiles: Mapping[str, Profile]) -> Basis:
         """Give what an approval has to rest on under a policy (SHA-256) and profiles as they stand."""
         named = [profiles[name] for name in self.named if name in profiles]
-        return Basis.of(policy=policy, profiles=named, attachments=self.attachments, shown=self.shown)
+        return Basis.of(
+            policy=policy,
+            profiles=named,
+            attachments=self.attachments,
+            shown=self.shown,
+            rendering=self.rendering,
+        )
+
+
+def shown(command: Command, by: str, beside: Mapping[str, bytes], form: int) -> str:
+    """Give the hash of what approvers of a command are shown in this form; of the first nothing beside it is part."""
+    if form == 1:
+        return first.shown(command, by)
+    try:
+        return whole.shown(command, by, beside)
+    except Malformed as error:
+        raise LogRejected(LogReason.BAD_COMMAND, f"waits with what cannot be shown: {error}") from error
 
 
 def void(request: Request, given: Given, time: int, stands: Basis, signer_of: SignerOf) -> str | None:

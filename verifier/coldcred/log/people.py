@@ -24,12 +24,12 @@ from coldcred.command import (
     people,
     profiles_named,
     read_reason,
-    shown,
+    read_rendering,
 )
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.log import unkept
-from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, void
+from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, shown, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.entry import Entry
 from coldcred.log.operators import Operators
@@ -113,16 +113,17 @@ class People:
         if event.text("kid") != command.signer:
             raise _bad("names another key than the one that signed")
         attachments = event.texts("attachments")
-        for digest in attachments:
-            self._blobs.read(digest)
+        bodies = {digest: self._blobs.read(digest) for digest in attachments}
         named = self._profiles_of(command)
         if frozenset(event.optional_texts("named") or ()) != named:
             raise _bad("names other profiles than the command does")
-        told = event.digest("shown")
-        if told != shown(command, asked.requester.id):
-            raise _bad("gives another hash of what approvers are shown")
         by, ends = asked.requester.id, command.expires_at
-        self._requests[command.id] = Request(command.act, command.signer, by, need, ends, attachments, named, told)
+        told, form = event.digest("shown"), read_rendering(event)
+        if told != shown(command, by, bodies, form):
+            raise _bad("gives another hash of what approvers are shown")
+        self._requests[command.id] = Request(
+            command.act, command.signer, by, need, ends, attachments, named, told, form
+        )
         heapq.heappush(self._ends, (command.expires_at, command.id, False))
 
     def refused(self, event: Record, time: int) -> None:

@@ -17,7 +17,7 @@ from coldcred.log.blobs import Blobs
 from coldcred.log.entry import Entry
 from coldcred.log.people import People
 from coldcred.log.signing import Signing
-from coldcred.names import label, plain_text
+from coldcred.names import label, stored_text
 from coldcred.record import Record
 
 
@@ -160,7 +160,7 @@ def _check(event: Record, members: Mapping[str, Json], result: dict[str, Json]) 
 
 
 def _reason(args: Record) -> str:
-    return plain_text(args.text("reason", max_chars=256), "reason")
+    return stored_text(args.text("reason", max_chars=256), "reason")
 
 
 def _bad(detail: str) -> LogRejected:

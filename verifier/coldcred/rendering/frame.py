@@ -5,7 +5,8 @@ content begins with `: `, and each further row of ours with spaces; so at any wi
 and none begins a line that is not there.
 
     what we say                        said("act credential.issue")
-    | what somebody else wrote         given("purpose " + quoted("stocktaking"))
+    | what somebody else wrote         given("forbid (principal, action, resource);")
+    | and what names it                content("purpose " + quoted("stocktaking"))
 """
 
 import json
@@ -30,8 +31,18 @@ def said(text: str) -> str:
 
 
 def given(text: str) -> str:
-    """Give a line of content; what is no printable ASCII in it is escaped, see `escaped`."""
+    """Give a text as a line of content, `escaped`."""
     return GUTTER + escaped(text)
+
+
+def content(text: str) -> str:
+    """Give a line of content that was put together from words, names, `quoted` and `escaped` texts.
+
+    `ValueError` where it is no printable ASCII.
+    """
+    if not _PLAIN.fullmatch(text):
+        raise ValueError("a line of content is printable ASCII; quote or escape what stands in it")
+    return GUTTER + text
 
 
 def escaped(text: str) -> str:
@@ -62,4 +73,9 @@ def rows(lines: Iterable[str], columns: int) -> Iterator[str]:
 
 def digest(lines: Iterable[str]) -> str:
     """Give the SHA-256 (hex) of lines, each ended by a newline."""
-    return sha256_hex("".join(f"{line}\n" for line in lines).encode("ascii"))
+    return sha256_hex(text(lines))
+
+
+def text(lines: Iterable[str]) -> bytes:
+    """Give lines as bytes, each ended by a newline."""
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
