@@ -204,22 +204,22 @@ def test_one_spelling_is_stored(walk: Walk, case: str) -> None:
 # Changes of any byte
 
 
-def changes(files: Files, choose: random.Random) -> Iterator[tuple[str, int, bytes]]:
-    """Yield for each place of each file one other byte, a byte left out and one put in, in no order."""
+def changes(files: Files, choose: random.Random) -> Iterator[tuple[str, bytes]]:
+    """Yield for each place of each file, in no order, one other byte there, or a byte left out or put in."""
     places = [(name, place) for name, body in files.items() for place in range(len(body))]
     choose.shuffle(places)
     for name, place in places:
         body = files[name]
         other = bytes([body[place] ^ choose.randrange(1, 256)])
         blank = choose.choice([b" ", b"\n", b"0", b"\0", b"A"])
-        for middle, rest in ((other, place + 1), (b"", place + 1), (blank, place)):
-            yield name, place, body[:place] + middle + body[rest:]
+        middle, rest = choose.choice([(other, place + 1), (b"", place + 1), (blank, place)])
+        yield name, body[:place] + middle + body[rest:]
 
 
 def change_bytes(walk: Walk, place: int, most: int | None) -> None:
     """Change a bundle byte by byte, `most` times or everywhere."""
     files, taken = walk.bundles[place], 0
-    for count, (name, _, body) in enumerate(changes(files, random.Random(39))):
+    for count, (name, body) in enumerate(changes(files, random.Random(39))):
         if count == most:
             break
         taken += not walk.check(place, {**files, name: body})
