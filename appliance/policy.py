@@ -19,7 +19,7 @@ from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.command import Command, profiles_named
 from coldcred.errors import Malformed
-from coldcred.log.review import UNHELD
+from coldcred.log.review import UNHELD, Review, who_may_confirm
 from coldcred.profile import Asker, Profile, digest_of
 from coldcred.record import Record
 
@@ -176,8 +176,17 @@ def check_confirmed(authority: Authority, people: Collection[str], act: Act, now
         return
     for person in sorted(people):
         if review.lacks_person(person, now):
-            detail = f"nobody confirmed {person} in review {review.name} by its date"
+            missed = f"nobody confirmed {person} in review {review.name} by its date"
+            detail = f"{missed}: {_way_out(authority, review, person, now)}"
             raise Refused(Refusal.REVIEW_MISSED, detail, f"review {review.name}")
+
+
+def _way_out(authority: Authority, review: Review, person: str, now: int) -> str:
+    """Say who can confirm a person whom nobody confirmed by the date, and what is left where none of them does."""
+    alone = authority.founding.single_operator
+    who = who_may_confirm(person, authority.people, review, now, alone=alone)
+    last = "custodians put a new key in an officer's place with `coldcredctl operator recover`"
+    return f"{', '.join(who[:8]) or 'nobody enrolled'} can confirm {person}; where none of them does, {last}"
 
 
 def check_quota(lookups: Lookups, person: str, now: int) -> None:

@@ -239,7 +239,7 @@ _BY_STATE = {
         ),
         "review-missed": (
             "an access review was not confirmed by its date",
-            "see `coldcredctl review show`; it goes on once somebody confirms it with `review confirm`",
+            "see `coldcredctl review show`; it goes on once somebody who may confirms it with `review confirm`",
         ),
         "review-open": (
             "an access review is open",

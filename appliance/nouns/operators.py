@@ -28,6 +28,8 @@ _OWN = "R3 a countersignature of one's own"
 _NAME = "R3 a name is one person's"
 _RECOVERY = "R4 recovery replaces an officer"
 
+_WARNINGS = 8
+
 
 def decide_add(authority: Authority, ask: Ask, now: int) -> Decision:
     """Enrol a person: args `person`, `roles`, `countersignature`, a document's SHA-256, and maybe `reason`."""
@@ -50,10 +52,13 @@ def decide_remove(authority: Authority, policies: PolicySet, ask: Ask, _now: int
     person, reason = _name(args, "person"), _reason(args)
     args.done()
     retires = [item.key.thumbprint for item in _enrolled(authority, person)]
-    _check_reachable(authority, policies, without(authority, retires))
+    after = without(authority, retires)
+    _check_reachable(authority, policies, after)
     members: Event = {"person": person, "reason": reason, "retires": [*sorted(retires)]}
     result: Event = {"person": person, "workloads": _owned(authority, person)}
-    return Decision((ask.event("operator.removed", members, result),))
+    told = _without_spare(after)
+    event = ask.event("operator.removed", members, result)
+    return Decision((event,), finish=lambda _signatures: Finished(warnings=told))
 
 
 def decide_roles(authority: Authority, policies: PolicySet, ask: Ask, _now: int) -> Decision:
@@ -62,9 +67,12 @@ def decide_roles(authority: Authority, policies: PolicySet, ask: Ask, _now: int)
     person, roles, reason = _name(args, "person"), _roles(args), _reason(args)
     args.done()
     _enrolled(authority, person)
-    _check_reachable(authority, policies, with_roles(authority, person, roles))
+    after = with_roles(authority, person, roles)
+    _check_reachable(authority, policies, after)
     members: Event = {"person": person, "roles": [*sorted(roles)], "reason": reason}
-    return Decision((ask.event("operator.roles-set", members, {"person": person, "roles": [*sorted(roles)]}),))
+    told = _without_spare(after)
+    event = ask.event("operator.roles-set", members, {"person": person, "roles": [*sorted(roles)]})
+    return Decision((event,), finish=lambda _signatures: Finished(warnings=told))
 
 
 def decide_replace_key(authority: Authority, ask: Ask, now: int) -> Decision:
@@ -181,6 +189,22 @@ def _check_reachable(authority: Authority, policies: PolicySet, after: Authority
         detail = f"the people who are left could never finish {act}, which takes {founding.people_for(act)}"
         raise Refused(Refusal.BELOW_QUORUM, detail)
     check_change(authority, after, policies)
+
+
+def _without_spare(after: Authority) -> tuple[str, ...]:
+    """Warn of everyone without whom some act could not be finished any more; nobody else is there to step in.
+
+    In a home that one person founded that is always so.
+    """
+    founding, people, profiles = after.founding, after.people, after.profiles.values()
+    if founding.single_operator:
+        return ()
+    told = []
+    for person in sorted(people):
+        lost = founding.unreachable({one: roles for one, roles in people.items() if one != person}, profiles)
+        if act := next((act for act in Act if act in lost), None):
+            told.append(f"nobody is spare for {person}: without them nobody could finish {act}")
+    return tuple(told[:_WARNINGS])
 
 
 def _owned(authority: Authority, person: str) -> int:

@@ -7,7 +7,14 @@ from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from coldcred import names
 from coldcred.acts import Act
-from coldcred.log.review import LONGEST, SHORTEST, Confirmed, Review, may_confirm_person, may_confirm_workload
+from coldcred.log.review import (
+    LONGEST,
+    SHORTEST,
+    Confirmed,
+    Review,
+    may_confirm_person,
+    may_confirm_workload,
+)
 from coldcred.record import Record
 
 _BY_WHOM = "an access review: by owner or officer"
@@ -30,7 +37,7 @@ def decide_start(authority: Authority, ask: Ask, now: int) -> Decision:
     return Decision((ask.event("review.started", members, _counts(_started(authority, name, until))),))
 
 
-def decide_confirm(authority: Authority, ask: Ask, _now: int) -> Decision:
+def decide_confirm(authority: Authority, ask: Ask, now: int) -> Decision:
     """Confirm subjects of the open review: args `review`, and `workloads`, `operators` or both."""
     confirmed = Confirmed.read(Record(ask.command.args, Act.REVIEW_CONFIRM))
     review = _open(authority, confirmed.review)
@@ -39,7 +46,7 @@ def decide_confirm(authority: Authority, ask: Ask, _now: int) -> Decision:
     for workload in confirmed.workloads:
         _check_workload(authority, ask.person, workload)
     for person in confirmed.people:
-        _check_person(authority, ask.person, person)
+        _check_person(authority, review, ask.person, person, now)
     members: Event = {
         "review": review.name,
         "workloads": [*confirmed.workloads],
@@ -85,11 +92,11 @@ def _check_workload(authority: Authority, by: str, name: str) -> None:
         raise Refused(Refusal.NOT_ALLOWED, detail, rule=_BY_WHOM)
 
 
-def _check_person(authority: Authority, by: str, person: str) -> None:
-    people = authority.people
+def _check_person(authority: Authority, review: Review, by: str, person: str, now: int) -> None:
+    people, alone = authority.people, authority.founding.single_operator
     if person not in people:
         raise Refused(Refusal.UNKNOWN_PERSON, f"{person} is nobody enrolled here")
-    if not may_confirm_person(by, person, people, alone=authority.founding.single_operator):
+    if not may_confirm_person(by, person, people, review, now, alone=alone):
         detail = f"{person} is confirmed by an officer who is another person"
         raise Refused(Refusal.NOT_ALLOWED, detail, rule=_BY_WHOM)
 

@@ -685,3 +685,26 @@ def test_a_countersignature_is_no_command_and_no_approval(running: RunningPlant)
                 assert refused.value.reason is Refusal.MALFORMED
 
     run(story())
+
+
+@pytest.mark.parametrize("act", [Act.OPERATOR_REMOVE, Act.OPERATOR_ROLES])
+def test_a_change_that_leaves_nobody_spare_warns(tmp_path: Path, act: Act) -> None:
+    """It is done, and its answer names everyone without whom some act could not be finished; with a spare, nobody."""
+    all_roles = ["officer", "issuer", "approver"]
+    running = RunningPlant(tmp_path / "home", roles={**dict.fromkeys(("alice", "bob", "dora", "erin"), all_roles)})
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            args: dict[str, Json] = {"reason": "left"}
+            if act is Act.OPERATOR_ROLES:
+                args["roles"] = ["auditor"]
+            done = await by_two(running, engine, act, person="dora", **args)
+            assert (done.state, done.warnings) == (State.DONE, ())
+            done = await by_two(running, engine, act, person="erin", **args)
+            assert done.state is State.DONE
+            assert [said.partition(":")[0] for said in done.warnings] == [
+                "nobody is spare for alice",
+                "nobody is spare for bob",
+            ]
+
+    run(story())

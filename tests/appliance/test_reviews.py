@@ -414,6 +414,63 @@ def test_the_only_officer_is_confirmed_by_an_approver(tmp_path: Path) -> None:
     run(story())
 
 
+def test_an_officer_who_is_away_locks_nobody_out(tmp_path: Path) -> None:
+    """Of two officers one confirmed nobody: the other hears who can, and custodians put a new key in that place.
+
+    There is no approver besides, and nobody confirms themself.
+    """
+    running = RunningPlant(tmp_path / "home", roles=plant.ROLES)
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            await start(running, engine)
+            assert (await confirm(running, engine, "bob", operators=["alice"])).state is State.DONE
+            running.clock.time += WEEK
+            refused = await engine.submit_command(running.command("bob", Act.BUNDLE_CREATE, {"site": "line-1"}))
+            assert refused.reason == Refusal.REVIEW_MISSED
+            assert "alice can confirm bob" in (refused.detail or "")
+            assert "`coldcredctl operator recover`" in (refused.detail or "")
+            assert (await confirm(running, engine, "bob", operators=["bob"])).reason == Refusal.NOT_ALLOWED
+            proof = running.countersignature(plant.operator("erin"), "erin")
+            asked: dict[str, Json] = {"replaces": "alice", "person": "erin", "reason": "away"}
+            custodians = (plant.custodian("bob"), plant.custodian("carol"))
+            recovered = await running.with_proof(engine, Act.OPERATOR_RECOVER, asked, proof, custodians)
+            assert recovered.state is State.DONE, recovered
+            assert (await confirm(running, engine, "erin", operators=["bob", "carol"])).state is State.DONE
+            running.clock.time += 1
+            made = await engine.submit_command(running.command("bob", Act.LOG_EXPORT))
+            assert made.state is State.DONE, made
+            await settled(engine)
+            await believed(running, engine)
+
+    run(story())
+
+
+def test_a_confirmed_approver_stands_in_for_officers_who_confirmed_nobody(running: RunningPlant) -> None:
+    """From the date on, and for officers alone; before it, unconfirmed, or for anybody else, they may not."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            await start(running, engine)
+            assert (await confirm(running, engine, "bob", operators=["alice"])).state is State.DONE
+            assert (await confirm(running, engine, "dora", operators=["bob"])).reason == Refusal.NOT_ALLOWED
+            running.clock.time += WEEK
+            assert (await confirm(running, engine, "dora", operators=["bob"])).reason == Refusal.NOT_ALLOWED
+            assert (await confirm(running, engine, "bob", operators=["dora"])).state is State.DONE
+            assert (await confirm(running, engine, "dora", operators=["carol"])).reason == Refusal.NOT_ALLOWED
+            assert (await confirm(running, engine, "dora", operators=["dora"])).reason == Refusal.NOT_ALLOWED
+            refused = await engine.submit_command(running.command("bob", Act.BUNDLE_CREATE, {"site": "line-1"}))
+            assert "alice, dora can confirm bob" in (refused.detail or "")
+            assert (await confirm(running, engine, "dora", operators=["bob"])).state is State.DONE
+            assert (await confirm(running, engine, "bob", operators=["carol"])).state is State.DONE
+            await settled(engine)
+            await believed(running, engine)
+
+    run(story())
+
+
 def test_one_founder_confirms_themself(tmp_path: Path) -> None:
     """In a home founded by one person there is nobody else."""
     running = RunningPlant(tmp_path / "home", roles=plant.ALONE)

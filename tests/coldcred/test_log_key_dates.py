@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from coldcred.acts import Act
 from coldcred.errors import LogReason
 from coldcred.log.approvals import TOLERANCE
 from tests.support import plant
@@ -32,11 +33,12 @@ def _status(world: LogWorld, jump: int) -> int:
 
 
 def _role(world: LogWorld, jump: int) -> int:
-    world.time += jump - 300
-    making = world.begin_bundle(1, end=plant.TIME + LIFE)
+    world.time += jump - 4000
+    asking = world.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"}, exp=world.time + plant.DAY)
+    making = world.begin_bundle(1, asking, end=plant.TIME + LIFE)
     making[1]["end"] = plant.TIME + LIFE
     world.settle()
-    world.time += 300
+    world.time += 4000
     world.sign_role(making, "site")
     return world.head.size - 1
 

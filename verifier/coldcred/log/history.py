@@ -199,7 +199,7 @@ class History:
     def _review_confirmed(self, entry: Entry, event: Record, command: Command) -> None:
         people = self._people
         by = str(entry.event["by"])
-        people.reviews.confirmed(event, command, by, people.workloads.owners, people.enrolled)
+        people.reviews.confirmed(event, command, by, entry.time, people.workloads.owners, people.enrolled)
 
     def _review_closed(self, entry: Entry, event: Record, command: Command) -> None:
         people = self._people

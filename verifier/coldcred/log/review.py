@@ -85,15 +85,30 @@ def may_confirm_workload(by: str, owner: str, people: Mapping[str, frozenset[Rol
     return by == owner or Role.OFFICER in people.get(by, ())
 
 
-def may_confirm_person(by: str, person: str, people: Mapping[str, frozenset[Role]], *, alone: bool) -> bool:
-    """Whether `by` may confirm this person: another person, an officer; in a home founded `alone` also oneself.
+def may_confirm_person(
+    by: str, person: str, people: Mapping[str, frozenset[Role]], review: Review, now: int, *, alone: bool
+) -> bool:
+    """Whether `by` may confirm this person at `now`: somebody else, an officer; in a home founded `alone` also oneself.
 
-    The only officer is confirmed by an approver, since there is no other officer to do it.
+    The only officer is confirmed by an approver, since there is no other officer to do it. And so that an officer who
+    is away, or does not want to, puts no other out of action: an officer whom no officer confirmed by the date is
+    confirmed by an approver too, who is confirmed.
     """
     if by == person:
         return alone
     roles = people.get(by, frozenset())
-    return Role.OFFICER in roles or (bool(roles & MAY_APPROVE) and not _officers(people, but=person))
+    if Role.OFFICER in roles:
+        return True
+    missed = review.lacks_person(person, now) and not review.lacks_person(by, now)
+    in_place = missed and Role.OFFICER in people.get(person, ())
+    return bool(roles & MAY_APPROVE) and (in_place or not _officers(people, but=person))
+
+
+def who_may_confirm(
+    person: str, people: Mapping[str, frozenset[Role]], review: Review, now: int, *, alone: bool
+) -> tuple[str, ...]:
+    """Name everyone who may confirm this person at `now`, sorted."""
+    return tuple(sorted(by for by in people if may_confirm_person(by, person, people, review, now, alone=alone)))
 
 
 def _officers(people: Mapping[str, frozenset[Role]], but: str) -> Iterable[str]:

@@ -50,12 +50,13 @@ class Reviews:
         event: Record,
         command: Command,
         by: str,
+        time: int,
         owners: Mapping[str, str],
         people: Mapping[str, frozenset[Role]],
     ) -> None:
-        """Take `review.confirmed`: each workload by its owner or an officer, each person by another, an officer.
+        """Take `review.confirmed`: each workload by its owner or an officer, each person by whoever may.
 
-        `owners` has every workload's, `people` everyone who is enrolled.
+        `time` is the entry's, `owners` has every workload's, `people` everyone who is enrolled.
         """
         confirmed = Confirmed.read(Record(command.args, Act.REVIEW_CONFIRM))
         _check(
@@ -71,7 +72,7 @@ class Reviews:
             if workload not in owners or not may_confirm_workload(by, owners[workload], people):
                 raise _bad(f"{by} may not confirm {workload}, or nobody enrolled it")
         for person in confirmed.people:
-            if person not in people or not may_confirm_person(by, person, people, alone=self._alone):
+            if person not in people or not may_confirm_person(by, person, people, review, time, alone=self._alone):
                 raise _bad(f"{by} may not confirm {person}, or nobody enrolled them")
         _check(event, {"result": _counts(review.confirmed(confirmed))})
         self._open = self._open and self._open.confirmed(confirmed)
