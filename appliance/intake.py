@@ -237,7 +237,7 @@ def _approved(approval: Approval, request: Request | None) -> str:
 def _credentials(command: Command, items: Items | None) -> int:
     """Count the credentials that a command asks for at most: a line that is held gets none."""
     if items is None:
-        return int(command.act is Act.CREDENTIAL_ISSUE)
+        return int(command.act in {Act.CREDENTIAL_ISSUE, Act.REQUEST_COMPLETE})
     held = command.args.get("held")
     count = held.get("count") if isinstance(held, dict) else 0
     return len(items) - (count if isinstance(count, int) else 0)

@@ -142,7 +142,7 @@ class Engine:
         """
         given = self._attached(token, attachments)
         loop = asyncio.get_running_loop()
-        with self._contained(token):
+        with self._counted(token):
             meant = intake.batch_meant(self._standing, token, given)
             items = await loop.run_in_executor(None, intake.read_batch, *meant) if meant else ()
             show = partial(showing.beside_of_batch, self._standing.authority, token, given, items)
@@ -172,7 +172,7 @@ class Engine:
 
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
-        with self._contained(token):
+        with self._counted(token):
             command = deciding.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
             raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}", _READING)
@@ -229,13 +229,13 @@ class Engine:
         self._watch.wrote(event, size, asyncio.get_running_loop().time())
 
     def _attached(self, token: str, attachments: Mapping[str, bytes]) -> dict[str, bytes]:
-        with self._contained(token):
+        with self._counted(token):
             if any(sha256_hex(body) != digest for digest, body in attachments.items()):
                 raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
         return dict(attachments)
 
-    def _contained(self, token: str) -> AbstractContextManager[None]:
-        return self._contain(sha256_hex(token.encode("utf-8", "surrogatepass")))
+    def _counted(self, token: str) -> AbstractContextManager[None]:
+        return self._watch.counted(_digest(token), asyncio.get_running_loop().time, self._signal.set)
 
     def _contain(self, digest: str) -> AbstractContextManager[None]:
         return self._watch.contained(digest, asyncio.get_running_loop().time, self._signal.set)
@@ -335,7 +335,7 @@ class Engine:
         self._under_way.add(job)
         try:
             now = self._now()
-            with self._contained(job.token):
+            with self._counted(job.token):
                 answer = job.take(now)
         except Refused as refused:
             self._end(job, refused)
@@ -347,7 +347,7 @@ class Engine:
             warned = Finished(warnings=answer.warnings)
             return Work(Decision((), finish=lambda _signatures: warned), release=release)
         try:
-            with self._contained(job.token):
+            with self._contain(_digest(job.token)):
                 return self._decide(job, answer.ask, now, answer.blobs)
         except Refused as refused:
             return self._refuse(job, answer.ask, refused)
@@ -364,7 +364,7 @@ class Engine:
     def _refuse(self, job: Job, ask: Ask, refused: Refused) -> Work | None:
         """Stage the end of a command that is not carried out; where even that fails its sender hears that at once."""
         try:
-            with self._contained(job.token):
+            with self._contain(_digest(job.token)):
                 decision = deciding.refuse(self._standing, ask, refused)
                 return self._carrier.stage(decision, partial(self._release, job, ask.command.id))
         except Refused as failed:
@@ -374,7 +374,7 @@ class Engine:
     def _release(self, job: Job, command: str, ended: Finished | Refused) -> None:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
         try:
-            with self._contained(job.token):
+            with self._contain(_digest(job.token)):
                 self._end(job, self._outcome(command, ended))
         except Refused as refused:
             self._end(job, refused)
@@ -421,3 +421,7 @@ class Engine:
         self._batches.abandon(ended)
         self._under_way.clear()
         self._inbox.clear()
+
+
+def _digest(token: str) -> str:
+    return sha256_hex(token.encode("utf-8", "surrogatepass"))

@@ -38,22 +38,29 @@ class Watch:
     def contained(self, digest: str, time: Callable[[], float], wake: Callable[[], None]) -> Iterator[None]:
         """Have whatever the block raises end the submission with this SHA-256 (hex), and nothing beside it (rule R36).
 
-        A refusal and a fault of the home go on as they are; anything else becomes a refusal with an incident. Counted
-        is that, and what was refused before its signer was known; `wake` is called for whoever has to write it.
+        A refusal and a fault of the home go on as they are; anything else becomes a refusal with an incident, and
+        `wake` is called for whoever has to write that.
         """
         try:
             yield
-        except Refused as refused:
-            if refused.id in UNREAD:
-                self._unread.count(refused.id, digest, time())
-                wake()
-            raise
-        except HomeError:
+        except (Refused, HomeError):
             raise
         except Exception as error:
             incident = self._incidents.refusal(error, digest, time())
             wake()
             raise incident from error
+
+    @contextmanager
+    def counted(self, digest: str, time: Callable[[], float], wake: Callable[[], None]) -> Iterator[None]:
+        """Do the same, and count the submission where the block refuses it before its signer is known."""
+        try:
+            with self.contained(digest, time, wake):
+                yield
+        except Refused as refused:
+            if refused.id in UNREAD:
+                self._unread.count(refused.id, digest, time())
+                wake()
+            raise
 
     def afford(self, asking: Asking, at: float) -> None:
         """Return when the signer's quotas let them ask; else count it, and raise `Refused` (quota-exceeded)."""

@@ -116,6 +116,18 @@ def test_the_entry_comes_without_any_other_command(
     assert len(of_type(running.path, "input.refused")) == 1
 
 
+def test_what_somebody_enrolled_signed_is_no_unread_input(running: RunningPlant) -> None:
+    """A command that is refused for its form has an entry of its own, and is not counted a second time."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            assert (await engine.submit_command(running.issue(more=1))).reason == Refusal.MALFORMED
+
+    run(story())
+    assert (len(of_type(running.path, "command.refused")), of_type(running.path, "input.refused")) == (1, [])
+
+
 def test_a_second_is_summed_up_from_its_first_input() -> None:
     """Nothing is due before the span is over; what comes later begins a new one."""
     counter = Unread()

@@ -226,6 +226,26 @@ def test_a_full_disk_stops_what_may_use_the_reserve_until_there_is_room(
     assert revoked == [{"credential": jti}]
 
 
+@pytest.mark.parametrize("verb", ["bundle create", "bundle create again"])
+def test_a_revocation_reaches_its_site_on_an_almost_full_disk(mine: Appliance, verb: str) -> None:
+    """Within the reserve the bundle with a revocation is made and handed over; one that carries none waits for room."""
+    request, out = mine.folder / "full.jws", mine.folder / "full.jwt"
+    request.write_text(mine.issue())
+    jti = mine.issue_in_process(request, out, spied="").json["result"]["jti"]
+    request.write_text(mine.command("alice", Act.CREDENTIAL_REVOKE, {"credential": jti, "reason": "lost"}))
+    if verb == "bundle create":
+        revoked = mine.ctl("revoke", jti, "--reason", "lost", "--request", request, "--json")
+        assert json.loads(revoked.out.splitlines()[-1])["state"] == "done"
+    handed = mine.folder / "0003.bundle"
+    request.write_text(mine.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"}))
+    words = ("bundle", "create", "--site", "line-1", "--out", handed, "--request", request, "--json")
+    full, room = on_a_full_disk(mine, "80m", RESERVE - 64 * 1024, *words)
+    if verb == "bundle create":
+        assert (full["state"], handed.stat().st_size > 0) == ("done", True)
+    else:
+        assert (full["error"], full["exit"], room["state"]) == ("disk-reserve", 5, "done")
+
+
 def test_every_failing_call_is_told(mine: Appliance) -> None:
     """One write or sync of an issue fails, at six points: exit 5 in words or nothing lost, and the line works again."""
     fail_each(mine, spread(storing(mine), 6), ("EIO",))
