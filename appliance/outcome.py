@@ -9,6 +9,8 @@ from coldcred.canonical import Json, b64u_decode, b64u_encode
 from coldcred.record import Record
 
 MAX_FILE_TEXT = 64 * 1024 * 1024
+SHORT_ID = 12
+"""So many characters of an id are shown to people, and are enough to name it."""
 
 EXPORTED = "application/vnd.coldcred.export"
 """The media type of an answer that is an outcome in a line, empty lines, and then an export."""
