@@ -224,7 +224,7 @@ def ran(words: list[str], *descriptors: int) -> int:
     return used.ru_maxrss * 1024
 
 
-@pytest.mark.parametrize("size", [64 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("size", [64 * MIB, pytest.param(1024 * MIB, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 def test_an_export_takes_no_memory_of_its_size(mine: Appliance, tmp_path: Path, size: int) -> None:
     """Neither of the appliance nor of who asked: pages go from the disk over the socket to the disk."""
     fill(mine, size)
