@@ -25,7 +25,7 @@ from coldcred.log.live import By, Issued, Selector
 from coldcred.profile import Profile, digest_of
 from coldcred.record import Record
 
-MOST_QUESTIONS = 10_000
+MOST_QUESTIONS = 5_000
 """Questions to policies after which no more workloads are asked about; the preview says how many were."""
 
 MOST_CHANGES = 500

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import pytest
 
-from appliance import custodians, deciding, reading
+from appliance import custodians, deciding, reading, views
 from appliance.card import CardFault
 from appliance.ceremony import CeremonyFault
 from appliance.cli import app, failures
@@ -574,9 +574,9 @@ def test_the_routes_of_the_service_are_documented() -> None:
         service = give(None, lambda _: None)  # type: ignore[arg-type]  # nothing is asked of the engine
         routes = [(method, route.path) for route in service.routes for method in route.methods - {"HEAD"}]  # type: ignore[attr-defined]  # all are `Route`
         assert [(row[0], codes(row[1])[0]) for row in FORMAT.table(heading)] == routes, heading
-    (views,) = re.findall(r"^Views: ([^.]*)\.", FORMAT.section("The socket"), re.MULTILINE)
+    (listed,) = re.findall(r"^Views: ([^.]*)\.", FORMAT.section("The socket"), re.MULTILINE)
     in_code = set(re.findall(r'name == "([a-z]+)"', Path(reading.__file__).read_text()))
-    assert set(codes(views)) == set(reading._VIEWS) | set(reading._PAGED) | in_code
+    assert set(codes(listed)) == set(views.VIEWS) | set(views.PAGED) | in_code
 
 
 def test_settings_are_documented() -> None:

@@ -165,8 +165,8 @@ def conclude(
             except OSError as error:
                 return failures.lost(outcome, f"{path}: {error.strerror}", as_json=output.wants_json())
             except ClientError as error:
-                why = f"{path}: {error.detail}; nothing was written there"
-                return failures.lost(outcome, why, as_json=output.wants_json())
+                fault = f"{path}: {error.detail}; nothing was written there"
+                return failures.lost(outcome, fault, as_json=output.wants_json())
             output.talk(f"wrote {path}")
             written[name] = str(path)
         else:

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from appliance import counting, deciding, intake, showing
+from appliance import deciding, intake, showing
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Event, Finished, Peer
-from appliance.engine import handover
+from appliance.engine import answers, handover
 from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
@@ -25,7 +25,6 @@ from appliance.intake import Answer, Asking, Intake
 from appliance.log import Log
 from appliance.outcome import Export, Outcome, State
 from appliance.reading import Reader
-from appliance.rules import rule_of
 from appliance.standing import Standing
 from appliance.turns import Turns
 from coldcred.acts import Act
@@ -111,25 +110,18 @@ class Engine:
     ) -> Outcome:
         """Carry out a signed command; the outcome says what became of it.
 
-        `source` is whose lane of the inbox it takes, `peer` who sent it by the workloads' socket. An export is among
-        the files unless it is not to be `whole`: then `pages` gives it. Raises `Refused` for what nobody enrolled
-        signed and for faults of storage and clock.
+        `source` is whose lane it takes, `peer` who sent it by the workloads' socket. An export is among the files where
+        it is to be `whole`, else `pages` gives it. Raises `Refused` for strangers and faults of storage and clock.
         """
         given = self._attached(token, attachments or {})
         outcome = await self._submit(
             token, lambda now: self._intake.command(token, given, approvals, now, peer=peer), source
         )
-        return await self._whole(outcome) if whole else outcome
+        return await answers.whole(outcome, self.pages) if whole else outcome
 
     def pages(self, export: Export) -> AsyncIterator[bytes]:
         """Give an export page by page; an empty page says that work goes on. Raises `HomeError`."""
         return handover.pages(export, self._log, self._turns)
-
-    async def _whole(self, outcome: Outcome) -> Outcome:
-        if outcome.export is None:
-            return outcome
-        body = b"".join([page async for page in self.pages(outcome.export)])
-        return replace(outcome, files={**outcome.files, "export": body}, export=None)
 
     async def submit_batch(
         self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = (), source: str = ""
@@ -168,7 +160,7 @@ class Engine:
     async def submit_approval(self, token: str, source: str = "", *, whole: bool = True) -> Outcome:
         """Count an approval; the outcome is that of the request it is about. Raises as `submit_command`."""
         outcome = await self._submit(token, lambda now: self._intake.approval(token, now), source)
-        return await self._whole(outcome) if whole else outcome
+        return await answers.whole(outcome, self.pages) if whole else outcome
 
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
@@ -375,21 +367,9 @@ class Engine:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
         try:
             with self._contain(_digest(job.token)):
-                self._end(job, self._outcome(command, ended))
+                self._end(job, answers.outcome_of(self._standing, command, ended, self._entry_time()))
         except Refused as refused:
             self._end(job, refused)
-
-    def _outcome(self, command: str, ended: Finished | Refused) -> Outcome | Refused:
-        recorded = self._standing.lookups.outcomes.get(command)
-        if isinstance(ended, Refused):
-            act = recorded.act if recorded is not None else ""
-            return Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended))
-        if recorded is None:
-            return Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it")
-        request = self._standing.lookups.requests.get(command)
-        if request is not None:
-            recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
-        return replace(recorded, files=ended.files, warnings=ended.warnings, export=ended.export)
 
     def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
         """Give the sender a refusal that is in the log by now."""

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from appliance import preview, reading
+from appliance import preview, views
 from appliance.authority import Workload
 from appliance.cedar import PolicySet
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
 from appliance.inventory import Kind, Listing
 from appliance.preview import Comparison
-from appliance.reading import LARGEST_PAGE, MOST_REVOKED, Page, Reader
+from appliance.reading import LARGEST_PAGE, MOST_REVOKED, Reader
 from appliance.turns import Steps, Turns, stepped
+from appliance.views import Page
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.live import Issued
@@ -247,17 +248,17 @@ def test_every_view_and_report_goes_in_steps(running: RunningPlant) -> None:
             for number in range(CROWD):
                 issued = Issued(number, "list", number, 2 * plant.TIME, plant.WORKLOAD, "p0", "k", "line-1", 7)
                 standing.lookups.live.add(f"credential-{number}", issued)
-            for view in reading._VIEWS.values():
+            for view in views.VIEWS.values():
                 assert inspect.isgeneratorfunction(view)
             for name in ("status", "workloads"):
-                assert counted(reading._VIEWS[name](standing))[1] >= CROWD // 50
+                assert counted(views.VIEWS[name](standing))[1] >= CROWD // 50
             for kind in (Kind.WORKLOAD, Kind.CREDENTIAL):
                 page = Page(standing, plant.TIME, {"kind": kind.value}, range(1000), Listing())
-                assert counted(reading._inventory(page))[1] >= 1000 // 50
-            for view_of in reading._PAGED.values():
+                assert counted(views._inventory(page))[1] >= 1000 // 50
+            for view_of in views.PAGED.values():
                 assert inspect.isgeneratorfunction(view_of)
             page = Page(standing, plant.TIME, {}, range(100), Listing())
-            assert counted(reading._toxic(page))[1] >= PROFILES * CROWD // 50
+            assert counted(views.toxic(page))[1] >= PROFILES * CROWD // 50
             profile = replace(standing.authority.profiles["p0"], lifetime=601)
             asked = preview.Asked(profile=profile)
             steps = preview.preview(standing.authority, standing.lookups, standing.policies, asked, plant.TIME)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance import reading, turns
+from appliance import turns
 from appliance.errors import HomeError, HomeFault
+from appliance.views import VIEWS
 from coldcred.canonical import sha256
 from coldcred.charter import Purpose
 from coldcred.record import Record
@@ -110,7 +111,7 @@ def test_status_says_where_the_head_is_kept(tmp_path: Path, token: type[MemoryTo
     async def story() -> object:
         async with running.engine() as engine:
             await running.ready(engine)
-            return Record.of(await turns.stepped(reading._status(engine.standing)), "status").text("head_kept_in")
+            return Record.of(await turns.stepped(VIEWS["status"](engine.standing)), "status").text("head_kept_in")
 
     assert asyncio.run(story()) == kept
 
