@@ -12,11 +12,14 @@ import os
 import sys
 import termios
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 import click
 
+from appliance.cli.session import Session
+from appliance.cli.terminal import Terminal
+from coldcred import streams
 from coldcred.rendering import frame
 
 _MARGIN = "  "
@@ -37,7 +40,19 @@ def agree(lines: Iterable[str], question: str, *, yes: bool = False) -> None:
         _write(laid)
     if asks:
         termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an answer is given to the question, after it was asked
-        click.confirm(question, default=False, abort=True, err=True)
+        context = click.get_current_context(silent=True)
+        session = None if context is None else context.find_object(Session)
+        with _given_back(Terminal()) if session is None else nullcontext(session.terminal) as terminal:
+            if not terminal.agrees(question):
+                raise click.Abort
+
+
+@contextmanager
+def _given_back(terminal: Terminal) -> Iterator[Terminal]:
+    try:
+        yield terminal
+    finally:
+        terminal.release()
 
 
 def rows(lines: Iterable[str], *, err: bool = False) -> list[str]:
@@ -76,13 +91,13 @@ def _wait(prompt: str, next_key: Callable[[], bytes]) -> None:
     What was typed before they saw the screen turns no page.
     """
     termios.tcflush(sys.stdin, termios.TCIFLUSH)
-    click.echo(prompt, err=True, nl=False)
+    streams.say(prompt, end="")
     try:
         while (key := next_key()) not in _GO_ON:
             if key in _LEAVE:
                 raise click.Abort
     finally:
-        click.echo(f"\r{' ' * len(prompt)}\r", err=True, nl=False)
+        streams.say(f"\r{' ' * len(prompt)}\r", end="")
 
 
 @contextmanager
@@ -105,4 +120,4 @@ def _keys() -> Iterator[Callable[[], bytes]]:
 
 def _write(laid: Iterable[str]) -> None:
     for row in laid:
-        click.echo(row, err=True)
+        streams.say(row)
