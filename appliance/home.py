@@ -20,6 +20,7 @@ from appliance.log import Log
 from coldcred import founding as foundings
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import ColdcredError
+from coldcred.files import FileKind, check_place, make_folders, sync_folder, write_file
 from coldcred.founding import MAX_FOUNDING, Founding
 from coldcred.log import entry as entries
 from coldcred.log.entry import NO_PREV
@@ -181,12 +182,13 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         return _resume(path, founding)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         draft = path.with_name(f".{path.name}.draft")
         with _drafting(draft):
+            check_place(draft / FOUNDING, FileKind.SECRET)  # a medium without modes would leave the log open to all
             _fill(draft, founding, signatures, settings, now)
             draft.rename(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         fault = HomeFault.READ_ONLY if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else HomeFault.STORAGE
         raise HomeError(fault, f"{path}: {error.strerror}") from error
@@ -234,8 +236,8 @@ def _resume(path: Path, founding: Founding) -> Home:
 
 
 def _fill(draft: Path, founding: Founding, signatures: Sequence[str], settings: Settings, now: int) -> None:
-    _write(draft / SETTINGS, settings.text().encode())
-    _write(draft / FOUNDING, founding.body)
+    write_file(draft / SETTINGS, settings.text().encode(), FileKind.SECRET)
+    write_file(draft / FOUNDING, founding.body, FileKind.SECRET)
     database.create(draft / LOG)
     blobs = {sha256_hex(body): body for body in (founding.body, *(token.encode() for token in signatures))}
     event: dict[str, Json] = {
@@ -248,20 +250,4 @@ def _fill(draft: Path, founding: Founding, signatures: Sequence[str], settings: 
         log.append([entries.write(0, now, NO_PREV, event)], blobs)
     finally:
         log.close()
-    _sync(draft)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(draft)

@@ -12,6 +12,7 @@ import click
 from appliance.cli import failures
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputName, InputPath
 from appliance.cli.session import Session
 from coldcred import memory
 
@@ -74,10 +75,14 @@ appliance's token is opened too, its PIN stands on the line after the card's."""
 @click.command(
     cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
+@click.option("--home", type=InputPath(), default=DEFAULT_HOME, show_default=True, help="The appliance's folder.")
 @click.option(
-    "--home", type=click.Path(path_type=Path), default=DEFAULT_HOME, show_default=True, help="The appliance's folder."
+    "--as",
+    "who",
+    type=InputName(),
+    metavar="KEYFILE|pkcs11:URI",
+    help="Your own key, in a file or on a card, which signs.",
 )
-@click.option("--as", "who", metavar="KEYFILE|pkcs11:URI", help="Your own key, in a file or on a card, which signs.")
 @click.option("--passphrase-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has passphrases, one a line.")
 @click.option(
     "--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line, your card's first."

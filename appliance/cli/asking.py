@@ -17,6 +17,7 @@ from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
+from appliance.cli.places import InputPath, RequestPath
 from appliance.cli.session import Session
 from appliance.client import Client
 from appliance.outcome import Outcome, State
@@ -24,7 +25,7 @@ from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
 
@@ -36,6 +37,9 @@ _GIVES: Mapping[str, str] = MappingProxyType(
     {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
 )
 """The acts that give a file, and its name."""
+
+_KINDS: Mapping[str, FileKind] = MappingProxyType({"token": FileKind.CREDENTIAL})
+"""Files that are more than given."""
 
 
 class OutputLostError(Exception):
@@ -61,11 +65,11 @@ def asks(function: _Function) -> _Function:
             help="How long the request may be carried out.",
         ),
         click.option(
-            "--approval", type=click.Path(path_type=Path), multiple=True,
+            "--approval", type=InputPath(), multiple=True,
             help="An approval that somebody signed elsewhere; may be repeated.",
         ),
         click.option(
-            "--request", type=click.Path(path_type=Path),
+            "--request", type=RequestPath(),
             help="The request file: written when the request waits, asked after and completed when it is there.",
         ),
     ):  # fmt: skip
@@ -92,8 +96,6 @@ class Asking:
 
 def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     """Ask for an act and say what became of it; the exit code is 0 done, 3 waiting, or that of the refusal."""
-    for path in filter(None, asking.paths.values()):
-        output.check_writable(path)
     approvals = [read_document(path) for path in manner.approvals]
     again = manner.request is not None and manner.request.exists()
     preview: Mapping[str, Json] = {}
@@ -145,7 +147,7 @@ def conclude(
     for name, body in outcome.files.items():
         if (path := places[name]) is not None:
             try:
-                write_file(path, body)
+                write_file(path, body, _KINDS.get(name, FileKind.GIVEN))
             except OSError as error:
                 raise OutputLostError(f"{path}: {error.strerror}") from error
             output.talk(f"wrote {path}")
@@ -199,7 +201,7 @@ def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, 
     """Keep the request for those who approve it, and say what they and the requester do next."""
     path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
     if not path.exists():
-        write_file(path, f"{command}\n".encode(), replace=False)
+        write_file(path, f"{command}\n".encode(), FileKind.DOCUMENT)
     people = ", ".join(outcome.have) or "nobody"
     id_ = outcome.command[:SHORT_ID]
     if outcome.state is State.READY:

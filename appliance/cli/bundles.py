@@ -7,8 +7,10 @@ import click
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import OutputPath
 from appliance.cli.session import Session
 from coldcred.acts import Act
+from coldcred.files import FileKind
 
 
 @click.group(cls=Noun)
@@ -18,7 +20,7 @@ def bundle() -> None:
 
 @bundle.command()
 @click.option("--site", required=True, help="The site it is for.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--out", type=OutputPath(FileKind.GIVEN), required=True, help="The file to write.")
 @asks
 @click.pass_obj
 def create(

@@ -11,13 +11,15 @@ from appliance.ceremony import Place
 from appliance.cli import founding_files, output, secret_input
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import Session, now
 from appliance.identity import Identity
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.founding import Founding
 from coldcred.jose import MAX_TOKEN
 
-_FILE = click.Path(path_type=Path)
+_FILE = InputPath()
+_OUT = OutputPath(FileKind.DOCUMENT)
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
@@ -51,11 +53,11 @@ def init() -> None:
 @init.command()
 @_PLAN
 @_PEOPLE
-@click.option("--out", type=_FILE, required=True, help="Where to write founding.json.")
+@click.option("--out", type=_OUT, required=True, help="Where to write founding.json.")
 def draft(plan: Path, people: Path, out: Path) -> None:
     """Write the founding that follows from a plan and everyone's public keys; it is inert until all have signed."""
     founding = founding_files.document(plan, people, now())
-    write_file(out, founding.body, 0o644, replace=False)
+    write_file(out, founding.body, FileKind.DOCUMENT)
     founding_files.tell(founding)
     output.talk(f"wrote {out}; each founder signs it with both keys: coldcredctl --as KEY init sign {out} --out FILE")
     output.data({"appliance": founding.appliance_id, "founding": str(out)}, [founding.appliance_id])
@@ -63,7 +65,7 @@ def draft(plan: Path, people: Path, out: Path) -> None:
 
 @init.command()
 @click.argument("file", metavar="FOUNDING", type=_FILE)
-@click.option("--out", type=_FILE, required=True, help="Where to write the signature.")
+@click.option("--out", type=_OUT, required=True, help="Where to write the signature.")
 @click.pass_obj
 def sign(session: Session, file: Path, out: Path) -> None:
     """Sign the founding with one of your two keys (--as); read what it says first."""
@@ -71,7 +73,7 @@ def sign(session: Session, file: Path, out: Path) -> None:
     founding_files.tell(founding)
     identity = session.identity()
     place = ceremony.place_of(founding, identity.kid)
-    write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), 0o644, replace=False)
+    write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), FileKind.DOCUMENT)
     output.talk(f"signed as {place.person} with the {place.register} key; wrote {out}")
     output.data(
         {"appliance": founding.appliance_id, "person": place.person, "register": place.register, "file": str(out)},

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from appliance.cli import places
 from appliance.plan import duration
 from coldcred.errors import Malformed
 
@@ -29,6 +30,11 @@ class Verb(click.Command):
             ["--json"], is_flag=True, expose_value=False, callback=note_json, help="Print one JSON document."
         )
         self.params.append(option)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the verb gives
+        """Look at the files that the line names before anything is done with them."""
+        places.check(ctx)
+        return super().invoke(ctx)
 
 
 class IdVerb(Verb):

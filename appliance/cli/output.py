@@ -1,11 +1,9 @@
 """What a person or a program sees: data on standard output, talk on standard error, nothing that moves a cursor."""
 
 import json
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
@@ -115,9 +113,3 @@ def moment(time: int) -> str:
         return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
         return str(time)
-
-
-def check_writable(path: Path) -> None:
-    """See that a file can be put at `path` before anything is done that it is to hold; raises `OSError`."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-        pass

@@ -1,5 +1,7 @@
 """`trust`: what sites pin, prepared here, signed by custodians elsewhere, submitted back."""
 
+import errno
+import os
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.founding_files import bounded
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import FOUNDING, Session, now
 from appliance.custodians import MAX_SIGNATURE_FILE, Draft
 from appliance.errors import HomeError, HomeFault
@@ -18,10 +21,10 @@ from coldcred import layout
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
-from coldcred.files import write_file
+from coldcred.files import FileKind, check_place, make_folders, write_file
 from coldcred.founding import MAX_FOUNDING, Founding
 
-_FOLDER = click.Path(path_type=Path)
+_FOLDER = InputPath()
 
 
 @click.group(cls=Noun)
@@ -30,19 +33,24 @@ def trust() -> None:
 
 
 @trust.command()
-@click.option("--out", type=_FOLDER, required=True, help="The folder to write; it must not exist.")
+@click.option(
+    "--out",
+    type=OutputPath(FileKind.DOCUMENT, looked=False),
+    required=True,
+    help="The folder to write; it must not exist.",
+)
 @click.pass_obj
 def prepare(session: Session, out: Path) -> None:
     """Write the files that custodians sign."""
+    if os.path.lexists(out):
+        raise FileExistsError(errno.EEXIST, "it is there already, and a folder is made anew", str(out))
+    check_place(out, FileKind.DOCUMENT)
     client = session.client()
     founding = _founding(session)
     files = custodians.prepare(founding, Draft.from_json(client.read("trust")), now())
-    out.mkdir(mode=0o755)
-    write_file(out / FOUNDING, founding.body, 0o644)
-    for name, body in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, body, 0o644)
+    for name, body in {FOUNDING: founding.body, **files}.items():
+        make_folders((out / name).parent)
+        write_file(out / name, body, FileKind.DOCUMENT)
     output.talk(f"wrote {out}; each custodian signs it: coldcredctl --as KEY trust sign {out} --out FILE")
     names: list[Json] = [*sorted(files)]
     output.data({"folder": str(out), "files": names}, [str(out)])
@@ -50,8 +58,8 @@ def prepare(session: Session, out: Path) -> None:
 
 @trust.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the signatures.")
-@click.option("--founding", "own", type=click.Path(path_type=Path), help="Your own founding.json, else FOLDER's.")
+@click.option("--out", type=OutputPath(FileKind.DOCUMENT), required=True, help="Where to write the signatures.")
+@click.option("--founding", "own", type=InputPath(), help="Your own founding.json, else FOLDER's.")
 @click.pass_obj
 def sign(session: Session, folder: Path, out: Path, own: Path | None) -> None:
     """Sign what is prepared in FOLDER with your custodian key (--as); read what it says first.
@@ -65,15 +73,15 @@ def sign(session: Session, folder: Path, out: Path, own: Path | None) -> None:
     output.talk("what is prepared says:")
     output.show(output.facts(facts))
     identity = session.identity()
-    write_file(out, custodians.sign(founding, files, identity), 0o644, replace=False)
+    write_file(out, custodians.sign(founding, files, identity), FileKind.DOCUMENT)
     output.talk(f"wrote {out}")
     output.data({**facts, "kid": identity.kid, "file": str(out)}, [str(out)])
 
 
 @trust.command()
 @click.argument("folder", type=_FOLDER)
-@click.argument("signatures", metavar="SIGNATURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--root-out", type=click.Path(path_type=Path), help="Write root.json here, for `coldcred site init`.")
+@click.argument("signatures", metavar="SIGNATURE...", nargs=-1, required=True, type=InputPath())
+@click.option("--root-out", type=OutputPath(FileKind.GIVEN), help="Write root.json here, for `coldcred site init`.")
 @asks
 @click.pass_obj
 def submit(
@@ -96,7 +104,7 @@ def submit(
     )
     code = ask(session, asking, Manner(request, approval, valid_for))
     if root_out is not None and code == Exit.DONE:
-        write_file(root_out, files[layout.ROOTS[0]], 0o644)
+        write_file(root_out, files[layout.ROOTS[0]], FileKind.GIVEN)
         output.talk(f"wrote {root_out}")
     return code
 

@@ -219,12 +219,12 @@ def test_files_that_nobody_listed_are_not_read(copy: Path) -> None:
 
 
 def test_a_store_that_may_not_be_read(copy: Path) -> None:
-    """A file without permission is damage by name, a directory without permission no store; never a traceback."""
+    """What may not be read is told by name as just that, and never as damage or as no store."""
     assert opened_by_nobody(copy) == "opened"
     (copy / "current" / layout.JWKS).chmod(0)
-    assert opened_by_nobody(copy) == f"trust-damaged: {layout.JWKS}: Permission denied"
+    assert opened_by_nobody(copy) == f"trust-unreadable: {layout.JWKS} cannot be read: Permission denied"
     copy.chmod(0)
-    assert opened_by_nobody(copy).startswith("trust-missing")
+    assert opened_by_nobody(copy).startswith("trust-unreadable")
     copy.chmod(0o755)
 
 

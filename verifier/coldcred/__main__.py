@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from coldcred.cli import NOUNS
+from coldcred.cli import NOUNS, places
 from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, tell
 from coldcred.errors import BundleRefused, ColdcredError
 
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; wrong usage exits with 2 from within."""
     args = parser().parse_args(arguments)
     try:
+        places.check(args)
         code: int = args.run(args)
         sys.stdout.flush()
     except BundleRefused as error:

@@ -89,6 +89,8 @@ class Reason(StrEnum):
     TRUST_EXPIRED = "trust-expired"
     TRUST_MISSING = "trust-missing"
     TRUST_DAMAGED = "trust-damaged"
+    TRUST_UNREADABLE = "trust-unreadable"
+    TRUST_EXPOSED = "trust-exposed"
 
 
 class Rejected(ColdcredError):
@@ -125,6 +127,8 @@ class BundleReason(StrEnum):
     STORE_DAMAGED = "store-damaged"
     STORE_UNWRITABLE = "store-unwritable"
     FAST_FORWARD = "fast-forward"
+    STORE_UNREADABLE = "store-unreadable"
+    STORE_EXPOSED = "store-exposed"
 
 
 class BundleRefused(ColdcredError):

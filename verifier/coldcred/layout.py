@@ -49,7 +49,7 @@ LIMITS: Mapping[str, int] = MappingProxyType(
 """The closed list: every name that a bundle or a generation may hold, with its most bytes."""
 
 PINS, ROOT, CURRENT, GENERATIONS, MANIFEST = "site.json", "root.json", "current", "generations", "manifest.json"
-SITE_KEY, ENROLMENT = "site.key", "site-key.json"
+SITE_KEY, ENROLMENT, LOCK = "site.key", "site-key.json", "lock"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from coldcred import names
 from coldcred.acts import Act
-from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, hex_digest, loads
+from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads, said_digest
 from coldcred.cli import keyfile
 from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, TooLarge, read_file, tell
 from coldcred.command import command_claims, document_id
 from coldcred.errors import Malformed
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import MAX_TOKEN, Typ, parse_unverified
 from coldcred.record import Record
 
@@ -54,12 +54,12 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
         token = _read_request(args, lifetime) if again else _sign(args, lifetime)
         if args.out_request is not None:
             carried = _complete(args, token) if args.request is not None else token
-            write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
+            write_file(Path(args.out_request), f"{carried}\n".encode(), FileKind.DOCUMENT)
             print(args.out_request)
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
     except OSError as error:
-        raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
+        raise Misuse(f"{error.filename}: {error.strerror}") from error
     answer = _exchange(args.socket, "POST", "/v1/commands", {"command": token})
     if (state := answer.text("state")) == "ready":
         answer = _exchange(args.socket, "POST", "/v1/commands", {"command": _complete(args, token)})
@@ -68,11 +68,11 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
 
 
 def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
-    appliance, epoch = args.appliance, args.epoch
+    appliance = None if args.appliance is None else said_digest(args.appliance, "--appliance")
+    epoch = args.epoch
     if appliance is None or epoch is None:
         about = _exchange(args.socket, "GET", "/v1/appliance")
         appliance, epoch = appliance or about.digest("appliance"), epoch or about.integer("epoch", least=1)
-    hex_digest(appliance)
     key = keyfile.signing_key(Path(args.key))
     return _command(key, appliance, epoch, Act.CREDENTIAL_ISSUE, _asked(args, lifetime))
 
@@ -171,7 +171,7 @@ def _tell(args: argparse.Namespace, token: str, state: str, answer: Record) -> i
     if state != "done":
         name = args.request or f"request-{document_id(parse_unverified(token))[:_SHORT_ID]}.jws"
         if not Path(name).exists():
-            write_file(Path(name), f"{token}\n".encode(), mode=0o644, replace=False)
+            write_file(Path(name), f"{token}\n".encode(), FileKind.DOCUMENT)
         print(name)
         need, have = answer.integer("need"), ", ".join(answer.texts("have")) or "nobody"
         tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {name}")
@@ -185,9 +185,9 @@ def _tell(args: argparse.Namespace, token: str, state: str, answer: Record) -> i
         print(credential.decode("ascii"))
         return ACCEPTED
     try:
-        write_file(Path(args.out), credential)
+        write_file(Path(args.out), credential, FileKind.CREDENTIAL)
     except OSError as error:
-        tell(f"the credential was issued, and {args.out} cannot be written: {os.strerror(error.errno or 0)}. Ask anew.")
+        tell(f"the credential was issued, and {args.out} cannot be written: {error.strerror}. Ask anew.")
         return REFUSED
     print(args.out)
     return ACCEPTED
