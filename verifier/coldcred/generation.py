@@ -69,7 +69,8 @@ def check_closed(status: os.stat_result, name: str) -> None:
     check_mode(status, name)
     owner, reader = status.st_uid, os.geteuid()
     if owner not in {0, reader}:
-        detail = f"{name} belongs to uid {owner}, which is neither root nor uid {reader}, who runs this"
+        allowed = f"root or uid {reader}, who runs this" if reader else "root, who runs this"
+        detail = f"{name} belongs to uid {owner} and not to {allowed}"
         raise Rejected(Reason.TRUST_EXPOSED, detail)
 
 
