@@ -69,7 +69,10 @@ Data goes to standard output, talk to standard error. Secrets come from the term
 `coldcredctl --home HOME --as alice.operator --passphrase-fd 3 status 3<passphrase`. A key on a card is named as in
 `--as "pkcs11:token=alice?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-fd 3`; its module is given the variables
 by which modules find their cards, such as SOFTHSM2_CONF, and no others. Where nothing serves the home and the
-appliance's token is opened too, its PIN stands on the line after the card's."""
+appliance's token is opened too, its PIN stands on the line after the card's.
+A file that holds a key, a signature, a request or a batch's outcomes is never written over; a credential, bundle,
+export or list, which can be asked for again, takes the place of the file before it. No output may be a file that the
+line reads."""
 
 
 @click.command(

@@ -19,7 +19,11 @@ _EXTRA = {"tuf", "securesystemslib"}
 def parser() -> argparse.ArgumentParser:
     """Give the parser of the whole command."""
     command = argparse.ArgumentParser(
-        prog="coldcred", description="Verify machine credentials at a site that is never online.", allow_abbrev=False
+        prog="coldcred",
+        description="Verify machine credentials at a site that is never online.",
+        epilog="Keys and requests are never written over; a credential or an enrolment, which can be asked for again, "
+        "takes the place of the file before it. No output may be a file that the line reads.",
+        allow_abbrev=False,
     )
     nouns = command.add_subparsers(required=True, metavar="COMMAND")
     for noun in NOUNS:

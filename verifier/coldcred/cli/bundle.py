@@ -52,7 +52,10 @@ def apply(args: argparse.Namespace) -> int:
         if error.reason is not BundleReason.EXPIRED:
             raise
         # A clock that is ahead looks just like an old bundle, so both times are told.
-        issued_at = bundle.inspect(data).store.times.issued_at
+        try:
+            issued_at = bundle.inspect(data).store.times.issued_at
+        except BundleRefused:
+            raise error from None
         raise BundleRefused(error.reason, f"{error.detail}. {clock_ahead(now, issued_at).rstrip('.')}") from error
     times = applied.store.times
     what = "applied" if applied.changed else "already applied, nothing changed:"
