@@ -76,6 +76,25 @@ def test_what_is_there(tmp_path: Path, kind: FileKind) -> None:
     assert (path.read_bytes(), os.listdir(tmp_path)) == (OLD if kind.once else NEW, ["file"])  # noqa: PTH208 - as above
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no-links"])
+def test_a_file_that_appears_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool) -> None:
+    """Two who write one name at once do not both succeed, with hard links and without."""
+
+    def too_early(path: Path, _kind: FileKind) -> None:
+        path.write_bytes(OLD)
+
+    monkeypatch.setattr(files, "_check_target", too_early)
+    if not links:
+        monkeypatch.setattr(files, "os", Failing("link", "EPERM", None))
+    for kind in FileKind:
+        path = tmp_path / kind.name
+        if kind.once:
+            with pytest.raises(FileExistsError) as caught:
+                write_file(path, NEW, kind)
+            assert (path.read_bytes(), caught.value.filename) == (OLD, str(path))
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("kind", FileKind)
 def test_what_is_no_file_is_left_alone(tmp_path: Path, kind: FileKind) -> None:
     """A folder, a pipe, a device, and a link that leads nowhere or to one of them: nothing takes their place."""

@@ -7,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,17 @@ from typing import Any
 import pytest
 
 from coldcred import Reason, Rejected, TrustStore, layout
-from coldcred.bundle import apply, init
+from coldcred.bundle import apply, init, storing
 from coldcred.canonical import sha256_hex
 from coldcred.errors import BundleReason, BundleRefused
 from tests.coldcred.test_bundle_site import KEY
 from tests.support import media
 from tests.support.folders import tree
 from tests.support.strace import strace
+from tests.support.users import NOBODY, ROOT, as_user
 from tests.support.world import NOW, SITE, World
 
 UMASKS = (0o000, 0o022, 0o027, 0o077)
-NOBODY = 65534
-ROOT = os.geteuid() == 0
-"""Whether these tests can be several users; else the only one is in each one's place."""
 SERVICE = NOBODY if ROOT else os.geteuid()
 
 
@@ -60,32 +57,6 @@ def parts(trust: Path) -> list[Path]:
     read = [trust, trust / layout.PINS, trust / layout.ROOT, trust / layout.GENERATIONS]
     current = trust / (trust / layout.CURRENT).readlink()
     return [*read, current, *sorted(current.rglob("*"))]
-
-
-def as_user(user: int, call: Callable[[], str], where: Path) -> str:
-    """Return what a call says that another user makes, in a child of our own, from a folder on."""
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child only makes this one call
-        child = os.fork()
-    if child == 0:
-        answer = "failed"
-        try:
-            os.chdir(where)
-            if ROOT:
-                os.setgroups([])
-                os.setgid(user)
-                os.setuid(user)
-            answer = call()
-        except (Rejected, BundleRefused) as error:
-            answer = str(error)
-        finally:
-            os.write(write, answer.encode())
-            os._exit(0)
-    os.waitpid(child, 0)
-    os.close(write)
-    with os.fdopen(read) as answers:
-        return answers.read()
 
 
 def opens() -> str:
@@ -169,8 +140,11 @@ def test_root_applies_and_a_service_reads(world: World, everybody: Path) -> None
 
 
 @pytest.mark.parametrize("mask", UMASKS, ids=lambda mask: f"umask-{mask:03o}")
-def test_modes_are_right_under_any_umask(world: World, tmp_path: Path, mask: int) -> None:
-    """Whoever makes and fills a store, and with whatever umask, everybody can read it and nobody else write it."""
+def test_modes_are_right_under_any_umask(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int
+) -> None:
+    """Whatever the umask of who makes and fills a store, everybody can read it from the first moment."""
+    monkeypatch.setattr(storing, "mend", lambda _: None)
     trust = tmp_path / "a" / "b" / "trust"
     before = os.umask(mask)
     try:
