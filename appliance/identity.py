@@ -122,9 +122,9 @@ def public_path(path: Path) -> Path:
 
 def keygen(path: Path, passphrase: AskPassphrase) -> Identity:
     """Make a new key in file `path` (0600) and its public JWK beside it; neither may exist yet (`IdentityError`)."""
-    for each, kind in ((path, FileKind.SECRET), (public_path(path), FileKind.DOCUMENT)):
-        with _told():
-            check_place(each, kind)
+    with _told():
+        check_place(path, FileKind.SECRET)
+        check_place(public_path(path), FileKind.DOCUMENT)
     secret = passphrase()
     try:
         check_passphrase(secret)

@@ -85,7 +85,7 @@ def _sort(parameter: click.Parameter, path: Path, written: list[Output], read: l
     match parameter.type:
         case OutputPath(kind=kind, beside=beside, looked=looked):
             written.append(Output(name, path, kind if looked else None))
-            written += (Output(name, path.with_name(f"{path.name}{end}")) for end in beside)
+            written += (Output(name, Path(f"{path}{end}")) for end in beside)
         case RequestPath() if not os.path.lexists(path):
             written.append(Output(name, path, FileKind.DOCUMENT))
         case RequestPath() | InputPath():

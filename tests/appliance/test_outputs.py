@@ -236,7 +236,13 @@ def test_what_is_wrong_with_a_place_is_said_first(
     there.write_bytes(BYTES)
     os.mkfifo(pipe)
     assert output.kind is not None
-    wrong: Sequence[Path] = [tmp_path, pipe, tmp_path / "missing" / "file", *([there] if output.kind.once else [])]
+    wrong: Sequence[Path] = [
+        tmp_path,
+        Path("/"),
+        pipe,
+        tmp_path / "missing" / "file",
+        *([there] if output.kind.once else []),
+    ]
     for path in wrong:
         code = line.run({output: path}, tmp_path)
         said = capsys.readouterr()
