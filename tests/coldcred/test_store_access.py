@@ -318,6 +318,21 @@ def test_a_prepared_folder_is_filled_in_place(world: World, tmp_path: Path) -> N
     assert TrustStore.open(trust).generation == 1
 
 
+def test_nothing_of_root_s_is_given_away(world: World, everybody: Path) -> None:
+    """A service that links a file of root's into the folder that root fills for it does not get the file."""
+    trust, theirs = everybody / "trust", everybody / "root's own"
+    trust.mkdir()
+    theirs.write_text("secret")
+    theirs.chmod(0o600)
+    os.chown(trust, SERVICE, -1)
+    (trust / layout.LOCK).hardlink_to(theirs)
+    if ROOT:
+        with pytest.raises(BundleRefused, match="another name"):
+            make(trust, world)
+    assert (theirs.stat().st_uid, theirs.read_text()) == (os.geteuid(), "secret")
+    assert not (trust / layout.PINS).exists()
+
+
 def test_an_empty_volume_is_filled(world: World, tmp_path: Path) -> None:
     """A mount point, which nothing can be renamed onto, becomes a store like any folder."""
     with media.memory(tmp_path / "volume", "size=2m,mode=755") as volume:

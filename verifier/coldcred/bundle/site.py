@@ -132,12 +132,22 @@ def _look(handle: int) -> None:
 
 
 def _hand_over(handle: int) -> None:
-    """Give what root made to whom the folder was prepared for."""
+    """Give what root made to whom the folder was prepared for.
+
+    Its owner may put something of root's there meanwhile, by a link; that is not given away.
+    """
     owner = os.fstat(handle)
     if owner.st_uid == os.geteuid():
         return
     for name in (*_MADE, _NEW_PINS):
-        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=handle, follow_symlinks=False)
+        made = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+        try:
+            status = os.fstat(made)
+            if not stat.S_ISDIR(status.st_mode) and status.st_nlink != 1:
+                raise OSError(errno.EMLINK, "it has another name elsewhere", name)
+            os.fchown(made, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(made)
 
 
 def _empty(handle: int) -> None:

@@ -126,7 +126,7 @@ def write_files(folder: int, files: Mapping[str, bytes], *, mode: int = FILE_MOD
 
 def unwritable(error: OSError) -> BundleRefused:
     """Give the refusal that an error of the file system amounts to."""
-    cause = os.strerror(error.errno or 0)
+    cause = error.strerror or os.strerror(error.errno or 0)
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
     return BundleRefused(BundleReason.STORE_UNWRITABLE, f"the trust store cannot be written: {where}{cause}")
 
