@@ -6,7 +6,9 @@ because a sum is too large, forbids too: Cedar alone would pass over it.
 
 import json
 import re
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,6 +25,9 @@ from coldcred.profile import Profile
 
 REMEMBERED = 4096
 """Rulings that one set of policies remembers. A ruling follows from whole values, so none of them grows old."""
+
+STACK = 64 * 1024 * 1024
+"""Bytes of the stack on which a text is read. One of `policytext.MAX_WORDS` needs less than an eighth of them."""
 
 _NUMBERED = re.compile(r"policy([0-9]+)")
 _ACTION = "Action"
@@ -57,7 +62,17 @@ class PolicySet:
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Read a text and hold it to the schema; raises `PolicyInvalid`, with Cedar's own words where it has some."""
+        """Read a text and hold it to the schema; raises `PolicyInvalid`, with Cedar's own words where it has some.
+
+        Cedar calls itself for each level of an expression, and counts its levels afterwards. So it reads on a stack
+        whose size is ours and not that of whoever started this program.
+        """
+        threading.stack_size(STACK)  # of all threads from here on: only what is used of it costs memory
+        with ThreadPoolExecutor(1, "cedar") as reader:
+            return reader.submit(cls._parse, body).result()
+
+    @classmethod
+    def _parse(cls, body: bytes) -> Self:
         found = statements(body)
         text = body.decode("ascii")
         try:

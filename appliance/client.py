@@ -6,8 +6,8 @@ when nothing serves the home.
 
 import http.client
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from appliance import sockets
 from appliance.errors import Refusal, Refused
 from appliance.identity import Identity
-from appliance.outcome import MAX_FILE_TEXT, Outcome
+from appliance.outcome import EXPORTED, MAX_FILE_TEXT, Outcome
 from appliance.signing import COMMAND_LIFE, Clock, Random, Signing
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, dumps, loads
@@ -116,7 +116,7 @@ class SocketTransport:
         """Send a command."""
         beside: dict[str, Json] = {name: b64u_encode(data) for name, data in attachments.items()}
         body: dict[str, Json] = {"command": token, "attachments": beside, "approvals": list(approvals)}
-        return _outcome(self._ask("POST", "/v1/commands", body))
+        return self._outcome("/v1/commands", body)
 
     def batch(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines) -> Outcome:
         """Send a command for a batch and read its lines until the last, which is the outcome of the whole."""
@@ -149,7 +149,31 @@ class SocketTransport:
 
     def approval(self, token: str) -> Outcome:
         """Send an approval."""
-        return _outcome(self._ask("POST", "/v1/approvals", {"approval": token}))
+        return self._outcome("/v1/approvals", {"approval": token})
+
+    def _outcome(self, path: str, body: Json) -> Outcome:
+        """Send something and give its outcome; an export that comes with it is read as its pages are taken."""
+        response = self._begin("POST", path, body)
+        if response.status != _OK or response.headers.get_content_type() != EXPORTED:
+            value = self._value(response)
+            if response.status != _OK:
+                raise _refusal(value)
+            return _outcome(value)
+        try:
+            line = response.readline(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(type(error).__name__) from error
+        return replace(_outcome(loads(line.removesuffix(b"\n"), max_bytes=_MAX_ANSWER)), pages=self._pages(response))
+
+    def _pages(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        begun = False
+        try:
+            while data := response.read1(_READ_AT_ONCE):
+                if begun or (data := data.lstrip(b"\n")):
+                    begun = True
+                    yield data
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(type(error).__name__) from error
 
     def open_reading(self, token: str) -> None:
         """Open reading on this connection."""
@@ -236,7 +260,8 @@ def _refusal(value: Json) -> Exception:
 class Client:
     """A person, or nobody yet, at an appliance; signing without an `identity` is the caller's mistake (`ValueError`).
 
-    `clock` gives Unix seconds, `random` that many random bytes.
+    `clock` gives Unix seconds, `random` that many random bytes. `sending` is called with the id of a command right
+    before it, or an approval of it, goes out, and `heard` with what became of it.
     """
 
     transport: Transport
@@ -246,6 +271,8 @@ class Client:
     appliance: str
     epoch: int
     single_operator: bool
+    sending: Callable[[str], None] = field(default=lambda _command: None, repr=False)
+    heard: Callable[[Outcome], Outcome] = field(default=lambda outcome: outcome, repr=False)
     _reading: bool = field(default=False, repr=False)
 
     @classmethod
@@ -280,13 +307,15 @@ class Client:
         self, command: str, attachments: Mapping[str, bytes] | None = None, approvals: Sequence[str] = ()
     ) -> Outcome:
         """Send a signed command, which may have been sent before: then its recorded outcome comes back."""
-        return self.transport.command(command, attachments or {}, approvals)
+        self.sending(document_id(parse_unverified(command)))
+        return self.heard(self.transport.command(command, attachments or {}, approvals))
 
     def batch(
         self, command: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines
     ) -> Outcome:
         """Send a signed command for a batch; `take` is given its lines as they come."""
-        return self.transport.batch(command, attachments, approvals, take)
+        self.sending(document_id(parse_unverified(command)))
+        return self.heard(self.transport.batch(command, attachments, approvals, take))
 
     def ask(self, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes] | None = None) -> Outcome:
         """Sign a command and send it."""
@@ -301,7 +330,13 @@ class Client:
         found = self.request(document_id(parse_unverified(command)))
         if found.terms is None:
             raise ClientError(ClientFault.PROTOCOL, "a request without its terms")
-        return self.transport.approval(self.signing().approval(found.seen(found.terms), verdict))
+        return self.send_approval(self.signing().approval(found.seen(found.terms), verdict))
+
+    def send_approval(self, token: str) -> Outcome:
+        """Send a signed approval; the outcome is that of the command it is about."""
+        about = Record.of(loads(parse_unverified(token).payload), "approval").digest("command")
+        self.sending(about)
+        return self.heard(self.transport.approval(token))
 
     def signing(self) -> Signing:
         """Give what signs in this person's name; without an identity that is the caller's mistake (`ValueError`)."""

@@ -11,7 +11,7 @@ from coldcred.canonical import Json
 from coldcred.log.combinations import Holders, Holdings, Pair, pairs
 from coldcred.profile import Profile
 
-SLICE = 1000
+SLICE = 50
 """Workloads that are looked at before others get their turn."""
 
 Row: TypeAlias = dict[str, Json]

@@ -152,13 +152,13 @@ class Store:
         for statement in filter(str.strip, _READING_SCHEMA.split(";")):
             database.execute(statement)
 
-    def rows(self, sql: str, *arguments: object) -> Iterator[tuple[object, ...]]:
-        """Run a query and give its rows, a page at a time."""
+    def rows(self, sql: str, *arguments: object, at_once: int = PAGE) -> Iterator[tuple[object, ...]]:
+        """Run a query and give its rows, of which so many are in memory at once."""
         with _told():
             cursor = self._database.execute(sql, list(arguments))
         while True:
             with _told():
-                page = cursor.fetchmany(PAGE)
+                page = cursor.fetchmany(at_once)
             if not page:
                 return
             yield from page

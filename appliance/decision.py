@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from appliance.errors import Refused
+from appliance.outcome import Export
 from appliance.rules import rule_of
 from coldcred.asked import Asked
 from coldcred.canonical import Json, sha256_hex
@@ -133,12 +134,14 @@ class Signing:
 class Finished:
     """The end of a command: files that are released once, to whoever sent it, and signed checkpoints to keep.
 
-    `warnings` are told to people with the answer and recorded nowhere.
+    An `export` is released as it is read from the log. `warnings` are told to people with the answer and recorded
+    nowhere.
     """
 
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
     notes: tuple[tuple[int, bytes], ...] = ()
     warnings: tuple[str, ...] = ()
+    export: Export | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def refused_after(event: Event, refused: Refused) -> Event:
 
 def refused_members(refused: Refused) -> Event:
     """Say in an event why something was refused, by which rule, and what was found."""
-    return {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
+    return {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024] or refused.id}
 
 
 def signs(*inputs: tuple[str, bytes]) -> Json:

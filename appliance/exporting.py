@@ -1,4 +1,7 @@
-"""Exports: the whole log, what it refers to, and a checkpoint over it, in one file an auditor can carry away."""
+"""Exports: the whole log, what it refers to, and a checkpoint over it, in one file an auditor can carry away.
+
+Here it is decided; `appliance.engine.handover` makes the file while it is handed over.
+"""
 
 from dataclasses import replace
 
@@ -6,10 +9,11 @@ from appliance.authority import SigningKey
 from appliance.decision import Ask, Decision, Finished
 from appliance.errors import Refusal, Refused
 from appliance.nouns import checkpoints, keys
+from appliance.outcome import Export
 from appliance.standing import Standing
-from coldcred import framing
-from coldcred.canonical import b64u_encode, dumps
+from coldcred.canonical import dumps
 from coldcred.charter import Purpose
+from coldcred.log.export import ABOUT, CHECKPOINT, FOUNDING
 from coldcred.record import Record
 
 
@@ -45,14 +49,5 @@ def _decide_older(standing: Standing, ask: Ask, key: SigningKey) -> Decision:
 def _file(standing: Standing, size: int, note: bytes) -> Finished:
     founding = standing.authority.founding
     vkey = checkpoints.verifier_key(standing.authority).format()
-    entries = b"".join(body + b"\n" for body in standing.archive.bodies(0, size))
-    blobs = b"".join(dumps({"body": b64u_encode(body)}) + b"\n" for body in standing.archive.blobs())
     about = dumps({"v": 1, "appliance": founding.appliance_id, "size": size, "vkey": vkey})
-    files = {
-        "about.json": about,
-        "blobs.jsonl": blobs,
-        "checkpoint": note,
-        "entries.jsonl": entries,
-        "founding.json": founding.body,
-    }
-    return Finished({"export": framing.write(framing.EXPORT, files)})
+    return Finished(export=Export(size, {ABOUT: about, CHECKPOINT: note, FOUNDING: founding.body}))

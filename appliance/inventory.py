@@ -1,6 +1,6 @@
 """The inventory: everything that lives here with its owner, its age, its end, its last use and what is overdue.
 
-All of it comes from memory, and so from the log; a page of it is small enough for the loop that serves everybody else.
+All of it comes from memory, and so from the log; a page of it is made in steps, so that nobody waits for it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,6 +12,7 @@ from typing import TypeAlias
 from appliance.authority import Authority, SigningKey, Workload
 from appliance.nouns.workloads import REVIEW_WARNING, condition
 from appliance.standing import Standing
+from appliance.turns import Steps
 from coldcred.canonical import Json
 
 KEY_WARNING = 30 * 24 * 3600
@@ -58,13 +59,17 @@ class Listing:
     _names: tuple[str, ...] = field(default=())
     _kept: tuple[Json, ...] = field(default=())
 
-    def page(self, standing: Standing, kind: Kind, page: range, now: int, *, overdue: bool) -> Json:
-        """Give the rows of a page that still stand, all or what is `overdue`, and where the `next` page begins."""
+    def page(self, standing: Standing, kind: Kind, page: range, now: int, *, overdue: bool) -> Steps[Json]:
+        """Give in steps a page's rows that still stand, all or what is `overdue`, and where the `next` page begins."""
         if page.start == 0 or kind is not self._kind:
             self._kind, self._names = kind, tuple(_NAMES[kind](standing))
         row_of = _ROWS[kind]
-        found = (row_of(standing, name, now) for name in self._names[page.start : page.stop])
-        rows: list[Json] = [row for row in found if row is not None and (row["overdue"] or not overdue)]
+        rows: list[Json] = []
+        for name in self._names[page.start : page.stop]:
+            row = row_of(standing, name, now)
+            if row is not None and (row["overdue"] or not overdue):
+                rows.append(row)
+            yield
         return {"rows": rows, "next": page.stop if page.stop < len(self._names) else None}
 
     def keep(self, rows: Iterable[Json]) -> None:

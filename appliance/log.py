@@ -118,6 +118,13 @@ class Log:
             raise HomeError(HomeFault.LOG_DAMAGED, f"blob {digest} is missing or is not what its digest says")
         return body
 
+    def blobs_after(self, digest: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (SHA-256, blob) of those whose SHA-256 is beyond `digest`, in their order, unchecked."""
+        sql = "SELECT sha256, body FROM blob WHERE sha256 > ? ORDER BY sha256"
+        for name, body in self._store.rows(sql, digest, at_once=1):
+            if isinstance(name, bytes):
+                yield name, body if isinstance(body, bytes) else str(body).encode()
+
     def blobs(self) -> Iterator[bytes]:
         """Yield all stored blobs."""
         for (body,) in self._store.rows("SELECT body FROM blob ORDER BY sha256"):

@@ -1,5 +1,6 @@
 """What became of a command: the answer to whoever sent it, and what is told again when it is sent again."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -8,6 +9,11 @@ from coldcred.canonical import Json, b64u_decode, b64u_encode
 from coldcred.record import Record
 
 MAX_FILE_TEXT = 64 * 1024 * 1024
+SHORT_ID = 12
+"""So many characters of an id are shown to people, and are enough to name it."""
+
+EXPORTED = "application/vnd.coldcred.export"
+"""The media type of an answer that is an outcome in a line, empty lines, and then an export."""
 
 
 class State(StrEnum):
@@ -20,11 +26,20 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """An export that was carried out: how many entries it has, and the small files in it; the rest is in the log."""
+
+    size: int
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of the command with id `command`; `have` are the people who signed, of `need`.
 
     `files` (a token, a bundle, an export, a list) are given once, to the sender, and are never stored; nor are
-    `warnings`.
+    `warnings`. An export may be too large for any memory: then it is an `export` where it is carried out, and comes as
+    `pages`, which are read once, to whoever asked.
     """
 
     command: str
@@ -38,6 +53,13 @@ class Outcome:
     result: dict[str, Json] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
+    export: Export | None = field(default=None, repr=False)
+    pages: Iterator[bytes] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def given(self) -> Mapping[str, bytes | Iterable[bytes]]:
+        """All that is given with it, whole or in pages."""
+        return self.files if self.pages is None else {**self.files, "export": self.pages}
 
     def as_json(self) -> dict[str, Json]:
         """Give the outcome as it travels over the socket."""

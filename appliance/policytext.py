@@ -1,7 +1,8 @@
 """The text of a policy before Cedar reads it: bounded, printable, and nested no deeper than Cedar can bear.
 
-Cedar's parser and its printer call themselves for each level of an expression. A text of a few hundred levels ends the
-whole process, which no caller can catch; so the levels are counted here first.
+Cedar's parser and its printer call themselves for each level of an expression, and refuse what is too deep only when
+they are through with it. Where the stack ends before, so does the whole process, which no caller can catch. So words
+and brackets, which bound the levels, are counted here first, and `appliance.cedar` reads on a stack with room for them.
 """
 
 import re
@@ -13,6 +14,8 @@ MAX_POLICIES = 128
 MAX_NESTING = 24
 MAX_WORDS = 1000
 """Words and marks of one policy, commas left out. Chains such as `a && b && ...` nest too, one level for each link."""
+CEDAR_LEVELS = 100
+"""Levels of an expression beyond which Cedar's binding reads none; it counts them itself, and says so."""
 
 _TOKEN = re.compile(
     r"(?P<blank>[ \t\n]+|//[^\n]*)|\"(?:[^\"\\\n]|\\[^\n])*\"|\w+|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<end>;)|[^\"]",

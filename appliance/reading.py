@@ -1,9 +1,11 @@
-"""Reading: what a signed `read.open` lets its connection see. Reads only, and only what the log already says."""
+"""Reading: what a signed `read.open` lets its connection see. Reads only, and only what the log already says.
+
+All of it is worked out by turns (`appliance.turns`), so that no reader holds up what is decided meanwhile.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -20,6 +22,7 @@ from appliance.nouns.workloads import Condition
 from appliance.outcome import State
 from appliance.retelling import Search
 from appliance.standing import Standing
+from appliance.turns import Steps, Turns
 from coldcred import layout
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, loads_canonical, sha256_hex
@@ -30,6 +33,12 @@ from coldcred.record import Record
 
 LONGEST_PAGE = 1000
 LONGEST_ID = 64
+
+LARGEST_PAGE = 4 * 1024 * 1024
+"""Bytes of entries after which a page ends, with fewer entries than were asked for."""
+
+MOST_REVOKED = 10_000
+"""Credentials that live, unrevoked, up to which a revocation is imagined."""
 
 _T = TypeVar("_T")
 
@@ -52,12 +61,12 @@ class Reader:
         self,
         standing: Standing,
         log: Log,
-        disk: Executor,
+        turns: Turns,
         now: Callable[[], int],
         admit: Callable[[str], None],
         kid: str,
     ) -> None:
-        """Read from `standing` in memory and from `log` in the executor that owns the file; `now` is Unix seconds.
+        """Read from `standing` in memory and from `log` where the file is, by `turns`; `now` is Unix seconds.
 
         `admit` refuses an act that the disk has no room for; `kid` is the key that opened the reading.
         """
@@ -66,7 +75,7 @@ class Reader:
         self._kid = kid
         self._standing = standing
         self._log = log
-        self._disk = disk
+        self._turns = turns
         self._listing = Listing()
 
     async def read(self, name: str, arguments: Mapping[str, str]) -> Json:
@@ -74,7 +83,8 @@ class Reader:
         self._check_reader()
         if name == "entries":
             first, limit = _number(arguments, "from", 0), _number(arguments, "limit", 100)
-            return await self._from_disk(lambda: self._entries(first, min(limit, LONGEST_PAGE)))
+            bodies = await self._from_disk(lambda: self._bodies(first, min(limit, LONGEST_PAGE)))
+            return await self._turns.view(_entries(bodies))
         if name == "credentials":
             limit = min(_number(arguments, "limit", 100), LONGEST_PAGE)
             return await self._from_disk(lambda: self._log.table("credential", limit))
@@ -84,7 +94,7 @@ class Reader:
             requester = arguments.get("requester")
             return terms.terms(self._standing.authority, self._now(), requester=requester).as_json()
         if name == "requests":
-            return _requests(self._standing, self._now())
+            return await self._turns.view(_requests(self._standing, self._now()))
         if name == "request":
             request = terms.find_request(self._standing.lookups, arguments.get("command", ""))
             return await self._from_disk(lambda: self._request(request))
@@ -93,13 +103,14 @@ class Reader:
             return await self._from_disk(lambda: self._policy(digest))
         if name in _PAGED:
             offset, limit = _number(arguments, "offset", 0), min(_number(arguments, "limit", 100), LONGEST_PAGE)
-            return await _PAGED[name](
-                Page(self._standing, self._now(), arguments, range(offset, offset + limit), self._listing)
-            )
+            page = Page(self._standing, self._now(), arguments, range(offset, offset + limit), self._listing)
+            if name == "toxic" and offset == 0:
+                return await self._turns.work(self._kid, _toxic(page))
+            return await self._turns.view(_PAGED[name](page))
         view = _VIEWS.get(name)
         if view is None:
             raise Refused(Refusal.MALFORMED, f"there is no view called {name[:32]!a}")
-        return view(self._standing)
+        return await self._turns.view(view(self._standing))
 
     def _check_reader(self) -> None:
         if self._standing.authority.signer(self._kid) is None:
@@ -120,19 +131,26 @@ class Reader:
                 raise Refused(Refusal.MALFORMED, "either `about` or `entry` says what is asked about")
             found = await (search.named(about) if about is not None else search.entry(entry or 0))
             return retelling.retell(self._standing, found, self._now())
-        return explaining.explain(self._standing, Imagined.read(asked, attachments), self._now(), self._admit)
+        return await self._turns.work(self._kid, self._explained(Imagined.read(asked, attachments)))
+
+    def _explained(self, imagined: Imagined) -> Steps[Json]:
+        """Imagine a command, in one step; not a revocation that would have to look at very many credentials."""
+        alive = self._standing.lookups.live.unrevoked
+        if imagined.act is Act.CREDENTIAL_REVOKE and alive > MOST_REVOKED:
+            raise Refused(Refusal.OVER_BUDGET, f"{alive} credentials live; it is said of up to {MOST_REVOKED}")
+        yield
+        return explaining.explain(self._standing, imagined, self._now(), self._admit)
 
     async def preview(self, act: str, args: Record, attachments: Mapping[str, bytes]) -> Json:
         """Say what setting a policy or a profile would change; raises `Refused` as its decision would.
 
-        Policies are asked in a thread, since everybody who is enrolled times every profile may take a while.
+        A text is read in a thread, where Cedar lets others work meanwhile; what it would change is asked by turns.
         """
         standing, now = self._standing, self._now()
-        authority, old = standing.authority, standing.policies
-        if act == Act.POLICY_SET:
-            work = partial(preview.preview, authority, standing.lookups, old, act, args, attachments, now)
-            return await asyncio.get_running_loop().run_in_executor(None, work)
-        return preview.preview(authority, standing.lookups, old, act, args, attachments, now)
+        read = partial(preview.read, standing.authority, act, args, attachments)
+        new = await asyncio.get_running_loop().run_in_executor(None, read)
+        steps = preview.preview(standing.authority, standing.lookups, standing.policies, new, now)
+        return await self._turns.work(self._kid, steps)
 
     def _policy(self, digest: str) -> Json:
         """Give the text of a policy that was in force once, or of the one that an appliance begins with."""
@@ -142,7 +160,7 @@ class Reader:
         return {"policy": digest, "text": text, "in_force": digest == self._standing.authority.policy}
 
     async def _from_disk(self, read: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, read)
+        return await self._turns.page(read)
 
     def _trust(self) -> Json:
         """Give what custodians are to sign next: documents, the roots that sites hold, and the version that follows."""
@@ -159,8 +177,23 @@ class Reader:
     def _request(self, request: Request) -> Json:
         return terms.request_file(self._standing.authority, self._log, request, self._now()).as_json()
 
-    def _entries(self, first: int, limit: int) -> Json:
-        return [loads_canonical(body, max_bytes=MAX_BODY) for body in self._log.bodies(first, limit)]
+    def _bodies(self, first: int, limit: int) -> list[bytes]:
+        found: list[bytes] = []
+        size = 0
+        for body in self._log.bodies(first, limit):
+            found.append(body)
+            size += len(body)
+            if size >= LARGEST_PAGE:
+                break
+        return found
+
+
+def _entries(bodies: list[bytes]) -> Steps[Json]:
+    found: list[Json] = []
+    for body in bodies:
+        found.append(loads_canonical(body, max_bytes=MAX_BODY))
+        yield
+    return found
 
 
 def _number(arguments: Mapping[str, str], name: str, default: int) -> int:
@@ -170,8 +203,9 @@ def _number(arguments: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def status(standing: Standing) -> Json:
+def _status(standing: Standing) -> Steps[Json]:
     """Give the appliance's state in a few facts."""
+    conditions = yield from _conditions(standing)
     lookups, authority = standing.lookups, standing.authority
     return {
         **authority.summary(),
@@ -187,7 +221,7 @@ def status(standing: Standing) -> Json:
         "makes_checkpoints": _makes_checkpoints(standing),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
-        "workloads": _conditions(standing),
+        "workloads": conditions,
         "review": _open_review(standing),
     }
 
@@ -209,19 +243,23 @@ def _makes_checkpoints(standing: Standing) -> bool:
     return key is not None and not key.suspended and key.token in standing.opened
 
 
-def _conditions(standing: Standing) -> Json:
+def _conditions(standing: Standing) -> Steps[Json]:
     """Count workloads by how they stand: what is due or overdue is somebody's to do."""
     now = standing.lookups.last_time
     authority = standing.authority
-    found = Counter(workloads.condition(authority, workload, now) for workload in authority.workloads.values())
+    found: Counter[Condition] = Counter()
+    for workload in authority.workloads.values():
+        found[workloads.condition(authority, workload, now)] += 1
+        yield
     return {one.value: found[one] for one in Condition if found[one]}
 
 
-def _requests(standing: Standing, now: int) -> Json:
+def _requests(standing: Standing, now: int) -> Steps[Json]:
     """List what waits: who stands behind it now, and whose approval counts no more, and why."""
     authority = standing.authority
     found: list[Json] = []
     for request in _open_requests(standing):
+        yield
         have = sorted(request.people_with(counting.counted(authority, request, now).values()))
         need = counting.need(authority, request)
         reasons = [
@@ -247,7 +285,8 @@ def _open_requests(standing: Standing) -> list[Request]:
     return [request for request in lookups.requests.values() if request.expires_at > lookups.last_time]
 
 
-def _keys(standing: Standing) -> Json:
+def _keys(standing: Standing) -> Steps[Json]:
+    yield
     return [_key(key) for key in standing.authority.keys.values()]
 
 
@@ -266,27 +305,33 @@ def _key(key: SigningKey) -> Json:
     }
 
 
-def _workloads(standing: Standing) -> Json:
-    return [
-        {
-            "id": workload.id,
-            "owner": workload.owner,
-            "review_by": workload.review_by,
-            "state": workloads.condition(standing.authority, workload, standing.lookups.last_time).value,
-            "groups": [*workload.groups],
-            "kid": workload.key.thumbprint if workload.key else None,
-            "key": workload.key.jwk() if workload.key else None,
-            "seal": workload.seal.thumbprint if workload.seal else None,
-        }
-        for workload in standing.authority.workloads.values()
-    ]
+def _workloads(standing: Standing) -> Steps[Json]:
+    found: list[Json] = []
+    authority = standing.authority
+    for workload in authority.workloads.values():
+        found.append(
+            {
+                "id": workload.id,
+                "owner": workload.owner,
+                "review_by": workload.review_by,
+                "state": workloads.condition(authority, workload, standing.lookups.last_time).value,
+                "groups": [*workload.groups],
+                "kid": workload.key.thumbprint if workload.key else None,
+                "key": workload.key.jwk() if workload.key else None,
+                "seal": workload.seal.thumbprint if workload.seal else None,
+            }
+        )
+        yield
+    return found
 
 
-def _profiles(standing: Standing) -> Json:
+def _profiles(standing: Standing) -> Steps[Json]:
+    yield
     return [profile.as_json() for profile in standing.authority.profiles.values()]
 
 
-def _sites(standing: Standing) -> Json:
+def _sites(standing: Standing) -> Steps[Json]:
+    yield
     authority: Authority = standing.authority
     return [
         {
@@ -298,12 +343,14 @@ def _sites(standing: Standing) -> Json:
     ]
 
 
-def _people(standing: Standing) -> Json:
+def _people(standing: Standing) -> Steps[Json]:
+    yield
     return operators.as_json(standing.authority)
 
 
-def _policies(standing: Standing) -> Json:
+def _policies(standing: Standing) -> Steps[Json]:
     """List the policies that were in force, in order, with who set them; the first is that of the beginning."""
+    yield
     present = standing.authority.policy
     beginning: list[tuple[str, int | None, tuple[str, ...]]] = [(_BEGINNING, None, ())]
     settings = [*beginning, *((row.digest, row.time, row.people) for row in standing.lookups.policies)]
@@ -316,8 +363,8 @@ def _policies(standing: Standing) -> Json:
 
 _BEGINNING = sha256_hex(DEFAULT.encode())
 
-_VIEWS: Mapping[str, Callable[[Standing], Json]] = {
-    "status": status,
+_VIEWS: Mapping[str, Callable[[Standing], Steps[Json]]] = {
+    "status": _status,
     "keys": _keys,
     "workloads": _workloads,
     "profiles": _profiles,
@@ -327,17 +374,17 @@ _VIEWS: Mapping[str, Callable[[Standing], Json]] = {
 }
 
 
-async def _review(page: Page) -> Json:
+def _review(page: Page) -> Steps[Json]:
     """Give the open review: its date, who is not confirmed, and a page of the workloads, of one `owner` if named."""
     authority, owner = page.standing.authority, page.arguments.get("owner")
     review = reviews.standing(authority)
     if review is None:
         return None
-    found: list[Json] = [
-        {"id": workload.id, "owner": workload.owner}
-        for workload in authority.workloads.values()
-        if workload.id in review.workloads and owner in {None, workload.owner}
-    ]
+    found: list[Json] = []
+    for workload in authority.workloads.values():
+        if workload.id in review.workloads and owner in {None, workload.owner}:
+            found.append({"id": workload.id, "owner": workload.owner})
+        yield
     return {
         "review": review.name,
         "until": review.until,
@@ -348,29 +395,28 @@ async def _review(page: Page) -> Json:
     }
 
 
-async def _inventory(page: Page) -> Json:
+def _inventory(page: Page) -> Steps[Json]:
     """Give a page of what lives of one `kind`; `overdue` leaves out what nobody has to see to."""
     kind = page.arguments.get("kind", "")
     if kind not in set(Kind):
         raise Refused(Refusal.MALFORMED, f"the inventory has the kinds {', '.join(Kind)}, not {kind[:32]!a}")
     overdue = page.arguments.get("overdue") == "yes"
-    return page.listing.page(page.standing, Kind(kind), page.range, page.now, overdue=overdue)
+    return (yield from page.listing.page(page.standing, Kind(kind), page.range, page.now, overdue=overdue))
 
 
-async def _toxic(page: Page) -> Json:
+def _toxic(page: Page) -> Steps[Json]:
     """Give a page of the report on profiles that exclude each other; it is made when its first page is read."""
     if page.range.start == 0:
         rows: list[Json] = []
         for row in combinations.report(page.standing.authority, page.standing.lookups, page.now):
-            if row is None:
-                await asyncio.sleep(0)
-            else:
+            if row is not None:
                 rows.append(row)
+            yield
         page.listing.keep(rows)
     return page.listing.kept(page.range)
 
 
-_PAGED: Mapping[str, Callable[[Page], Awaitable[Json]]] = {
+_PAGED: Mapping[str, Callable[[Page], Steps[Json]]] = {
     "review": _review,
     "inventory": _inventory,
     "toxic": _toxic,

@@ -58,6 +58,8 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_REVIEW: "the access review",
         Refusal.TOXIC_COMBINATION: "profiles that exclude each other",
         Refusal.TOO_FEW_PEOPLE: "R2 how many people sign",
+        Refusal.INTERNAL: "R36 one submission ends only itself",
+        Refusal.OVER_BUDGET: "R11 what a question may cost",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

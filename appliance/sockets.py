@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from appliance.errors import HomeError, HomeFault
 
 _BACKLOG = 128
 _OWNER_ALONE = 0o600
+_TIMEVAL = struct.Struct("@ll")
 _NOBODY_THERE = {errno.ECONNREFUSED, errno.ENOENT}
 
 
@@ -28,12 +30,16 @@ def _address(path: Path) -> Iterator[str]:
 
 
 def connect(path: Path, timeout: float) -> socket.socket | None:
-    """Connect to the socket `path`, or give None where nothing listens; `timeout` is in seconds. Raises `OSError`."""
+    """Connect to the socket `path`, or give None where nothing listens; `timeout` is in seconds. Raises `OSError`.
+
+    Where many connect at once the kernel keeps it waiting, for so long; a socket with Python's own time-out would fail.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    connection.settimeout(timeout)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(timeout), 0))
     try:
         with _address(path) as address:
             connection.connect(address)
+        connection.settimeout(timeout)
     except OSError as error:
         connection.close()
         if error.errno in _NOBODY_THERE:

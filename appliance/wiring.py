@@ -7,7 +7,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from appliance import __version__
+from appliance import __version__, modulefile
 from appliance.clock import Clock, SystemClock, guarded
 from appliance.disk import free_bytes
 from appliance.engine import Engine
@@ -104,6 +104,7 @@ def _keystores(
 def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer) -> Iterator[KeyStore]:
     try:
         uri = TokenUri.parse(settings.tokens[label])
+        _check_module(settings.module)
         keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment, observer=observer)
     except (ValueError, ColdcredError) as error:
         raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {error}") from error
@@ -115,6 +116,7 @@ def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer
 
 def list_tokens(module: str, environment: Mapping[str, str]) -> list[dict[str, Json]]:
     """Give the tokens that a PKCS#11 module offers: label, serial, manufacturer, model; raises `HsmError`."""
+    _check_module(module)
     return [_token(found) for found in tokens.list_tokens(module, environment)]
 
 
@@ -122,7 +124,14 @@ def initialise_token(
     module: str, label: str, so_pin: bytearray, pin: bytearray, environment: Mapping[str, str]
 ) -> dict[str, Json]:
     """Make a new token with its two PINs, whose buffers are wiped; raises `HsmError`."""
+    _check_module(module)
     return _token(tokens.initialise_token(module, label, so_pin, pin, environment))
+
+
+def _check_module(module: str) -> None:
+    """See that nobody but root and this user could change what is loaded, before any of it runs; `HomeError`."""
+    if fault := modulefile.fault(Path(module)):
+        raise HomeError(HomeFault.MODULE_OPEN, fault)
 
 
 def _token(found: TokenInfo) -> dict[str, Json]:

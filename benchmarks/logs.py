@@ -59,7 +59,7 @@ def verify_export(mine: Appliance) -> Row:
         server.transport().batch(command, attachments, (), lambda _lines: None)
         for _ in range(EXPORTED // 4):
             server.transport().command(mine.issue(), {}, ())
-        exported = server.transport().command(mine.command("carol", Act.LOG_EXPORT), {}, ()).files["export"]
+        exported = b"".join(server.transport().command(mine.command("carol", Act.LOG_EXPORT), {}, ()).pages or ())
         reading = server.transport()
         reading.open_reading(mine.command("carol", Act.READ_OPEN))
         keys = reading.read("keys", {})

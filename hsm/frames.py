@@ -1,8 +1,11 @@
 """What travels between the engine and the worker: length-prefixed frames over one socket pair, and no pickle.
 
-A frame is one byte of kind, four bytes of length (big endian) and the body. Kind `J` is canonical JSON, at most
-16 MiB; kind `B` is a list of byte strings, each behind four bytes of its length, at most 16 MiB together; kind `S` is a
-secret, at most 1 KiB, read straight into a buffer that its reader wipes: nothing here reads ahead.
+A frame is one byte of kind, four bytes of length (big endian) and the body. Kind `J` is canonical JSON, at most 4 MiB;
+kind `B` is a list of at most 4096 byte strings, each behind four bytes of its length, at most 16 MiB together; kind `S`
+is a secret, at most 1 KiB, read straight into a buffer that its reader wipes: nothing here reads ahead.
+
+Reading a frame takes time after its last byte too. So what one may hold is bounded, and one that was not read in time
+is late, whatever it says.
 """
 
 import socket
@@ -15,6 +18,9 @@ from coldcred.canonical import Json, dumps, loads
 from coldcred.errors import Malformed
 
 MAX_BODY = 16 * 1024 * 1024
+MAX_JSON = 4 * 1024 * 1024
+"""Bytes of a JSON frame: an error of the longest for each input of a batch is half of it."""
+MAX_ITEMS = 4096
 MAX_SECRET = 1024
 
 _HEAD = struct.Struct(">cI")
@@ -54,9 +60,9 @@ class Channel:
         self._connection.close()
 
     def send(self, value: Json, *, timeout: float | None = None) -> None:
-        """Send one JSON frame within `timeout` seconds; a value beyond 16 MiB is the caller's mistake."""
+        """Send one JSON frame within `timeout` seconds; a value beyond 4 MiB is the caller's mistake."""
         body = dumps(value)
-        if len(body) > MAX_BODY:
+        if len(body) > MAX_JSON:
             raise ValueError(f"a frame of {len(body)} bytes")
         self._send(_HEAD.pack(_JSON, len(body)) + body, timeout)
 
@@ -64,8 +70,8 @@ class Channel:
         """Send a JSON frame and, right behind it, a frame of byte strings."""
         body = dumps(value)
         packed = b"".join(part for item in items for part in (_LENGTH.pack(len(item)), item))
-        if max(len(body), len(packed)) > MAX_BODY:
-            raise ValueError(f"frames of {len(body)} and {len(packed)} bytes")
+        if len(body) > MAX_JSON or len(packed) > MAX_BODY or len(items) > MAX_ITEMS:
+            raise ValueError(f"frames of {len(body)} and {len(packed)} bytes, with {len(items)} byte strings")
         self._send(b"".join((_HEAD.pack(_JSON, len(body)), body, _HEAD.pack(_BYTES, len(packed)), packed)), timeout)
 
     def send_secret(self, secret: bytearray, *, timeout: float | None = None) -> None:
@@ -78,17 +84,23 @@ class Channel:
     def receive(self, *, timeout: float | None = None) -> Json:
         """Read one JSON frame within `timeout` seconds (None: however long it takes)."""
         deadline = _deadline(timeout)
-        body = self._body(_JSON, MAX_BODY, deadline)
+        body = self._body(_JSON, MAX_JSON, deadline)
         try:
-            return loads(bytes(body), max_bytes=MAX_BODY)
+            value = loads(bytes(body), max_bytes=MAX_JSON)
         except Malformed as error:
             raise FrameInvalid(f"a frame that is not JSON: {error}") from error
+        _check_in_time(deadline)
+        return value
 
     def receive_bytes(self, *, timeout: float | None = None) -> list[bytes]:
         """Read one frame of byte strings within `timeout` seconds."""
-        body = bytes(self._body(_BYTES, MAX_BODY, _deadline(timeout)))
-        items, place = [], 0
+        deadline = _deadline(timeout)
+        body = bytes(self._body(_BYTES, MAX_BODY, deadline))
+        items: list[bytes] = []
+        place = 0
         while place < len(body):
+            if len(items) == MAX_ITEMS:
+                raise FrameInvalid(f"more than {MAX_ITEMS} byte strings")
             first = place + _LENGTH.size
             if first > len(body):
                 raise FrameInvalid("a byte string without its length")
@@ -96,6 +108,7 @@ class Channel:
             if place > len(body):
                 raise FrameInvalid("a byte string that is longer than its frame")
             items.append(body[first:place])
+        _check_in_time(deadline)
         return items
 
     def receive_secret(self, *, timeout: float | None = None) -> bytearray:
@@ -146,6 +159,11 @@ class Channel:
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
+
+
+def _check_in_time(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise ChannelTimeout("a frame that took too long to read")
 
 
 def _left(deadline: float | None) -> float | None:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -34,6 +35,7 @@ ENVIRONMENT = frozenset(
 
 _T = TypeVar("_T")
 _CLOSING = 2.0
+_LEAST = 0.001  # seconds: no time left still is a time-out, and no error of the socket
 _POLL_GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
@@ -87,14 +89,15 @@ class WorkerProcess:
     def ask(self, request: dict[str, Json], *secrets: bytearray, timeout: float) -> Json:
         """Send a request, and secrets after it, and give the worker's answer.
 
-        Raises what the worker reports, or `WorkerLost` or `WorkerTimeout` (seconds); after these two it is ended.
+        Raises what the worker reports, or `WorkerLost` or `WorkerTimeout`; after these two it is ended. `timeout` is
+        seconds for all of it, the reading of the answer too.
         """
 
-        def converse() -> tuple[Json, HsmError | None]:
-            self._channel.send(request, timeout=timeout)
+        def converse(left: Callable[[], float]) -> tuple[Json, HsmError | None]:
+            self._channel.send(request, timeout=left())
             for secret in secrets:
-                self._channel.send_secret(secret, timeout=timeout)
-            return _read_answer(self._channel.receive(timeout=timeout))
+                self._channel.send_secret(secret, timeout=left())
+            return _read_answer(self._channel.receive(timeout=left()))
 
         value, failure = self._held_to(timeout, converse)
         if failure is not None:
@@ -104,22 +107,23 @@ class WorkerProcess:
     def sign(self, key_id: bytes, inputs: Sequence[bytes], *, timeout: float) -> list[bytes | HsmError]:
         """Send a batch to sign and give its answers, in order; raises as `ask`."""
 
-        def converse() -> list[bytes | HsmError] | HsmError:
-            self._channel.send_bytes({"do": "sign", "key_id": b64u_encode(key_id)}, inputs, timeout=timeout)
-            value, failure = _read_answer(self._channel.receive(timeout=timeout))
+        def converse(left: Callable[[], float]) -> list[bytes | HsmError] | HsmError:
+            self._channel.send_bytes({"do": "sign", "key_id": b64u_encode(key_id)}, inputs, timeout=left())
+            value, failure = _read_answer(self._channel.receive(timeout=left()))
             if failure is not None:
                 return failure
-            return messages.read_answers(value, self._channel.receive_bytes(timeout=timeout), len(inputs))
+            return messages.read_answers(value, self._channel.receive_bytes(timeout=left()), len(inputs))
 
         answers = self._held_to(timeout, converse)
         if isinstance(answers, HsmError):
             raise answers
         return answers
 
-    def _held_to(self, timeout: float, converse: Callable[[], _T]) -> _T:
-        """Hold a conversation; whatever breaks it ends the process."""
+    def _held_to(self, timeout: float, converse: Callable[[Callable[[], float]], _T]) -> _T:
+        """Hold a conversation, which is told how many seconds are left; whatever breaks it ends the process."""
+        end = time.monotonic() + timeout
         try:
-            return converse()
+            return converse(lambda: max(end - time.monotonic(), _LEAST))
         except ChannelTimeout as error:
             self.kill()
             raise WorkerTimeout(f"the worker gave no answer within {timeout:g} s and was ended") from error

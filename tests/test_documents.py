@@ -498,6 +498,29 @@ def test_sizes_that_no_constant_holds() -> None:
     assert importlib.import_module("appliance.engine.inbox").QUEUE == 1024
 
 
+def test_the_limits_of_a_policy_are_in_its_document() -> None:
+    """policy.md names each limit that a text meets, in figures."""
+    said = Document.read(DOCS / "policy.md").prose
+    text = importlib.import_module("appliance.policytext")
+    for sentence in (
+        f"at most {text.MAX_BYTES // 1024} KiB",
+        f"at most {text.MAX_POLICIES} policies",
+        f"at most {text.MAX_WORDS:,} words",
+        f"most {text.MAX_NESTING} deep",
+        f"over {text.CEDAR_LEVELS} levels",
+    ):
+        assert sentence in said
+
+
+@pytest.mark.parametrize("document", ["policy.md", "format.md"])
+def test_acts_that_no_policy_is_asked_about_are_named(document: str) -> None:
+    """Where a document says of which acts no policy is asked, it names them all and no other."""
+    (said,) = re.findall(
+        r"No policy is asked about.*?policies are asked anew", (DOCS / document).read_text(), re.DOTALL
+    )
+    assert {found for found in codes(said) if found in set(Act)} == {act.value for act in BEYOND_POLICY}
+
+
 def verbs(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Yield the verbs below a command, a noun before its verb."""
     if not isinstance(command, click.Group):

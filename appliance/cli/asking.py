@@ -4,6 +4,7 @@ A command that waits for other people is kept as a request file. Running the sam
 same command again, which tells how it stands, and completes it once it has its people; it is never carried out twice.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,8 @@ from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
 from appliance.cli.places import InputPath, RequestPath
 from appliance.cli.session import Session
-from appliance.client import Client
-from appliance.outcome import Outcome, State
+from appliance.client import Client, ClientError
+from appliance.outcome import SHORT_ID, Outcome, State
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
@@ -31,7 +32,7 @@ from coldcred.record import Record
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-SHORT_ID = 12
+_NO_TEXT = b"\xff"  # what comes in pages is put in a file
 
 _GIVES: Mapping[str, str] = MappingProxyType(
     {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
@@ -40,12 +41,6 @@ _GIVES: Mapping[str, str] = MappingProxyType(
 
 _KINDS: Mapping[str, FileKind] = MappingProxyType({"token": FileKind.CREDENTIAL})
 """Files that are more than given."""
-
-
-class OutputLostError(Exception):
-    """An act was carried out and what it gave, which is given once, could not be written."""
-
-    id = "output-lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +91,7 @@ class Asking:
 
 def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     """Ask for an act and say what became of it; the exit code is 0 done, 3 waiting, or that of the refusal."""
+    check_places(asking.paths)
     approvals = [read_document(path) for path in manner.approvals]
     again = manner.request is not None and manner.request.exists()
     preview: Mapping[str, Json] = {}
@@ -139,35 +135,51 @@ def conclude(
     paths, also = paths or {}, also or {}
     if outcome.state is State.REFUSED:
         return failures.explain(_reason(outcome), outcome.detail or "", outcome.rule, as_json=output.wants_json())
-    if lost := [name for name in paths if name not in outcome.files]:
+    given = outcome.given
+    if lost := [name for name in paths if name not in given]:
         detail = f"request {outcome.command[:SHORT_ID]} gave its {lost[0]} when it was carried out"
         return failures.explain("told-once", detail, as_json=output.wants_json())
-    places = {name: _place_of(outcome, name, paths.get(name)) for name in outcome.files}
+    places = {name: _place_of(outcome, name, paths.get(name)) for name in given}
     written: dict[str, Json] = {}
-    for name, body in outcome.files.items():
+    for name, body in given.items():
         if (path := places[name]) is not None:
             try:
                 write_file(path, body, _KINDS.get(name, FileKind.GIVEN))
             except OSError as error:
-                raise OutputLostError(f"{path}: {error.strerror}") from error
+                return failures.lost(outcome, f"{path}: {error.strerror}", as_json=output.wants_json())
+            except ClientError as error:
+                why = f"{path}: {error.detail}; nothing was written there"
+                return failures.lost(outcome, why, as_json=output.wants_json())
             output.talk(f"wrote {path}")
             written[name] = str(path)
         else:
-            written[name] = body.decode("ascii")
+            written[name] = outcome.files[name].decode("ascii")
     output.warn(outcome.warnings)
     told = [outcome.files[name].decode("ascii") for name in outcome.files if places[name] is None]
     if lines_of is not None:
         told = lines_of(outcome)
     lines = told or output.facts({**outcome.result, **also}) or [f"{outcome.act} done"]
-    output.data({**summary(outcome), **also, "files": written}, lines)
+    try:
+        output.data({**summary(outcome), **also, "files": written}, lines)
+    except OSError as error:
+        if all(places[name] is not None for name in paths):
+            raise
+        return failures.lost(outcome, f"standard output: {error.strerror}", as_json=False)
     return Exit.DONE
 
 
 def _place_of(outcome: Outcome, name: str, path: Path | None) -> Path | None:
     """Say where a file goes: what is given once and is no text gets a name of its own, where nobody named a path."""
-    if path is None and not outcome.files[name].isascii():
+    if path is None and not outcome.files.get(name, _NO_TEXT).isascii():
         return Path(f"{name}-{outcome.command[:SHORT_ID]}")
     return path
+
+
+def check_places(paths: Mapping[str, Path | None]) -> None:
+    """See that there is a place for what an act gives, before it is asked for; a file's was looked at already."""
+    for name, path in paths.items():
+        if path is None and sys.stdout is None:
+            raise click.UsageError(f"standard output is closed; give --out FILE for the {name}, which is given once")
 
 
 def paths_given(act: str, out: Path | None) -> dict[str, Path | None]:
@@ -199,11 +211,14 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
 
 def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
     """Keep the request for those who approve it, and say what they and the requester do next."""
-    path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
-    if not path.exists():
-        write_file(path, f"{command}\n".encode(), FileKind.DOCUMENT)
-    people = ", ".join(outcome.have) or "nobody"
     id_ = outcome.command[:SHORT_ID]
+    path = path or Path(f"request-{id_}.jws")
+    people = ", ".join(outcome.have) or "nobody"
+    try:
+        if not path.exists():
+            write_file(path, f"{command}\n".encode(), FileKind.DOCUMENT)
+    except OSError as error:
+        return _waits_there(outcome, f"{path} cannot be written: {error.strerror}", also)
     if outcome.state is State.READY:
         output.talk(f"ready: {people} signed for {outcome.act} (request {id_}); only its requester completes it")
         output.talk(f"next: its requester runs this line again with --as THEIR-KEY and --request {path}")
@@ -214,6 +229,15 @@ def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, 
         if outcome.act == Act.CREDENTIAL_ISSUE:
             output.talk(f"then run the same line again with --request {path}")
     output.data({**summary(outcome), **(also or {}), "request": str(path)}, [str(path)])
+    return Exit.WAITING
+
+
+def _waits_there(outcome: Outcome, fault: str, also: Mapping[str, Json] | None) -> Exit:
+    """Say that a request waits although its file could not be kept here: the appliance has it, and gives it again."""
+    id_ = outcome.command[:SHORT_ID]
+    output.talk(f"{outcome.state}: {outcome.act} takes {outcome.need} people (request {id_}); {fault}")
+    output.talk(f"it stands in the appliance; do not ask anew. next: `coldcredctl request export {id_} --out FILE`")
+    output.data({**summary(outcome), **(also or {}), "request": None}, [outcome.command])
     return Exit.WAITING
 
 

@@ -1,8 +1,9 @@
 """The appliance inside this process, for one command: the same engine that `serve` runs, without a socket."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.client import TakeLines
@@ -34,7 +35,8 @@ class EngineTransport:
 
     def command(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str]) -> Outcome:
         """Carry out a command."""
-        return self._runner.run(self._engine.submit_command(token, attachments, approvals))
+        outcome = self._runner.run(self._engine.submit_command(token, attachments, approvals, whole=False))
+        return self._with_pages(outcome)
 
     def batch(self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines) -> Outcome:
         """Carry out a command for a batch."""
@@ -53,7 +55,17 @@ class EngineTransport:
 
     def approval(self, token: str) -> Outcome:
         """Count an approval."""
-        return self._runner.run(self._engine.submit_approval(token))
+        return self._with_pages(self._runner.run(self._engine.submit_approval(token, whole=False)))
+
+    def _with_pages(self, outcome: Outcome) -> Outcome:
+        """Give an outcome whose export, if it gives one, is made while its pages are taken."""
+        if outcome.export is None:
+            return outcome
+        return replace(outcome, export=None, pages=self._pages(self._engine.pages(outcome.export)))
+
+    def _pages(self, pages: AsyncIterator[bytes]) -> Iterator[bytes]:
+        while (page := self._runner.run(_next(pages))) is not None:
+            yield page
 
     def open_reading(self, token: str) -> None:
         """Open reading."""
@@ -83,3 +95,8 @@ class EngineTransport:
             self._runner.run(self._stack.aclose())
         finally:
             self._runner.close()
+
+
+async def _next(pages: AsyncIterator[bytes]) -> bytes | None:
+    """Give the next page, or None after the last."""
+    return await anext(pages, None)

@@ -38,8 +38,8 @@ def show(session: Session, *, first: int | None, limit: int) -> None:
     client = session.client(hsm=False)
     if first is None:
         first = max(0, Record.of(client.read("status"), "status").integer("entries") - limit)
-    entries = client.read("entries", **{"from": str(first), "limit": str(limit)})
-    rows = [_row(entry) for entry in entries] if isinstance(entries, list) else []
+    entries = [*entries_of(client, first, first + limit)]
+    rows = [_row(entry) for entry in entries]
     output.data(entries, output.table(rows, ("seq", "time", "type", "by", "what")))
 
 
@@ -97,10 +97,17 @@ def verify_served(client: Reading) -> dict[str, Json]:
 
 
 def _bodies(client: Reading, size: int) -> Iterator[bytes]:
-    for first in range(0, size, PAGE):
-        page = client.read("entries", **{"from": str(first), "limit": str(min(PAGE, size - first))})
-        for entry in page if isinstance(page, list) else ():
-            yield dumps(entry)
+    return (dumps(entry) for entry in entries_of(client, 0, size))
+
+
+def entries_of(client: Reading, first: int, end: int) -> Iterator[Json]:
+    """Read the entries from `first` on and before `end`, page by page: large ones make short pages."""
+    while first < end:
+        page = client.read("entries", **{"from": str(first), "limit": str(min(PAGE, end - first))})
+        if not isinstance(page, list) or not page:
+            return
+        yield from page
+        first += len(page)
 
 
 @log.command()

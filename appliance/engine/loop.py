@@ -6,26 +6,28 @@ a signature rides on the next commit, at most 50 ms later (rule R31).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
 from appliance import counting, deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Decision, Finished, Peer
+from appliance.decision import Ask, Decision, Event, Finished, Peer
+from appliance.engine import handover
 from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
 from appliance.engine.waking import Signal
 from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
-from appliance.intake import Answer, Intake
+from appliance.intake import Answer, Asking, Intake
 from appliance.log import Log
-from appliance.outcome import Outcome, State
+from appliance.outcome import Export, Outcome, State
 from appliance.reading import Reader
 from appliance.rules import rule_of
 from appliance.standing import Standing
+from appliance.turns import Turns
 from coldcred.acts import Act
 from coldcred.canonical import sha256_hex
 from coldcred.log.signing import FLIGHTS
@@ -57,11 +59,14 @@ class Engine:
         self._clock = clock
         self._random = random
         self._signal = Signal()
-        self._carrier = Carrier(standing, log, keystores, self._entry_time, self._signal.set)
-        self._intake = Intake(standing, self._carrier.append, self._carrier.keep, self._admit)
+        self._carrier = Carrier(
+            standing, log, keystores, self._entry_time, self._signal.set, self._contain, self._wrote
+        )
+        self._intake = Intake(standing, self._carrier.append, self._admit, self._afford)
+        self._turns = Turns(self._carrier.disk)
         self._inbox = Inbox()
         self._under_way: set[Job] = set()
-        self._batches = Batches(standing, self._carrier, self._chunk_time, random)
+        self._batches = Batches(standing, self._carrier, self._chunk_time, random, self._contain)
         self._stopping = False
         self._owed_at: float | None = None
         self._news_at: float | None = None
@@ -101,16 +106,30 @@ class Engine:
         approvals: Sequence[str] = (),
         source: str = "",
         peer: Peer | None = None,
+        *,
+        whole: bool = True,
     ) -> Outcome:
         """Carry out a signed command; the outcome says what became of it.
 
-        `source` is whose lane of the inbox it takes, `peer` who sent it by the workloads' socket. Raises `Refused` for
-        what nobody enrolled signed and for faults of storage and clock.
+        `source` is whose lane of the inbox it takes, `peer` who sent it by the workloads' socket. An export is among
+        the files unless it is not to be `whole`: then `pages` gives it. Raises `Refused` for what nobody enrolled
+        signed and for faults of storage and clock.
         """
         given = self._attached(token, attachments or {})
-        return await self._submit(
+        outcome = await self._submit(
             token, lambda now: self._intake.command(token, given, approvals, now, peer=peer), source
         )
+        return await self._whole(outcome) if whole else outcome
+
+    def pages(self, export: Export) -> AsyncIterator[bytes]:
+        """Give an export page by page; an empty page says that work goes on. Raises `HomeError`."""
+        return handover.pages(export, self._log, self._turns)
+
+    async def _whole(self, outcome: Outcome) -> Outcome:
+        if outcome.export is None:
+            return outcome
+        body = b"".join([page async for page in self.pages(outcome.export)])
+        return replace(outcome, files={**outcome.files, "export": body}, export=None)
 
     async def submit_batch(
         self, token: str, attachments: Mapping[str, bytes], approvals: Sequence[str] = (), source: str = ""
@@ -123,7 +142,7 @@ class Engine:
         """
         given = self._attached(token, attachments)
         loop = asyncio.get_running_loop()
-        with self._counted(token):
+        with self._contained(token):
             meant = intake.batch_meant(self._standing, token, given)
             items = await loop.run_in_executor(None, intake.read_batch, *meant) if meant else ()
         stream = BatchStream(self._signal.set)
@@ -144,13 +163,14 @@ class Engine:
             raise
         return stream
 
-    async def submit_approval(self, token: str, source: str = "") -> Outcome:
+    async def submit_approval(self, token: str, source: str = "", *, whole: bool = True) -> Outcome:
         """Count an approval; the outcome is that of the request it is about. Raises as `submit_command`."""
-        return await self._submit(token, lambda now: self._intake.approval(token, now), source)
+        outcome = await self._submit(token, lambda now: self._intake.approval(token, now), source)
+        return await self._whole(outcome) if whole else outcome
 
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
-        with self._counted(token):
+        with self._contained(token):
             command = deciding.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
             raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}", _READING)
@@ -164,7 +184,7 @@ class Engine:
         if outcome.state is not State.DONE:
             detail = outcome.detail or "reading was not opened"
             raise Refused(Refusal(outcome.reason or Refusal.NOT_ALLOWED), detail, outcome.rule)
-        return Reader(self._standing, self._log, self._carrier.disk, self._now, self._admit, command.signer)
+        return Reader(self._standing, self._log, self._turns, self._now, self._admit, command.signer)
 
     async def _submit(self, token: str, take: Callable[[int], Answer], source: str) -> Outcome:
         job = Job(token, take, asyncio.get_running_loop().create_future(), source)
@@ -185,24 +205,38 @@ class Engine:
     def _tell(self, at: float) -> None:
         """Stage the system events that are due at `at`, by the loop's time."""
         for event in self._watch.take(at, self._clock.now(), self._standing.lookups):
-            self._carrier.append(event)
+            self._carrier.append([event])
 
-    def _chunk_time(self) -> int:
-        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued now."""
+    def _chunk_time(self, signer: str) -> int:
+        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued to its signer now."""
         self._admit(Act.CREDENTIAL_ISSUE)
+        self._watch.check_quota(signer, Act.CREDENTIAL_ISSUE, 0, asyncio.get_running_loop().time())
         return self._now()
 
     def _admit(self, act: str) -> None:
         self._watch.reserve.check(act, asyncio.get_running_loop().time())
 
+    def _afford(self, asking: Asking) -> None:
+        try:
+            self._watch.afford(asking, asyncio.get_running_loop().time())
+        except Refused:
+            self._signal.set()
+            raise
+
+    def _wrote(self, event: Event, size: int) -> None:
+        self._watch.wrote(event, size, asyncio.get_running_loop().time())
+
     def _attached(self, token: str, attachments: Mapping[str, bytes]) -> dict[str, bytes]:
-        with self._counted(token):
+        with self._contained(token):
             if any(sha256_hex(body) != digest for digest, body in attachments.items()):
                 raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
         return dict(attachments)
 
-    def _counted(self, token: str) -> AbstractContextManager[None]:
-        return self._watch.counted(token, asyncio.get_running_loop().time, self._signal.set)
+    def _contained(self, token: str) -> AbstractContextManager[None]:
+        return self._contain(sha256_hex(token.encode("utf-8", "surrogatepass")))
+
+    def _contain(self, digest: str) -> AbstractContextManager[None]:
+        return self._watch.contained(digest, asyncio.get_running_loop().time, self._signal.set)
 
     def _now(self) -> int:
         try:
@@ -299,38 +333,60 @@ class Engine:
         self._under_way.add(job)
         try:
             now = self._now()
-            with self._counted(job.token):
+            with self._contained(job.token):
                 answer = job.take(now)
         except Refused as refused:
             self._end(job, refused)
             return None
-        release = partial(self._release, job, answer.command)
         if answer.refused is not None:
             return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
+        release = partial(self._release, job, answer.command)
         if answer.ask is None:
             return Work(Decision(()), release=release)
         try:
-            deciding.check_signers(self._standing, answer.ask, now)
-            if job.stream is not None and job.items is not None:
-                return self._batches.take_in(answer.ask, job.items, job.stream, partial(self._end, job, None))
-            decision = deciding.decide_whole(self._standing, answer.ask, now, self._random)
+            with self._contained(job.token):
+                return self._decide(job, answer.ask, now, answer.blobs)
         except Refused as refused:
-            decision = Decision((deciding.refused_event(answer.ask, refused),))
-        return self._carrier.stage(decision, release)
+            return self._refuse(job, answer.ask, refused)
+
+    def _decide(self, job: Job, ask: Ask, now: int, blobs: Mapping[str, bytes]) -> Work:
+        """Decide what was taken in and stage its events, with the `blobs` that they name; raises `Refused`."""
+        deciding.check_signers(self._standing, ask, now)
+        if job.stream is not None and job.items is not None:
+            return self._batches.take_in(ask, job.items, job.stream, partial(self._end, job, None), blobs)
+        decision = deciding.decide_whole(self._standing, ask, now, self._random)
+        decision = replace(decision, blobs={**decision.blobs, **blobs})
+        return self._carrier.stage(decision, partial(self._release, job, ask.command.id))
+
+    def _refuse(self, job: Job, ask: Ask, refused: Refused) -> Work | None:
+        """Stage the end of a command that is not carried out; where even that fails its sender hears that at once."""
+        try:
+            with self._contained(job.token):
+                decision = deciding.refuse(self._standing, ask, refused)
+                return self._carrier.stage(decision, partial(self._release, job, ask.command.id))
+        except Refused as failed:
+            self._end(job, failed)
+            return None
 
     def _release(self, job: Job, command: str, ended: Finished | Refused) -> None:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
+        try:
+            with self._contained(job.token):
+                self._end(job, self._outcome(command, ended))
+        except Refused as refused:
+            self._end(job, refused)
+
+    def _outcome(self, command: str, ended: Finished | Refused) -> Outcome | Refused:
         recorded = self._standing.lookups.outcomes.get(command)
         if isinstance(ended, Refused):
             act = recorded.act if recorded is not None else ""
-            self._end(job, Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended)))
-        elif recorded is not None:
-            request = self._standing.lookups.requests.get(command)
-            if request is not None:
-                recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
-            self._end(job, replace(recorded, files=ended.files, warnings=ended.warnings))
-        else:
-            self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
+            return Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended))
+        if recorded is None:
+            return Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it")
+        request = self._standing.lookups.requests.get(command)
+        if request is not None:
+            recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
+        return replace(recorded, files=ended.files, warnings=ended.warnings, export=ended.export)
 
     def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
         """Give the sender a refusal that is in the log by now."""
@@ -345,7 +401,7 @@ class Engine:
         await self._carrier.settle()
         await self._carrier.carry(self._batches.stop())
         self._tell(EVER)
-        self._carrier.append({"type": "stopped"})
+        self._carrier.append([{"type": "stopped"}])
         await self._carrier.commit()
         if self._carrier.signs_log:
             await self._carrier.carry([self._carrier.stage_checkpoint()])

@@ -1,6 +1,7 @@
 """Checkpoints: the log's size and root, signed by the log key, as C2SP signed notes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from appliance.authority import Authority
 from appliance.decision import Decision, Event, Finished, Signing, signs
@@ -37,7 +38,7 @@ def decide(authority: Authority, frontier: Frontier, then: Callable[[bytes], Fin
         following = then(note)
         notes = ((checkpoint.size, note), *following.notes)
         if isinstance(following, Finished):
-            return Finished(following.files, notes)
+            return replace(following, notes=notes)
         return Decision(following.events, following.signings, following.blobs, notes, following.finish)
 
     return Decision((event,), (Signing(0, key.key_id, text),), finish=finish)

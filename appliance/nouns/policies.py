@@ -28,20 +28,35 @@ def decide_set(authority: Authority, ask: Ask) -> Decision:
 
 def read(authority: Authority, args: Record, attachments: Mapping[str, bytes]) -> PolicySet:
     """Read the text that a command is to set, and refuse one that is none or would lock people out."""
+    found = read_text(args, attachments)
+    check_new(authority, found)
+    if (why := locks_out(authority, found)) is not None:
+        raise locked_out(why)
+    return found
+
+
+def read_text(args: Record, attachments: Mapping[str, bytes]) -> PolicySet:
+    """Read the text that a command is to set, whatever stands."""
     digest = args.digest("policy")
     args.done()
     body = attachments.get(digest)
     if body is None:
         raise Refused(Refusal.MALFORMED, "the text of the policy does not travel beside the command")
     try:
-        found = PolicySet.parse(body)
+        return PolicySet.parse(body)
     except PolicyInvalid as invalid:
         raise Refused(Refusal.POLICY_INVALID, invalid.detail) from invalid
-    if digest == authority.policy:
+
+
+def check_new(authority: Authority, found: PolicySet) -> None:
+    """Refuse the policy that is in force."""
+    if found.digest == authority.policy:
         raise Refused(Refusal.ALREADY_EXISTS, "this policy is in force")
-    if (why := locks_out(authority, found)) is not None:
-        raise Refused(Refusal.POLICY_LOCKS_OUT, why)
-    return found
+
+
+def locked_out(why: str) -> Refused:
+    """Give the refusal of a policy that locks people out."""
+    return Refused(Refusal.POLICY_LOCKS_OUT, why)
 
 
 def essential() -> tuple[Act, ...]:
@@ -64,15 +79,28 @@ def check_change(before: Authority, after: Authority, policies: PolicySet) -> No
 
 
 def out_of_reach(authority: Authority, policies: PolicySet) -> Iterator[tuple[Act, str]]:
-    """Yield the essential acts that the people who are enrolled could not carry out under these policies, and why.
+    """Yield the essential acts that the people who are enrolled could not carry out under these policies, and why."""
+    return (found for found in looked_over(authority, policies) if found is not None)
 
-    Whoever may ask needs as many others who may approve as the act takes.
+
+def looked_over(authority: Authority, policies: PolicySet) -> Iterator[tuple[Act, str] | None]:
+    """Yield what `out_of_reach` does, and None after each question to the policies, where others may go first.
+
+    Whoever may ask needs as many others who may approve as the act takes. To set profiles it is enough that somebody
+    could set some profile among those that are likely.
     """
     people = {one.person: Principal(one.person, one.roles) for one in authority.operators.values()}
     approvers = {person for person, asking in people.items() if asking.roles & MAY_APPROVE}
     for act in essential():
         may_ask = [asking for asking in people.values() if RULES[act].admits(asking)]
-        able = [asking for asking in may_ask if _could(authority, policies, act, asking)]
+        able = []
+        for asking in may_ask:
+            for profile in _abouts(authority, act):
+                could = policies.ruling(asking, act, profile).allowed
+                yield None
+                if could:
+                    able.append(asking)
+                    break
         if not able:
             yield act, f"nobody who is enrolled could ask for {act}"
             continue
@@ -81,11 +109,6 @@ def out_of_reach(authority: Authority, policies: PolicySet) -> Iterator[tuple[Ac
         if not any(1 + len(approvers - {asking.id}) >= need for asking in able):
             who = ", ".join(sorted(asking.id for asking in able))
             yield act, f"too few people could approve {act}, which takes {need} and only {who} could ask for"
-
-
-def _could(authority: Authority, policies: PolicySet, act: Act, asking: Principal) -> bool:
-    """Whether somebody could ask for an act; to set profiles, for some profile among those that are likely."""
-    return any(policies.ruling(asking, act, profile).allowed for profile in _abouts(authority, act))
 
 
 def _abouts(authority: Authority, act: Act) -> Iterator[Profile | None]:

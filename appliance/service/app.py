@@ -3,6 +3,7 @@
 Whatever became of a command is an answer of status 200; a status of 400 and above says that nothing was taken up.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from appliance.engine import Engine
 from appliance.engine.batching import BatchStream
 from appliance.errors import Refusal, Refused
+from appliance.outcome import EXPORTED, Export, Outcome
 from appliance.rules import rule_of
 from appliance.service.connection import Connection
 from coldcred.canonical import Json, b64u_decode, dumps, loads, sha256_hex
@@ -24,6 +26,9 @@ from coldcred.record import Record
 MAX_BODY = 8 * 1024 * 1024
 MAX_BATCH_BODY = 16 * 1024 * 1024
 MAX_WORKLOAD_BODY = 96 * 1024
+PIECE = 100
+"""Rows of a list that are written at once."""
+
 MAX_APPROVALS = 32
 MAX_ATTACHMENTS = 64
 
@@ -42,14 +47,14 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
     async def about(_: Request) -> Json:
         return engine.standing.authority.summary()
 
-    async def commands(request: Request) -> Json:
+    async def commands(request: Request) -> Response:
         body = Record.of(await _body(request), "request")
         token = body.text("command", max_chars=MAX_TOKEN)
         attachments = _attachments(body.optional_record("attachments"))
         approvals = _approvals(body)
         body.done()
-        outcome = await engine.submit_command(token, attachments, approvals, _connection(request).source)
-        return outcome.as_json()
+        source = _connection(request).source
+        return _outcome(engine, await engine.submit_command(token, attachments, approvals, source, whole=False))
 
     async def batches(request: Request) -> Response:
         body = Record.of(await _body(request, MAX_BATCH_BODY), "request")
@@ -60,11 +65,11 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
         stream = await engine.submit_batch(token, attachments, approvals, _connection(request).source)
         return StreamingResponse(_lines(stream), media_type="application/jsonl")
 
-    async def approvals(request: Request) -> Json:
+    async def approvals(request: Request) -> Response:
         body = Record.of(await _body(request), "request")
         token = body.text("approval", max_chars=MAX_TOKEN)
         body.done()
-        return (await engine.submit_approval(token, _connection(request).source)).as_json()
+        return _outcome(engine, await engine.submit_approval(token, _connection(request).source, whole=False))
 
     async def open_reading(request: Request) -> Json:
         body = Record.of(await _body(request), "request")
@@ -105,9 +110,9 @@ def application(engine: Engine, complain: Callable[[Exception], None]) -> Starle
     return Starlette(
         routes=[
             route("/v1/appliance", "GET", about),
-            route("/v1/commands", "POST", commands),
+            Route("/v1/commands", _guarded(commands, complain), methods=["POST"]),
             Route("/v1/batches", _guarded(batches, complain), methods=["POST"]),
-            route("/v1/approvals", "POST", approvals),
+            Route("/v1/approvals", _guarded(approvals, complain), methods=["POST"]),
             route("/v1/read", "POST", open_reading),
             route("/v1/read/preview", "POST", preview),
             route("/v1/read/why", "POST", why),
@@ -143,7 +148,7 @@ def workload_application(engine: Engine, complain: Callable[[Exception], None]) 
 
 def _answering(answer: Answer, complain: Callable[[Exception], None]) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
-        return _json(200, await answer(request))
+        return _told(await answer(request))
 
     return _guarded(respond, complain)
 
@@ -169,6 +174,20 @@ def _guarded(
             return _error(500, "internal", "the appliance could not answer; its own log says why")
 
     return respond
+
+
+def _outcome(engine: Engine, outcome: Outcome) -> Response:
+    """Answer with an outcome, behind which an export follows if it gives one."""
+    if outcome.export is None:
+        return _json(200, outcome.as_json())
+    return StreamingResponse(_exported(engine, outcome, outcome.export), media_type=EXPORTED)
+
+
+async def _exported(engine: Engine, outcome: Outcome, export: Export) -> AsyncIterator[bytes]:
+    """Give an outcome as a line, an empty line now and then while the log is gone through, and then the export."""
+    yield dumps(outcome.as_json()) + b"\n"
+    async for page in engine.pages(export):
+        yield page or b"\n"
 
 
 async def _lines(stream: BatchStream) -> AsyncIterator[bytes]:
@@ -222,6 +241,20 @@ def _connection(request: Request) -> Connection:
     if not isinstance(connection, Connection):
         raise TypeError("the server gave no connection")
     return connection
+
+
+def _told(value: Json) -> Response:
+    """Answer; a long list in pieces, since writing it all at once would hold up everybody else."""
+    if isinstance(value, list) and len(value) > PIECE:
+        return StreamingResponse(_pieces(value), media_type="application/json")
+    return _json(200, value)
+
+
+async def _pieces(rows: list[Json]) -> AsyncIterator[bytes]:
+    for first in range(0, len(rows), PIECE):
+        yield (b"[" if first == 0 else b",") + dumps(rows[first : first + PIECE])[1:-1]
+        await asyncio.sleep(0)
+    yield b"]"
 
 
 def _json(status: int, value: Json) -> Response:

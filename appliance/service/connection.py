@@ -26,6 +26,7 @@ ANSWER_SECONDS = 30  # for a full buffer to drain
 IDLE_SECONDS = 10  # between requests
 READING_SECONDS = 900  # between requests of a connection that reads
 MAX_HEAD = 16 * 1024
+"""Bytes of a request that are not its body: its head, and the sizes of its chunks with whatever stands beside them."""
 
 _CREDENTIALS = struct.Struct("iII")
 _NOBODY = Peer(-1, -1, -1)
@@ -57,6 +58,10 @@ def peer_uid(connected: socket.socket) -> int:
     return peer_of(connected).uid
 
 
+class _Unasked(Exception):
+    """Ends the parsing of what no client of ours sends: the parser makes a bad request of it."""
+
+
 class LocalProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol for one peer of our own sockets; `places` is shared by all of them."""
 
@@ -76,7 +81,8 @@ class LocalProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
         self._in_head = True
-        self._head = 0
+        self._beside = 0
+        self._answering = False
         self._answered = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
@@ -108,34 +114,53 @@ class LocalProtocol(HttpToolsProtocol):
         """Feed the parser, within the time and the size a request may take."""
         if self._deadline is None and self._answered:
             self._expect_request()
-        if self._in_head:
-            self._head += len(data)
+        self._beside += len(data)
         super().data_received(data)
-        if self._in_head and self._head > MAX_HEAD:
+        if self._beside > MAX_HEAD:
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """Count the head of the next request."""
+        """Begin the next request; one that comes before the answer to the last is not taken."""
+        if not self._answered:
+            raise _Unasked
         self._in_head, self._answered = True, False
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head; fields behind the body, which nobody here reads, are not taken."""
+        if not self._in_head:
+            raise _Unasked
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Stop counting the head."""
-        self._in_head, self._head = False, 0
+        """End the head."""
+        self._in_head = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Leave the body to whoever reads it, and who bounds it."""
+        self._beside -= len(body)
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; where something is being answered already, end the connection instead."""
+        if self._answering:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
 
     def on_message_complete(self) -> None:
         """Stop the clock: the request is here, and how long its answer takes is up to us."""
         self._cancel()
+        self._answering = True
         self.places.works(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Wait longer for the next request of a connection that reads."""
-        self._in_head, self._head, self._answered = True, 0, True
+        self._in_head, self._beside, self._answering, self._answered = True, 0, False, True
         self.timeout_keep_alive = IDLE_SECONDS if self.connection.reader is None else READING_SECONDS
-        if not self.pipeline:
-            self.places.rests(self, reads=self.connection.reader is not None)
+        self.places.rests(self, reads=self.connection.reader is not None)
         super().on_response_complete()
 
     def pause_writing(self) -> None:

@@ -5,9 +5,12 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from uvicorn.config import Config
@@ -16,12 +19,15 @@ from uvicorn.server import Server
 from appliance.engine import Engine
 from appliance.service.app import application, workload_application
 from appliance.service.connection import IDLE_SECONDS, LocalProtocol, WorkloadProtocol, protocol
+from appliance.service.gate import admit, raise_limit
 from appliance.service.places import Places
 from appliance.sockets import listen
 
 GRACE_SECONDS = 5
+_QUIET_SECONDS = 1
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the serving: a terminal that went away is no reason to leave without a last checkpoint."""
 
 Talk = Callable[[str], None]
 Give = Callable[[Engine, Callable[[Exception], None]], Starlette]
@@ -39,11 +45,27 @@ class _LocalServer(Server):
         super().__init__(config)
         self._ready = ready
         self._beside = beside
+        self._gates: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say so."""
-        await super().startup(sockets)
+        """Open a gate at each socket, in place of a server of asyncio's, and say so."""
+        await super().startup([])
+        self._gates = [asyncio.create_task(admit(listener, self._protocol)) for listener in sockets or ()]
         self._ready()
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind = self.config.http_protocol_class
+        made: asyncio.Protocol = kind(  # type: ignore[call-arg]  # as uvicorn itself calls it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the gates first, then as uvicorn does."""
+        for gate in self._gates:
+            gate.cancel()
+        await asyncio.wait(self._gates)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -76,11 +98,13 @@ class Door:
 
 
 async def serve(engine: Engine, path: Path, door: Door, ready: Callable[[], None], talk: Talk) -> None:
-    """Serve `engine` on the sockets until SIGTERM, SIGINT or its own end; needs the main thread.
+    """Serve `engine` on the sockets until SIGTERM, SIGINT, SIGHUP or its own end; needs the main thread.
 
     Operators use the socket `path`, workloads `door`. `ready` is called once both answer, `talk` gets a line for each
     thing that a person who watches should know. Raises `HomeError` where a socket cannot be made.
     """
+    raise_limit()
+    asyncio.get_running_loop().set_exception_handler(partial(_unforeseen, talk))
     with listen(path) as ours, listen(door.path, 0o660, door.group) as theirs:
         beginning = [ours, theirs]
 
@@ -98,6 +122,12 @@ async def serve(engine: Engine, path: Path, door: Door, ready: Callable[[], None
             await asyncio.gather(server.serve(sockets=[ours]), at_door.serve(sockets=[theirs]))
         finally:
             watch.cancel()
+
+
+def _unforeseen(talk: Talk, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say as one line what asyncio would print as a traceback."""
+    error = context.get("exception")
+    talk(f"defect: {type(error).__name__ if error else context.get('message')} beside any request")
 
 
 async def _watch(engine: Engine, server: _LocalServer) -> None:
@@ -131,12 +161,20 @@ def _config(give: Give, kind: type[LocalProtocol], engine: Engine, talk: Talk) -
 
 
 class _Lines(logging.Handler):
-    """Passes on what uvicorn says as one line, never with a traceback."""
+    """Passes on what uvicorn says as one line, never with a traceback, and the same one once a second at most.
+
+    A stranger's bad requests write such lines, and are not to fill whatever keeps them.
+    """
 
     def __init__(self, talk: Talk) -> None:
         super().__init__(logging.WARNING)
         self._talk = talk
+        self._said: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say the line."""
-        self._talk(record.getMessage().strip())
+        line, at = record.getMessage().strip(), time.monotonic()
+        self._said = {said: when for said, when in self._said.items() if at < when + _QUIET_SECONDS}
+        if line not in self._said:
+            self._said[line] = at
+            self._talk(line)

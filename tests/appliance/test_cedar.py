@@ -1,10 +1,7 @@
 """Policies in Cedar: read strictly, asked exactly, and never the end of the process."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cedarpy
@@ -211,31 +208,3 @@ def test_a_workload_asks_for_nothing_but_credentials() -> None:
     ruling = parsed(EVERYTHING).ruling(Principal(plant.WORKLOAD), Act.SITE_ADD)
     assert not ruling.allowed
     assert ruling.fault is not None
-
-
-DEEPEST = """\
-import sys
-from appliance.cedar import PolicySet
-from appliance.policytext import MAX_NESTING, MAX_WORDS, PolicyInvalid
-links = {"true && ": 3, "if true then true else ": 5, "1 + ": 2, "!true || ": 4, "[1].contains(1) || ": 10}
-for link, words in links.items():
-    for brackets in (0, MAX_NESTING - 2):
-        for opening, closing in ("()", "[]", ("!(", ")")):
-            room = (MAX_WORDS - 40 - 3 * brackets) // words
-            body = opening * brackets + link * room + "true" + closing * brackets
-            text = '@id("a") permit (principal, action, resource) when {' + body + "};"
-            try:
-                PolicySet.parse(text.encode())
-            except PolicyInvalid as invalid:
-                assert "words" not in invalid.detail and "deep" not in invalid.detail, invalid
-print("alive")
-"""
-
-
-def test_the_deepest_text_that_is_read_does_not_end_the_process() -> None:
-    """Cedar calls itself for each level; at the bounds there is room left, which another process finds out."""
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", DEEPEST], capture_output=True, text=True, check=False, cwd=root, timeout=100
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr

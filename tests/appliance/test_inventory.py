@@ -26,6 +26,7 @@ from coldcred.canonical import Json
 from coldcred.log.live import Issued
 from tests.support import plant
 from tests.support.running import RunningPlant, run, settled
+from tests.support.steps import walked
 
 OTHER = f"{plant.WORKLOAD}0"
 Rows = list[dict[str, Any]]
@@ -115,7 +116,7 @@ def test_a_start_folds_the_same_inventory(running: RunningPlant) -> None:
 
 def marks(standing: Standing, kind: Kind, name: str, now: int) -> list[str]:
     """Give what is overdue of one thing."""
-    page: Any = Listing().page(standing, kind, range(LONGEST_PAGE), now, overdue=False)
+    page: Any = walked(Listing().page(standing, kind, range(LONGEST_PAGE), now, overdue=False))
     (found,) = [row["overdue"] for row in page["rows"] if row["name"] == name]
     return list(found)
 
@@ -216,7 +217,7 @@ def test_a_hundred_thousand_credentials_are_listed_page_by_page(running: Running
     following: Any = 0
     while following is not None:
         asked = range(following, following + LONGEST_PAGE)
-        page: Any = listing.page(standing, Kind.CREDENTIAL, asked, plant.TIME, overdue=False)
+        page: Any = walked(listing.page(standing, Kind.CREDENTIAL, asked, plant.TIME, overdue=False))
         assert len(page["rows"]) <= LONGEST_PAGE
         names += [row["name"] for row in page["rows"]]
         following = page["next"]
@@ -228,7 +229,7 @@ def test_a_walk_goes_on_while_things_change(running: RunningPlant) -> None:
     standing, listing = crowded(running, 10), Listing()
 
     def walk(first: int) -> Any:
-        return listing.page(standing, Kind.CREDENTIAL, range(first, first + 4), plant.TIME, overdue=False)
+        return walked(listing.page(standing, Kind.CREDENTIAL, range(first, first + 4), plant.TIME, overdue=False))
 
     assert [row["name"] for row in walk(0)["rows"]] == [f"credential-{number}" for number in range(4)]
     standing.lookups.revoke("credential-5", "list", 5)

@@ -8,7 +8,7 @@ import pytest
 from appliance.cedar import PolicySet
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
-from appliance.preview import MOST_CHANGES, changes
+from appliance.preview import MOST_CHANGES, Change, Comparison
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.policy import DEFAULT
@@ -46,6 +46,11 @@ async def of_policy(running: RunningPlant, engine: Engine, text: str) -> dict[st
 async def of_profile(running: RunningPlant, engine: Engine, **members: Json) -> dict[str, Any]:
     """Preview the profile of the worked example with other members."""
     return await previewed(running, engine, Act.PROFILE_SET, {"profile": {**plant.profile(), **members}})
+
+
+def changes(comparison: Comparison) -> list[Change]:
+    """Give what differs."""
+    return [change for change in comparison.changes() if change is not None]
 
 
 def test_a_policy_is_previewed_for_everybody_enrolled(running: RunningPlant) -> None:
@@ -187,10 +192,10 @@ def test_changes_are_pure_and_few_are_listed(running: RunningPlant) -> None:
         async with running.engine() as engine:
             authority = engine.standing.authority
             old, new = PolicySet.parse(DEFAULT.encode()), PolicySet.parse(b"")
-            first, second = (list(changes(authority, old, authority, new)) for _ in range(2))
+            first, second = (changes(Comparison.of_policies(authority, old, new)) for _ in range(2))
             assert first == second
             assert {one.by for one in first} == {f"policy {new.digest[:12]}: no permit"}
-            assert not list(changes(authority, old, authority, old))
+            assert not changes(Comparison.of_policies(authority, old, old))
             assert len(first) < MOST_CHANGES
 
     run(story())

@@ -279,11 +279,11 @@ def test_who_finds_no_place_hears_so(tmp_path: Path) -> None:
     async def story() -> bytes:
         path, engine = tmp_path / "operator.sock", _Waiting()
         async with _service(engine, path):
-            waiting = [await asyncio.open_unix_connection(path) for _ in range(PLACES)]
+            waiting = [await _open(path) for _ in range(PLACES)]
             for _, writer in waiting:
                 writer.write(post("/v1/approvals", b'{"approval":"x"}'))
             await engine.all_asked.wait()
-            reader, writer = await asyncio.open_unix_connection(path)
+            reader, writer = await _open(path)
             writer.write(b"GET /v1/appliance HTTP/1.1\r\nhost: a\r\n\r\n")
             answer = await reader.readline()
             for _, other in (*waiting, (reader, writer)):
@@ -291,6 +291,13 @@ def test_who_finds_no_place_hears_so(tmp_path: Path) -> None:
             return answer
 
     assert asyncio.run(asyncio.wait_for(story(), 30)).split()[1] == b"503"
+
+
+async def _open(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect as our clients do: where many come at once the kernel keeps them waiting."""
+    connected = await asyncio.to_thread(connect, path, 30)
+    assert connected is not None
+    return await asyncio.open_unix_connection(sock=connected)
 
 
 class _Waiting:

@@ -145,7 +145,7 @@ class Campaign:
         made = transport.command(self.appliance.command("alice", Act.BUNDLE_CREATE, {"site": SITE}), {}, ())
         files = framing.read(made.files["bundle"], framing.BUNDLE)
         bits = status.parse(parse_unverified(files["targets/revocation/status-1.jwt"].decode("ascii")).payload)
-        exported = transport.command(self.appliance.command("carol", Act.LOG_EXPORT), {}, ()).files["export"]
+        exported = b"".join(transport.command(self.appliance.command("carol", Act.LOG_EXPORT), {}, ()).pages or ())
         self._check(server)
         assert server.stop().code == 0
         places = {seq: self.ledger.place(seq) for seq in self.ledger.by_command.values()}

@@ -1,16 +1,19 @@
 """Frames: what goes in comes out, and what is no frame ends the channel."""
 
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coldcred.canonical import Json
-from hsm.frames import MAX_BODY, MAX_SECRET, Channel, ChannelClosed, ChannelTimeout, FrameInvalid
+from hsm import frames
+from hsm.frames import MAX_BODY, MAX_ITEMS, MAX_JSON, MAX_SECRET, Channel, ChannelClosed, ChannelTimeout, FrameInvalid
 from tests.support.values import JSON_VALUES
 
 Pair = tuple[Channel, socket.socket]
@@ -43,7 +46,7 @@ def test_frames_arrive_as_they_were_sent(values: list[Json], secrets: list[bytes
 def test_a_large_frame_passes_in_pieces(pair: Pair) -> None:
     """A frame beyond any socket buffer arrives whole."""
     channel, theirs = pair
-    value: Json = ["x" * 1000] * 9000
+    value: Json = ["x" * 1000] * 4000
     other = Channel(theirs)
     sender = threading.Thread(target=channel.send, args=(value,))
     sender.start()
@@ -52,10 +55,14 @@ def test_a_large_frame_passes_in_pieces(pair: Pair) -> None:
 
 
 def test_a_frame_too_large_is_not_sent(pair: Pair) -> None:
-    """Beyond 16 MiB, or for a secret 1 KiB or nothing, it is the caller's mistake and nothing goes out."""
+    """Beyond 4 MiB, 4096 byte strings, or a secret of 1 KiB or nothing, is the caller's mistake; nothing goes out."""
     channel, theirs = pair
     with pytest.raises(ValueError, match="bytes"):
-        channel.send("x" * MAX_BODY)
+        channel.send("x" * MAX_JSON)
+    with pytest.raises(ValueError, match="byte strings"):
+        channel.send_bytes({}, [b""] * (MAX_ITEMS + 1))
+    with pytest.raises(ValueError, match="byte strings"):
+        channel.send_bytes({}, [bytes(MAX_BODY)])
     for secret in (bytearray(), bytearray(MAX_SECRET + 1)):
         with pytest.raises(ValueError, match="secret"):
             channel.send_secret(secret)
@@ -152,7 +159,35 @@ def test_a_side_that_does_not_read_is_a_timeout(pair: Pair) -> None:
     """Sending more than the buffers take to somebody who does not read ends in time."""
     channel, _ = pair
     with pytest.raises(ChannelTimeout):
-        channel.send("x" * 8_000_000, timeout=0.2)
+        channel.send("x" * 4_000_000, timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("frame", "read"),
+    [(b"J\x00\x00\x00\x02{}", Channel.receive), (b"B\x00\x00\x00\x05\x00\x00\x00\x01x", Channel.receive_bytes)],
+)
+def test_time_spent_on_reading_counts(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, frame: bytes, read: Callable[..., object]
+) -> None:
+    """A frame that came in time and took too long to be read is late."""
+    channel, theirs = pair
+    ticks = itertools.count()  # the clock is looked at for the deadline, the head, the body and what was read
+    monkeypatch.setattr(frames, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    theirs.sendall(frame * 2)
+    assert read(channel, timeout=3.5) in ({}, [b"x"])
+    with pytest.raises(ChannelTimeout, match="to read"):
+        read(channel, timeout=2.5)
+
+
+def test_a_frame_holds_no_more_than_can_be_read_in_time(pair: Pair) -> None:
+    """A frame of JSON beyond 4 MiB, or of more than 4096 byte strings, ends the channel before it is read."""
+    channel, theirs = pair
+    theirs.sendall(b"J" + (MAX_JSON + 1).to_bytes(4))
+    with pytest.raises(FrameInvalid):
+        channel.receive(timeout=5)
+    theirs.sendall(b"B" + (4 * (MAX_ITEMS + 1)).to_bytes(4) + bytes(4 * (MAX_ITEMS + 1)))
+    with pytest.raises(FrameInvalid, match="more than"):
+        channel.receive_bytes(timeout=5)
 
 
 def test_sending_to_nobody_is_the_end(pair: Pair) -> None:

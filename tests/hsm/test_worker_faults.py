@@ -426,3 +426,21 @@ def test_a_process_that_failed_is_ended_by_the_failure_itself(script: str) -> No
         worker.ask({"do": "tokens"}, timeout=0.3)
     assert gone(worker.pid)
     worker.close()
+
+
+LARGE_ANSWER = """
+import socket, struct, sys
+with socket.socket(fileno=int(sys.argv[1])) as channel:
+    channel.recv(65536)
+    body = b'{"ok":[' + b",".join([b'{"at":1}'] * 800000) + b"]}"
+    channel.sendall(struct.pack(">cI", b"J", len(body)) + body)
+    channel.recv(1)
+"""
+
+
+def test_an_answer_too_large_to_be_read_in_time_is_not_read() -> None:
+    """A worker that answers with 800,000 members is ended at the head of its frame, and is lost, not late."""
+    worker = WorkerProcess({}, command=(sys.executable, "-I", "-c", LARGE_ANSWER))
+    with pytest.raises(WorkerLost, match="no sense"):
+        worker.sign(KEY, [b"x"], timeout=30)
+    assert not worker.alive()

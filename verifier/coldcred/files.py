@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -46,10 +46,11 @@ class FileKind(Enum):
         self.closed = closed
 
 
-def write_file(path: Path, body: bytes, kind: FileKind) -> None:
+def write_file(path: Path, body: bytes | Iterable[bytes], kind: FileKind) -> None:
     """Write `body` beside `path`, sync it, give it its name, and sync the folder; raises `OSError`, naming `path`.
 
-    A file that is there is replaced, or stays and is `FileExistsError`, as `kind` says. After an error or a crash the
+    A body may come in pieces; where it breaks off, what its iterator raises is raised and nothing was written. A file
+    that is there is replaced, or stays and is `FileExistsError`, as `kind` says. After an error or a crash the
     name holds all of the body, what it held before, or nothing. Only on media without hard links a power cut can leave
     a new name empty; part of a body never stands under it.
     """
@@ -59,7 +60,7 @@ def write_file(path: Path, body: bytes, kind: FileKind) -> None:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 _set_mode(descriptor, kind)
-                file.write(body)
+                file.writelines((body,) if isinstance(body, bytes) else body)
                 file.flush()
                 _sync(descriptor)
             if kind.once:

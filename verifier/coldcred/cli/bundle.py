@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from coldcred.canonical import Json
 from coldcred.cli.places import reads
-from coldcred.cli.speech import ACCEPTED, TooLarge, clock_ahead, read_file, utc
+from coldcred.cli.speech import ACCEPTED, TooLarge, clock_ahead, put, read_file, utc
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.framing import MAX_BUNDLE
 from coldcred.trust import TrustStore
@@ -36,7 +36,7 @@ def inspect(args: argparse.Namespace) -> int:
     from coldcred import bundle  # noqa: PLC0415 - verifying needs no TUF, so only these verbs load it
 
     found = bundle.inspect(_read(args.file))
-    print(json.dumps(_report(found)) if args.json else "\n".join(_lines(found)))
+    put(json.dumps(_report(found)) if args.json else "\n".join(_lines(found)))
     return ACCEPTED
 
 
@@ -59,8 +59,8 @@ def apply(args: argparse.Namespace) -> int:
         raise BundleRefused(error.reason, f"{error.detail}. {clock_ahead(now, issued_at).rstrip('.')}") from error
     times = applied.store.times
     what = "applied" if applied.changed else "already applied, nothing changed:"
-    print(f"{what} bundle {times.sequence} for site {times.site}, issued {utc(times.issued_at)}")
-    print(f"trust ages from {utc(times.ageing_after)}, is stale from {utc(times.stale_after)}, ends {utc(times.end)}")
+    put(f"{what} bundle {times.sequence} for site {times.site}, issued {utc(times.issued_at)}")
+    put(f"trust ages from {utc(times.ageing_after)}, is stale from {utc(times.stale_after)}, ends {utc(times.end)}")
     return ACCEPTED
 
 

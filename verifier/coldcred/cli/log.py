@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from coldcred.canonical import Json
 from coldcred.cli.places import reads
-from coldcred.cli.speech import ACCEPTED, ADVICE, REFUSED, Misuse, clean, tell, utc
+from coldcred.cli.speech import ACCEPTED, ADVICE, REFUSED, Misuse, clean, put, tell, utc
 from coldcred.errors import LogReason, LogRejected, Malformed, Reason, Rejected
 from coldcred.trust import TrustStore
 
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
     except (LogRejected, Rejected) as error:
         refusal = error
     if args.json:
-        print(json.dumps(_document(report, refusal)))
+        put(json.dumps(_document(report, refusal)))
     elif report is not None:
-        print("\n".join(clean(line) for line in _lines(report)))
+        put("\n".join(clean(line) for line in _lines(report)))
     return _say(report, refusal)
 
 

@@ -6,17 +6,21 @@ One line each, sorted by digest. The first pass checks every line and keeps 16 b
 digest and where it stands. A blob is read again when an entry names it, so memory does not grow with what is stored.
 """
 
+import re
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import BinaryIO
 
-from coldcred.canonical import b64u_decode, hex_digest, sha256
+from coldcred.canonical import b64u_decode, b64u_encode, hex_digest, sha256
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.framing import FramedFile
 
 MAX_LINE = 16 * 1024 * 1024  # bytes of one line; the appliance takes in requests of 8 MiB at most
 
+_DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 _BEGIN, _END = b'{"body":"', b'"}'
+_PARTS = 3
 _PREFIX = 8  # bytes of a digest that are kept; should two begin alike, both are read
 
 
@@ -56,6 +60,32 @@ class Blobs:
         first, after = self._offsets[place], self._offsets[place + 1]
         self._stream.seek(first)
         return _body(self._stream.read(after - first - 1))
+
+
+def line_of(body: bytes) -> bytes:
+    """Write a blob as a line, its newline included."""
+    return _BEGIN + b64u_encode(body).encode() + _END + b"\n"
+
+
+def digests_in(text: bytes) -> Iterator[bytes]:
+    """Give all that is written as a SHA-256 in the JSON of an entry."""
+    return (bytes.fromhex(digest.decode()) for digest in _DIGEST.findall(text))
+
+
+def digests_of(blob: bytes) -> Iterator[bytes]:
+    """Give all that a blob names where it is a signed document: what traveled beside a command that was refused."""
+    return digests_in(_payload(blob))
+
+
+def _payload(blob: bytes) -> bytes:
+    """Give the payload of a blob that is a compact JWS, else nothing."""
+    parts = blob.split(b".", 3)
+    if len(parts) != _PARTS:
+        return b""
+    try:
+        return b64u_decode(parts[1])
+    except Malformed:
+        return b""
 
 
 def _offset(framed: FramedFile, stream: BinaryIO, name: str) -> int:

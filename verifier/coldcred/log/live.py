@@ -152,6 +152,10 @@ class Live:
             if issued.expires_at > as_of:
                 yield jti, issued
 
+    def matching(self, selector: Selector) -> tuple[str, ...]:
+        """Give by jti all that match and are not revoked, to be looked at while others come and go."""
+        return tuple(self._matching(selector))
+
     def holders(self, profile: str, as_of: int) -> Iterator[str]:
         """Yield the workloads that hold something under a profile that ends after `as_of` and is not revoked."""
         return (one for one in self._lots_under.get(profile, ()) if self.holds(one, profile, as_of))
