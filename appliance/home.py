@@ -19,6 +19,7 @@ from appliance.log import Log
 from coldcred import founding as foundings
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import ColdcredError, Malformed
+from coldcred.files import FileKind, check_place, make_folders, sync_folder, write_file
 from coldcred.founding import MAX_FOUNDING, Founding
 from coldcred.log import entry as entries
 from coldcred.log.entry import NO_PREV
@@ -206,12 +207,13 @@ def create(path: Path, founding: Founding, signatures: Sequence[str], settings: 
         detail = f"the founding was drafted {ahead} s in the future of this machine: compare both clocks"
         raise HomeError(HomeFault.CLOCK, detail)
     try:
-        _make_parents(path.parent)
+        make_folders(path.parent)
         draft = path.with_name(f".{path.name}.draft")
         with _drafting(draft):
+            check_place(draft / FOUNDING, FileKind.SECRET)  # a medium without modes would leave the log open to all
             _fill(draft, founding, signatures, settings, now)
             draft.rename(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         fault = HomeFault.READ_ONLY if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else HomeFault.STORAGE
         raise HomeError(fault, f"{path}: {error.strerror}") from error
@@ -238,14 +240,6 @@ def check_same(begun: Settings, given: Settings, named: Collection[str]) -> None
                 f"the home was begun with {member} {is_[:80]!a}; {was_given[:80]!a} is not used, mend {SETTINGS} there"
             )
             raise HomeError(HomeFault.SETTINGS, detail)
-
-
-def _make_parents(folder: Path) -> None:
-    """Make the folders above a home, which nobody but their owner may write to, whatever the umask is."""
-    for parent in reversed([folder, *folder.parents]):
-        if not parent.exists():
-            parent.mkdir(mode=0o755)
-            parent.chmod(0o755)
 
 
 @contextmanager
@@ -289,8 +283,8 @@ def _resume(path: Path, founding: Founding) -> Home:
 
 
 def _fill(draft: Path, founding: Founding, signatures: Sequence[str], settings: Settings, now: int) -> None:
-    _write(draft / SETTINGS, settings.text().encode())
-    _write(draft / FOUNDING, founding.body)
+    write_file(draft / SETTINGS, settings.text().encode(), FileKind.SECRET)
+    write_file(draft / FOUNDING, founding.body, FileKind.SECRET)
     database.create(draft / LOG)
     blobs = {sha256_hex(body): body for body in (founding.body, *(token.encode() for token in signatures))}
     event: dict[str, Json] = {
@@ -303,20 +297,4 @@ def _fill(draft: Path, founding: Founding, signatures: Sequence[str], settings: 
         log.append([entries.write(0, now, NO_PREV, event)], blobs)
     finally:
         log.close()
-    _sync(draft)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(draft)

@@ -8,7 +8,8 @@ which is which.
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,11 +21,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from coldcred.canonical import dumps, loads
 from coldcred.errors import Malformed
+from coldcred.files import FileKind, check_place, write_file
 from coldcred.keys import PublicKey
 
 SHORTEST_PASSPHRASE = 12  # bytes
 FEWEST_DISTINCT = 5  # different bytes in a passphrase
 MAX_KEY_FILE = 16 * 1024
+PUBLIC_ENDING = ".pub.json"
 
 # bcrypt-pbkdf rounds, twice the default of ssh-keygen: about a quarter of a second for each guess.
 _KDF_ROUNDS = 32
@@ -114,14 +117,14 @@ class Identity:
 
 def public_path(path: Path) -> Path:
     """Where the public half of the key file `path` lies: beside it, `NAME.pub.json`."""
-    return path.with_name(f"{path.name}.pub.json")
+    return path.with_name(f"{path.name}{PUBLIC_ENDING}")
 
 
 def keygen(path: Path, passphrase: AskPassphrase) -> Identity:
     """Make a new key in file `path` (0600) and its public JWK beside it; neither may exist yet (`IdentityError`)."""
-    for each in (path, public_path(path)):
-        if os.path.lexists(each):
-            raise IdentityError(IdentityFault.EXISTS, f"{each} exists and is never overwritten")
+    with _told():
+        check_place(path, FileKind.SECRET)
+        check_place(public_path(path), FileKind.DOCUMENT)
     secret = passphrase()
     try:
         check_passphrase(secret)
@@ -131,7 +134,7 @@ def keygen(path: Path, passphrase: AskPassphrase) -> Identity:
     finally:
         secret[:] = bytes(len(secret))
     public = PublicKey.from_cryptography(private.public_key())
-    _create(path, data, 0o600)
+    _create(path, data, FileKind.SECRET)
     try:
         write_public(public_path(path), public)
     except IdentityError:
@@ -147,7 +150,7 @@ def public_jwk(public: PublicKey) -> bytes:
 
 def write_public(path: Path, public: PublicKey) -> None:
     """Write a public half to a new file; `IdentityError` where one is there already or cannot be written."""
-    _create(path, public_jwk(public), 0o644)
+    _create(path, public_jwk(public), FileKind.DOCUMENT)
 
 
 def check_passphrase(secret: bytearray) -> None:
@@ -181,22 +184,20 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _create(path: Path, data: bytes, mode: int) -> None:
-    """Write a new file durably, or leave nothing: exclusive create, write, fsync."""
+def _create(path: Path, data: bytes, kind: FileKind) -> None:
+    with _told():
+        write_file(path, data, kind)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what the file system says as what is wrong with a key file."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        yield
     except FileExistsError as error:
-        raise IdentityError(IdentityFault.EXISTS, f"{path} exists and is never overwritten") from error
+        raise IdentityError(IdentityFault.EXISTS, f"{error.filename} exists and is never overwritten") from error
     except OSError as error:
-        raise IdentityError(IdentityFault.UNWRITABLE, f"{path}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise IdentityError(IdentityFault.UNWRITABLE, f"{path}: {error.strerror}") from error
+        raise IdentityError(IdentityFault.UNWRITABLE, f"{error.filename}: {error.strerror}") from error
 
 
 def read_public(path: Path) -> PublicKey:

@@ -481,8 +481,8 @@ def test_members_of_the_trust_documents_are_documented(made: dict[str, bytes]) -
 def test_files_of_a_trust_store_are_documented() -> None:
     """The table has the names that the code uses."""
     documented = [codes(row[0])[0] for row in FORMAT.table("11. The trust store")]
-    expected = {layout.PINS, layout.ROOT, layout.SITE_KEY, layout.ENROLMENT, f"{layout.GENERATIONS}/N/", layout.CURRENT}
-    expected.add(layout.EVIDENCE)
+    made = {layout.PINS, layout.ROOT, layout.SITE_KEY, layout.ENROLMENT, layout.LOCK}
+    expected = {*made, f"{layout.GENERATIONS}/N/", layout.CURRENT, layout.EVIDENCE}
     assert set(documented) == expected
 
 

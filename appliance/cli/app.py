@@ -15,6 +15,7 @@ from appliance.cli.course import Course, Descriptor, course_of
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.interrupts import as_interrupts
+from appliance.cli.places import InputName, InputPath
 from appliance.cli.session import Session
 from coldcred import memory, streams
 
@@ -73,16 +74,23 @@ Data goes to standard output, talk to standard error. Secrets come from the term
 `coldcredctl --home HOME --as alice.operator --passphrase-fd 3 status 3<passphrase`. A key on a card is named as in
 `--as "pkcs11:token=alice?module-path=/usr/lib/softhsm/libsofthsm2.so" --pin-fd 3`; its module is given the variables
 by which modules find their cards, such as SOFTHSM2_CONF, and no others. Where nothing serves the home and the
-appliance's token is opened too, its PIN stands on the line after the card's."""
+appliance's token is opened too, its PIN stands on the line after the card's.
+A file that holds a key, a signature, a request or a batch's outcomes is never written over; a credential, bundle,
+export or list, which can be asked for again, takes the place of the file before it. No output may be a file that the
+line reads."""
 
 
 @click.command(
     cls=_Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
+@click.option("--home", type=InputPath(), default=DEFAULT_HOME, show_default=True, help="The appliance's folder.")
 @click.option(
-    "--home", type=click.Path(path_type=Path), default=DEFAULT_HOME, show_default=True, help="The appliance's folder."
+    "--as",
+    "who",
+    type=InputName(),
+    metavar="KEYFILE|pkcs11:URI",
+    help="Your own key, in a file or on a card, which signs.",
 )
-@click.option("--as", "who", metavar="KEYFILE|pkcs11:URI", help="Your own key, in a file or on a card, which signs.")
 @click.option("--passphrase-fd", type=Descriptor(), metavar="N", help="Descriptor N has passphrases, one a line.")
 @click.option("--pin-fd", type=Descriptor(), metavar="N", help="Descriptor N has PINs, one a line, your card's first.")
 @click.option(

@@ -12,6 +12,7 @@ from appliance.cli.asking import conclude, summary
 from appliance.cli.carried import read_document, read_request, read_terms
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration, Verb
+from appliance.cli.places import InputName, InputPath, OutputPath
 from appliance.cli.session import Session, now, signing
 from appliance.client import Client
 from appliance.errors import Refusal, Refused
@@ -20,7 +21,7 @@ from appliance.signing import COMMAND_LIFE
 from coldcred import names
 from coldcred.canonical import loads
 from coldcred.command import Verdict, document_id
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
 from coldcred.requests import RequestFile, Seen
@@ -38,19 +39,19 @@ def _signs(function: _Function) -> _Function:
         ),
         click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal."),
         click.option(
-            "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
+            "--attachment", "beside", type=InputPath(), multiple=True,
             help="A file that travels beside the command; may be repeated.",
         ),
         click.option(
-            "--terms", "terms", type=click.Path(path_type=Path),
+            "--terms", "terms", type=InputPath(),
             help="What `coldcredctl terms` wrote, where the request file has none and no appliance is reached.",
         ),
         click.option("--reason", help="Why; it is signed and stands in the log."),
         click.option(
-            "--out", type=click.Path(path_type=Path),
+            "--out", type=OutputPath(FileKind.DOCUMENT),
             help="Write the signed approval here, to be carried, and send nothing.",
         ),
-        click.argument("request", metavar="REQUEST"),
+        click.argument("request", metavar="REQUEST", type=InputName()),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -58,7 +59,7 @@ def _signs(function: _Function) -> _Function:
 
 @click.command(cls=Verb)
 @click.option(
-    "--approval", "carried", type=click.Path(path_type=Path), multiple=True,
+    "--approval", "carried", type=InputPath(), multiple=True,
     help="Bring in an approval that somebody signed elsewhere, instead of signing; may be repeated.",
 )  # fmt: skip
 @_signs
@@ -203,7 +204,7 @@ def _sign(
     token = signing(identity).approval(seen, verdict, valid_for, reason)
     if out is None:
         return tell(session.client(signs=False).send_approval(token))
-    write_file(out, f"{token}\n".encode(), replace=False)
+    write_file(out, f"{token}\n".encode(), FileKind.DOCUMENT)
     output.talk(f"wrote {out}; nothing was sent")
     output.data({"command": seen.command.id, "verdict": verdict.value, "file": str(out)}, [str(out)])
     return Exit.DONE

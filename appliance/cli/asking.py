@@ -18,6 +18,7 @@ from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
+from appliance.cli.places import InputPath, RequestPath
 from appliance.cli.session import Session
 from appliance.client import Client, ClientError
 from appliance.outcome import SHORT_ID, Outcome, State
@@ -25,7 +26,7 @@ from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
 from coldcred.rendering import whole
@@ -40,6 +41,9 @@ _GIVES: Mapping[str, str] = MappingProxyType(
     {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
 )
 """The acts that give a file, and its name."""
+
+_KINDS: Mapping[str, FileKind] = MappingProxyType({"token": FileKind.CREDENTIAL})
+"""Files that are more than given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,11 @@ def asks(function: _Function) -> _Function:
             help="How long the request may be carried out.",
         ),
         click.option(
-            "--approval", type=click.Path(path_type=Path), multiple=True,
+            "--approval", type=InputPath(), multiple=True,
             help="An approval that somebody signed elsewhere; may be repeated.",
         ),
         click.option(
-            "--request", type=click.Path(path_type=Path),
+            "--request", type=RequestPath(),
             help="The request file: written when the request waits, asked after and completed when it is there.",
         ),
     ):  # fmt: skip
@@ -97,8 +101,6 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     check_places(asking.paths)
     approvals = [read_document(path) for path in manner.approvals]
     again = manner.request is not None and manner.request.exists()
-    if manner.request is not None and not again:
-        output.check_writable(manner.request)
     preview: Mapping[str, Json] = {}
     client = session.client(signs=not again)
     if again and manner.request is not None:
@@ -161,7 +163,7 @@ def conclude(
     for name, body in given.items():
         if (path := places[name]) is not None:
             try:
-                write_file(path, body)
+                write_file(path, body, _KINDS.get(name, FileKind.GIVEN))
             except OSError as error:
                 return failures.lost(outcome, f"{path}: {error.strerror}", as_json=output.wants_json())
             except ClientError as error:
@@ -193,11 +195,9 @@ def _place_of(outcome: Outcome, name: str, path: Path | None) -> Path | None:
 
 
 def check_places(paths: Mapping[str, Path | None]) -> None:
-    """See that what an act gives can be put where it is to go, before it is asked for; `OSError`, or misuse."""
+    """See that there is a place for what an act gives, before it is asked for; a file's was looked at already."""
     for name, path in paths.items():
-        if path is not None:
-            output.check_writable(path)
-        elif sys.stdout is None:
+        if path is None and sys.stdout is None:
             raise click.UsageError(f"standard output is closed; give --out FILE for the {name}, which is given once")
 
 
@@ -239,7 +239,7 @@ def waits(outcome: Outcome, request: RequestFile, path: Path | None, also: Mappi
     try:
         if not path.exists():
             body = request.write() if request.attachments else f"{request.token}\n".encode()
-            write_file(path, body, replace=False)
+            write_file(path, body, FileKind.DOCUMENT)
     except OSError as error:
         return _waits_there(outcome, f"{path} cannot be written: {error.strerror}", also)
     if outcome.state is State.READY:

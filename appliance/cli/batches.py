@@ -19,6 +19,7 @@ from appliance.cli import asking, output
 from appliance.cli.asking import Manner
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
+from appliance.cli.places import PARTIAL
 from appliance.cli.session import Session
 from appliance.client import Client
 from appliance.outcome import Outcome, State
@@ -26,7 +27,7 @@ from coldcred.acts import Act
 from coldcred.batch import MAX_FILE, MAX_SITTINGS, BatchArguments, Manifest, write_held
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
-from coldcred.files import write_file
+from coldcred.files import FileKind, check_place, write_file
 from coldcred.requests import RequestFile
 
 
@@ -98,10 +99,8 @@ def issue_batch(session: Session, requests: Path, out: Path, manner: Manner) -> 
     items = Manifest.of(body)
     if items.count == 0:
         raise click.UsageError(f"{requests} has no line")
-    output.check_writable(out)
-    if out.exists():
-        raise click.UsageError(f"{out} exists; a batch that is done is not written over")
-    partial = Partial.open(out.with_name(f"{out.name}.partial"), items.sha256)
+    check_place(out, FileKind.OUTCOMES)
+    partial = Partial.open(out.with_name(f"{out.name}{PARTIAL}"), items.sha256)
     client = session.client(signs=True)
     waiting = _waiting(partial, manner.request)
     command, attachments = _command(client, partial, items, body, waiting, manner)
@@ -195,7 +194,7 @@ def _done(outcome: Outcome, partial: Partial, items: Manifest, out: Path) -> Exi
     if missing:
         output.talk(f"line {missing[0]} and {len(missing) - 1} more did not arrive; the same line again asks for them")
         return Exit.REFUSED
-    write_file(out, b"".join(partial.outcomes[line] + b"\n" for line in sorted(partial.outcomes)))
+    write_file(out, b"".join(partial.outcomes[line] + b"\n" for line in sorted(partial.outcomes)), FileKind.OUTCOMES)
     partial.path.unlink()
     issued = len(partial.held())
     refused = items.count - issued

@@ -7,10 +7,12 @@ import click
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import Session
 from coldcred.acts import Act
 from coldcred.canonical import Json
 from coldcred.errors import Malformed
+from coldcred.files import FileKind
 from coldcred.log.export import find_checkpoint
 from coldcred.log.note import parse_unverified
 from coldcred.record import MAX_TEXT
@@ -23,10 +25,10 @@ def bundle() -> None:
 
 @bundle.command()
 @click.option("--site", required=True, help="The site it is for.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--out", type=OutputPath(FileKind.GIVEN), required=True, help="The file to write.")
 @click.option(
     "--from-checkpoint",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     help="The checkpoint that the site holds, carried back: the bundle proves that the log grew from it.",
 )
 @asks

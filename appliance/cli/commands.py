@@ -7,14 +7,15 @@ import click
 from appliance.cli import output, reading
 from appliance.cli.carried import MAX_ATTACHMENT, read_attachments, read_bounded, read_draft, read_terms
 from appliance.cli.grammar import Duration, Noun
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import Session, signing
 from appliance.cli.submitting import submit
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
-from coldcred.canonical import Json, dumps, hex_digest, loads
+from coldcred.canonical import Json, dumps, loads, said_digest
 from coldcred.command import document_id
 from coldcred.errors import Malformed
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
 from coldcred.rendering import frame, whole
@@ -28,19 +29,19 @@ def command() -> None:
 
 @command.command("make")
 @click.argument("act", type=click.Choice([act.value for act in Act]), metavar="ACT")
-@click.option("--args", "arguments", type=click.Path(path_type=Path), help="A JSON file with the act's arguments.")
-@click.option("--terms", type=click.Path(path_type=Path), help="What `coldcredctl terms` wrote at the appliance.")
+@click.option("--args", "arguments", type=InputPath(), help="A JSON file with the act's arguments.")
+@click.option("--terms", type=InputPath(), help="What `coldcredctl terms` wrote at the appliance.")
 @click.option("--appliance", metavar="ID", help="The appliance's id, where there are no terms.")
 @click.option("--epoch", type=click.IntRange(1), default=1, show_default=True, help="Its epoch, without terms.")
 @click.option(
-    "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
+    "--attachment", "beside", type=InputPath(), multiple=True,
     help="A file that the arguments name by its SHA-256; may be repeated.",
 )  # fmt: skip
 @click.option(
     "--valid-for", type=Duration(), default=f"{COMMAND_LIFE // 3600}h", show_default=True,
     help="How long it may be carried out once it is signed.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The draft.")
+@click.option("--out", type=OutputPath(FileKind.DOCUMENT), required=True, help="The draft.")
 @click.pass_obj
 def make(
     _session: Session,
@@ -59,7 +60,7 @@ def make(
         raise click.UsageError("say which appliance by --terms FILE or by --appliance ID, and not by both")
     known = None if terms is None else read_terms(terms)
     if appliance is not None:
-        hex_digest(appliance)
+        appliance = said_digest(appliance, "--appliance")
     args = {} if arguments is None else _arguments(arguments)
     draft = DraftFile(
         appliance=known.appliance if known else appliance or "",
@@ -70,25 +71,24 @@ def make(
         attachments=read_attachments(beside, dumps(args)),
         terms=known,
     )
-    write_file(out, draft.write(), replace=False)
+    write_file(out, draft.write(), FileKind.DOCUMENT)
     output.talk(f"wrote {out}; next: `coldcredctl --as KEY command sign {out} --out FILE`")
     output.data({"act": act, "file": str(out)}, [str(out)])
 
 
 @command.command("sign")
-@click.argument("draft", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The request file.")
+@click.argument("draft", type=InputPath())
+@click.option("--out", type=OutputPath(FileKind.DOCUMENT), required=True, help="The request file.")
 @click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
 @click.pass_obj
 def sign(session: Session, *, draft: Path, out: Path, yes: bool) -> None:
     """Sign the command in DRAFT with your own key, from now on for as long as it says."""
     found = read_draft(draft)
-    output.check_writable(out)
     identity = session.identity()
     output.talk(f"this draft asks for {found.act}, to be carried out within {found.life} s of your signature:")
     reading.agree(_preview(found), "sign this command?", yes=yes)
     token = signing(identity).command(found)
-    write_file(out, RequestFile(token, found.attachments, found.terms).write(), replace=False)
+    write_file(out, RequestFile(token, found.attachments, found.terms).write(), FileKind.DOCUMENT)
     id_ = document_id(parse_unverified(token))
     output.talk(f"wrote {out}; next: `coldcredctl submit {out}` at the appliance, or `approve {out}` by another person")
     output.data({"command": id_, "file": str(out)}, [str(out)])

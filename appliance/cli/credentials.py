@@ -7,9 +7,11 @@ import click
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Duration, Verb
+from appliance.cli.places import PARTIAL, InputPath, OutputPath
 from appliance.cli.session import Session
 from coldcred.acts import Act
 from coldcred.canonical import Json
+from coldcred.files import FileKind
 
 
 @click.command(cls=Verb)
@@ -22,11 +24,15 @@ from coldcred.canonical import Json
 @click.option("--task", help="A task, where the profile asks for one.")
 @click.option(
     "--requests",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     metavar="FILE.jsonl",
     help="A batch: one request a line, one outcome a line in --out.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write; standard output unless given.")
+@click.option(
+    "--out",
+    type=OutputPath(FileKind.CREDENTIAL, beside=[PARTIAL]),
+    help="The file to write; standard output unless given.",
+)
 @asks
 @click.pass_obj
 def issue(  # noqa: PLR0913 - each is one option of the verb

@@ -40,7 +40,7 @@ _STORAGE = frozenset(
         "log-rejected", "tables-differ", "defect", "output-lost", "report-lost", "outcome-unknown", "disk-reserve",
     }
 )  # fmt: skip
-_MISUSE = frozenset({"misuse", "identity-missing", "no-terminal", "secret-descriptor", "card-uri"})
+_MISUSE = frozenset({"misuse", "output-unfit", "identity-missing", "no-terminal", "secret-descriptor", "card-uri"})
 
 
 def exit_of(name: str) -> Exit:

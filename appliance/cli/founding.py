@@ -11,10 +11,11 @@ from appliance.ceremony import Place
 from appliance.cli import founding_files, output, reading, secret_input
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import Session, now
 from appliance.identity import Identity
 from coldcred import workable
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.founding import Founding
 from coldcred.jose import MAX_TOKEN
 from coldcred.rendering import foundings
@@ -22,7 +23,8 @@ from coldcred.rendering import foundings
 if TYPE_CHECKING:
     from appliance.home import Settings
 
-_FILE = click.Path(path_type=Path)
+_FILE = InputPath()
+_OUT = OutputPath(FileKind.DOCUMENT)
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
@@ -59,12 +61,12 @@ def init() -> None:
 @init.command()
 @_PLAN
 @_PEOPLE
-@click.option("--out", type=_FILE, required=True, help="Where to write founding.json.")
+@click.option("--out", type=_OUT, required=True, help="Where to write founding.json.")
 def draft(plan: Path, people: Path, out: Path) -> None:
     """Write the founding that follows from a plan and everyone's public keys; it is inert until all have signed."""
     founding = founding_files.document(plan, people, now())
     workable.check(founding)
-    write_file(out, founding.body, 0o644, replace=False)
+    write_file(out, founding.body, FileKind.DOCUMENT)
     _show(founding)
     output.talk(f"wrote {out}; each founder signs it with both keys: coldcredctl --as KEY init sign {out} --out FILE")
     output.data({"appliance": founding.appliance_id, "founding": str(out)}, [founding.appliance_id])
@@ -72,7 +74,7 @@ def draft(plan: Path, people: Path, out: Path) -> None:
 
 @init.command()
 @click.argument("file", metavar="FOUNDING", type=_FILE)
-@click.option("--out", type=_FILE, required=True, help="Where to write the signature.")
+@click.option("--out", type=_OUT, required=True, help="Where to write the signature.")
 @_YES
 @click.pass_obj
 def sign(session: Session, *, file: Path, out: Path, yes: bool) -> None:
@@ -82,7 +84,7 @@ def sign(session: Session, *, file: Path, out: Path, yes: bool) -> None:
     reading.agree(foundings.lines(founding), "sign this founding?", yes=yes)
     identity = session.identity()
     place = ceremony.place_of(founding, identity.kid)
-    write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), 0o644, replace=False)
+    write_file(out, f"{ceremony.sign(founding, identity, now())}\n".encode(), FileKind.DOCUMENT)
     output.talk(f"signed as {place.person} with the {place.register} key; wrote {out}")
     output.data(
         {"appliance": founding.appliance_id, "person": place.person, "register": place.register, "file": str(out)},

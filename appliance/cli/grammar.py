@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from appliance.cli import places
 from appliance.plan import duration
 from coldcred.errors import Malformed
 
@@ -39,6 +40,11 @@ class Verb(click.Command):
                 if isinstance(text, str) and not _is_text(text):
                     raise click.BadParameter("it is not UTF-8 text", ctx=ctx, param=parameter)
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever the verb gives
+        """Look at the files that the line names before anything is done with them."""
+        places.check(ctx)
+        return super().invoke(ctx)
 
 
 def _is_text(argument: str) -> bool:

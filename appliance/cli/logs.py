@@ -10,11 +10,13 @@ from appliance.cli import failures, output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import OutputPath
 from appliance.cli.session import SOCKET, Session
 from appliance.client import SocketTransport
 from coldcred.acts import Act
 from coldcred.canonical import Json, dumps
 from coldcred.errors import LogReason, LogRejected
+from coldcred.files import FileKind
 from coldcred.log.chain import verify_chain
 from coldcred.log.tree import Frontier
 from coldcred.record import Record
@@ -126,7 +128,7 @@ def rebuild(session: Session, *, check: bool) -> Exit:
 
 
 @log.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--out", type=OutputPath(FileKind.GIVEN), required=True, help="The file to write.")
 @asks
 @click.pass_obj
 def export(session: Session, *, out: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int) -> Exit:

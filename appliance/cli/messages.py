@@ -166,6 +166,10 @@ _BY_STATE = {
         "token-exists": ("there is a token of that label", "choose another label; none is overwritten"),
         "pin-unusable": ("the token does not take such a PIN", "choose 4 to 32 digits or letters"),
         "misuse": ("this is not how the verb is used", "`coldcredctl VERB --help` says how"),
+        "output-unfit": (
+            "a file that is to be written would take the place of another that is needed",
+            "name another file for it",
+        ),
         "file": ("a file cannot be read or written", "check the path and who may use it"),
         "log-rejected": ("the log does not hold", "keep a copy of the home as it is"),
     },

@@ -8,15 +8,16 @@ import click
 from appliance import identity
 from appliance.cli import output, staffing
 from appliance.cli.grammar import Noun
+from appliance.cli.places import OutputPath
 from appliance.cli.registers import show
 from appliance.cli.session import Session, now
 from appliance.identity import IdentityError, IdentityFault
 from appliance.signing import JTI_BYTES
 from coldcred import names
-from coldcred.canonical import b64u_encode, hex_digest, loads
+from coldcred.canonical import b64u_encode, loads, said_digest
 from coldcred.command import LONGEST_LIFE
 from coldcred.countersignature import countersignature_claims
-from coldcred.files import write_file
+from coldcred.files import FileKind, check_place, write_file
 from coldcred.jose import Typ, assemble, signing_input
 from coldcred.keys import Algorithm
 
@@ -27,7 +28,7 @@ def operator() -> None:
 
 
 @operator.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=OutputPath(FileKind.SECRET, beside=[identity.PUBLIC_ENDING], looked=False))
 @click.option(
     "--card", metavar="pkcs11:URI", help="Make the key on your card instead; FILE.pub.json is all that is written."
 )
@@ -59,7 +60,7 @@ def _make_on_card(session: Session, file: Path, uri: str, algorithm: Algorithm) 
     public_file = identity.public_path(file)
     if os.path.lexists(public_file):
         raise IdentityError(IdentityFault.EXISTS, f"{public_file} exists and is never overwritten")
-    output.check_writable(public_file)
+    check_place(public_file, FileKind.DOCUMENT)
     public, named = make_key(uri, algorithm, session.card_pin, os.environ, session.vouches, os.urandom)
     output.talk(f"made an {algorithm} key on the card: {named}")
     identity.write_public(public_file, public)
@@ -71,7 +72,9 @@ def _make_on_card(session: Session, file: Path, uri: str, algorithm: Algorithm) 
 
 
 @operator.command("show")
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the public half here: NAME.pub.json.")
+@click.option(
+    "--out", type=OutputPath(FileKind.DOCUMENT, looked=False), help="Also write the public half here: NAME.pub.json."
+)
 @click.pass_obj
 def show_own(session: Session, out: Path | None) -> None:
     """Show the public half of your own key (--as), in a file or on a card, as it is handed over."""
@@ -86,7 +89,7 @@ def show_own(session: Session, out: Path | None) -> None:
 @operator.command()
 @click.option("--appliance", metavar="HEX", help="The appliance's id; that of the home, if there is one.")
 @click.option("--person", required=True, metavar="NAME", help="Your own name, as you are to be enrolled.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The document to write.")
+@click.option("--out", required=True, type=OutputPath(FileKind.DOCUMENT), metavar="FILE", help="The document to write.")
 @click.pass_obj
 def countersign(session: Session, *, appliance: str | None, person: str, out: Path) -> None:
     """Sign, with your new key, that it is yours, so that others can enrol it; needs no appliance here."""
@@ -95,7 +98,7 @@ def countersign(session: Session, *, appliance: str | None, person: str, out: Pa
         if founding is None:
             raise click.UsageError("there is no home here to take the appliance's id from: give --appliance HEX")
         appliance = founding.appliance_id
-    hex_digest(appliance)
+    appliance = said_digest(appliance, "--appliance")
     names.label(person, "person id")
     signer, time = session.identity(), now()
     claims = countersignature_claims(
@@ -107,7 +110,7 @@ def countersign(session: Session, *, appliance: str | None, person: str, out: Pa
         expires_at=time + LONGEST_LIFE,
     )
     data = signing_input(Typ.COUNTERSIGNATURE, signer.public.algorithm, signer.kid, claims)
-    write_file(out, f"{assemble(data, signer.sign(data))}\n".encode(), mode=0o644)
+    write_file(out, f"{assemble(data, signer.sign(data))}\n".encode(), FileKind.DOCUMENT)
     output.talk(f"the key's thumbprint is {signer.kid}: read it to whoever enrols you")
     output.talk(f"hand over {out} within 14 days: coldcredctl operator add {person} --countersignature FILE")
     members = {"file": str(out), "person": person, "kid": signer.kid, "appliance": appliance}

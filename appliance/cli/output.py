@@ -1,10 +1,8 @@
 """What a person or a program sees: data on standard output, talk on standard error, nothing that moves a cursor."""
 
 import json
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import click
 
@@ -131,9 +129,3 @@ def facts(members: Mapping[str, Json]) -> list[str]:
 def moment(time: int) -> str:
     """Write Unix seconds as RFC 3339 in UTC."""
     return words.moment(time)
-
-
-def check_writable(path: Path) -> None:
-    """See that a file can be put at `path` before anything is done that it is to hold; raises `OSError`."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-        pass

@@ -9,6 +9,7 @@ from appliance.cli import output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath
 from appliance.cli.registers import show
 from appliance.cli.session import Session
 from appliance.policyschema import schema
@@ -24,7 +25,7 @@ def policy() -> None:
 
 
 @policy.command("set")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputPath())
 @click.option("--yes", is_flag=True, help="Send it without being asked once more at the terminal.")
 @asks
 @click.pass_obj
@@ -60,7 +61,7 @@ def show_policy(session: Session, *, beginning: bool, vocabulary: bool, digest: 
 
 
 @policy.command("check")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputPath())
 def check_policy(*, file: Path) -> None:
     """Read the policy in FILE and hold it to the schema; asks no appliance, so not whom it would lock out."""
     found = PolicySet.parse(_read(file))

@@ -9,6 +9,7 @@ from appliance.cli import output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath
 from appliance.cli.session import Session
 from appliance.errors import HomeError, HomeFault
 from appliance.plan import MAX_PROFILE, read_profile
@@ -22,7 +23,7 @@ def profile() -> None:
 
 
 @profile.command("set")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputPath())
 @click.option("--yes", is_flag=True, help="Send it without being asked once more at the terminal.")
 @asks
 @click.pass_obj

@@ -9,6 +9,7 @@ from appliance.cli.approvals import rendering
 from appliance.cli.asking import Asking, Manner, ask, asks, check_places, conclude, paths_given
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun, Verb
+from appliance.cli.places import OutputPath
 from appliance.cli.registers import show
 from appliance.cli.session import Session
 from appliance.errors import Refusal, Refused
@@ -16,7 +17,7 @@ from appliance.outcome import SHORT_ID
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
 from coldcred.requests import RequestFile
@@ -46,14 +47,14 @@ def show_request(session: Session, id_: str) -> None:
 
 @request.command("export")
 @click.argument("id_", metavar="ID")
-@click.option("--out", type=click.Path(path_type=Path), help="The file; request-ID.request unless given.")
+@click.option("--out", type=OutputPath(FileKind.DOCUMENT), help="The file; request-ID.request unless given.")
 @click.pass_obj
 def export_request(session: Session, id_: str, out: Path | None) -> None:
     """Write a request, and all that its approvers need away from the appliance, into one file."""
     found, _ = _request(session, id_, hsm=False)
     command = document_id(parse_unverified(found.token))
     path = out or Path(f"request-{command[:SHORT_ID]}.request")
-    write_file(path, found.write(), replace=False)
+    write_file(path, found.write(), FileKind.DOCUMENT)
     output.talk(f"wrote {path}")
     output.talk(f"next: elsewhere, somebody runs `coldcredctl --as THEIR-KEY approve {path} --out FILE`")
     output.talk("then `coldcredctl submit FILE` here brings the signature in")
@@ -62,7 +63,9 @@ def export_request(session: Session, id_: str, out: Path | None) -> None:
 
 @request.command("complete")
 @click.argument("id_", metavar="ID")
-@click.option("--out", type=click.Path(path_type=Path), help="Where what it gives goes; standard output unless given.")
+@click.option(
+    "--out", type=OutputPath(FileKind.CREDENTIAL), help="Where what it gives goes; standard output unless given."
+)
 @click.pass_obj
 def complete(session: Session, id_: str, out: Path | None) -> Exit:
     """Complete a request of your own that has its people, and take what it gives."""
@@ -99,7 +102,7 @@ def withdraw(
 
 
 @click.command(cls=Verb)
-@click.option("--out", type=click.Path(path_type=Path), help="The file; standard output unless given.")
+@click.option("--out", type=OutputPath(FileKind.GIVEN), help="The file; standard output unless given.")
 @click.pass_obj
 def terms(session: Session, out: Path | None) -> None:
     """Write what a person needs to ask and to approve on a machine without the appliance."""
@@ -108,7 +111,7 @@ def terms(session: Session, out: Path | None) -> None:
     if out is None:
         output.data(value, [found.write().decode("ascii").removesuffix("\n")])
         return
-    write_file(out, found.write())
+    write_file(out, found.write(), FileKind.GIVEN)
     output.talk(f"wrote {out}")
     output.data({"file": str(out), "appliance": found.appliance, "policy": found.policy}, [str(out)])
 

@@ -11,12 +11,14 @@ from appliance.cli import output
 from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import IdVerb
+from appliance.cli.places import OutputPath
 from appliance.cli.session import Session
 from appliance.outcome import Outcome
 from coldcred import names
 from coldcred.acts import Act
 from coldcred.canonical import Json
 from coldcred.errors import Malformed
+from coldcred.files import FileKind
 from coldcred.record import Record
 
 SHOWN = 20
@@ -39,7 +41,7 @@ _STILL: Mapping[str, str] = MappingProxyType(
 @click.option("--key", metavar="KEY", help="All that live of this signing key: its name or its kid.")
 @click.option("--reason", required=True, help="Why; it stands in the log.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the whole list of what is revoked, one JSON a line."
+    "--out", type=OutputPath(FileKind.GIVEN), help="Write the whole list of what is revoked, one JSON a line."
 )
 @asks
 @click.pass_obj

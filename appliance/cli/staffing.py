@@ -9,6 +9,7 @@ from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.carried import read_document
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import IdVerb, Verb
+from appliance.cli.places import InputPath
 from appliance.cli.session import Session
 from coldcred.acts import Act, Role
 from coldcred.canonical import Json, sha256_hex
@@ -24,7 +25,7 @@ _PROOF = click.option(
     "--countersignature",
     "proof",
     required=True,
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     metavar="FILE",
     help="What `operator countersign` wrote with the new key.",
 )

@@ -10,25 +10,29 @@ from appliance.cli.asking import check_places, conclude, paths_given, summary
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import Session
 from appliance.outcome import SHORT_ID, State
 from coldcred.acts import Act
 from coldcred.canonical import loads
 from coldcred.errors import Malformed
+from coldcred.files import FileKind
 from coldcred.jose import Typ, parse_unverified
 from coldcred.record import Record
 from coldcred.requests import read_act
 
 
 @click.command(cls=Verb)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where what it gives goes; standard output unless given.")
+@click.argument("file", type=InputPath())
 @click.option(
-    "--approval", "carried", type=click.Path(path_type=Path), multiple=True,
+    "--out", type=OutputPath(FileKind.CREDENTIAL), help="Where what it gives goes; standard output unless given."
+)
+@click.option(
+    "--approval", "carried", type=InputPath(), multiple=True,
     help="An approval that somebody signed elsewhere; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
+    "--attachment", "beside", type=InputPath(), multiple=True,
     help="A file that the command names by its SHA-256; may be repeated.",
 )  # fmt: skip
 @click.pass_obj

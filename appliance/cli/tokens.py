@@ -8,12 +8,13 @@ from appliance.cli import output, secret_input
 from appliance.cli.course import Descriptor
 from appliance.cli.founding_files import variables
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath
 from appliance.cli.session import Session
 from coldcred import names
 from coldcred.canonical import Json
 
 _COLUMNS = ("label", "serial", "manufacturer", "model")
-_MODULE = click.option("--module", required=True, help="The PKCS#11 module's path.")
+_MODULE = click.option("--module", required=True, type=InputPath(), help="The PKCS#11 module's path.")
 _ENVIRONMENT = click.option(
     "--module-env",
     "environment",

@@ -12,6 +12,7 @@ from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.exits import Exit
 from appliance.cli.founding_files import bounded
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import FOUNDING, Session, now
 from appliance.custodians import MAX_SIGNATURE_FILE, Draft
 from appliance.errors import HomeError, HomeFault
@@ -20,10 +21,10 @@ from coldcred import layout
 from coldcred.acts import Act
 from coldcred.canonical import Json, sha256_hex
 from coldcred.errors import Malformed
-from coldcred.files import write_file
+from coldcred.files import FileKind, check_place, make_folders, write_file
 from coldcred.founding import MAX_FOUNDING, Founding
 
-_FOLDER = click.Path(path_type=Path)
+_FOLDER = InputPath()
 _LAST = "last"
 """The folder beside what is prepared that holds what custodians signed last."""
 
@@ -34,22 +35,25 @@ def trust() -> None:
 
 
 @trust.command()
-@click.option("--out", type=_FOLDER, required=True, help="The folder to write; it must not exist.")
+@click.option(
+    "--out",
+    type=OutputPath(FileKind.DOCUMENT, looked=False),
+    required=True,
+    help="The folder to write; it must not exist.",
+)
 @click.pass_obj
 def prepare(session: Session, out: Path) -> None:
     """Write the files that custodians sign."""
     founding = _founding(session)
-    if out.exists():
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
-    output.check_writable(out)
+    if os.path.lexists(out):
+        raise FileExistsError(errno.EEXIST, "it is there already, and a folder is made anew", str(out))
+    check_place(out, FileKind.DOCUMENT)
     draft = Draft.from_json(session.client().read("trust"))
     files = custodians.prepare(founding, draft, now())
-    out.mkdir(mode=0o755)
-    write_file(out / FOUNDING, founding.body, 0o644)
-    for name, body in {**files, **{f"{_LAST}/{name}": body for name, body in draft.last.items()}}.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, body, 0o644)
+    last = {f"{_LAST}/{name}": body for name, body in draft.last.items()}
+    for name, body in {FOUNDING: founding.body, **files, **last}.items():
+        make_folders((out / name).parent)
+        write_file(out / name, body, FileKind.DOCUMENT)
     output.talk(f"wrote {out}; each custodian signs it: coldcredctl --as KEY trust sign {out} --out FILE")
     names: list[Json] = [*sorted(files)]
     output.data({"folder": str(out), "files": names}, [str(out)])
@@ -57,8 +61,8 @@ def prepare(session: Session, out: Path) -> None:
 
 @trust.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where to write the signatures.")
-@click.option("--founding", "own", type=click.Path(path_type=Path), help="Your own founding.json, else FOLDER's.")
+@click.option("--out", type=OutputPath(FileKind.DOCUMENT), required=True, help="Where to write the signatures.")
+@click.option("--founding", "own", type=InputPath(), help="Your own founding.json, else FOLDER's.")
 @click.option("--since", type=_FOLDER, help="The folder that you signed last, which you kept: what changed since.")
 @click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
 @click.pass_obj
@@ -76,7 +80,7 @@ def sign(session: Session, *, folder: Path, out: Path, own: Path | None, since: 
     output.talk("what is prepared says:")
     reading.agree(told.lines, "sign all of this?", yes=yes)
     identity = session.identity()
-    write_file(out, custodians.sign(founding, files, identity, time, last=last, own=kept), 0o644, replace=False)
+    write_file(out, custodians.sign(founding, files, identity, time, last=last, own=kept), FileKind.DOCUMENT)
     output.talk(f"wrote {out}")
     facts: dict[str, Json] = {**told.facts}
     output.data({**facts, "kid": identity.kid, "file": str(out)}, [str(out)])
@@ -84,8 +88,8 @@ def sign(session: Session, *, folder: Path, out: Path, own: Path | None, since: 
 
 @trust.command()
 @click.argument("folder", type=_FOLDER)
-@click.argument("signatures", metavar="SIGNATURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--root-out", type=click.Path(path_type=Path), help="Write root.json here, for `coldcred site init`.")
+@click.argument("signatures", metavar="SIGNATURE...", nargs=-1, required=True, type=InputPath())
+@click.option("--root-out", type=OutputPath(FileKind.GIVEN), help="Write root.json here, for `coldcred site init`.")
 @asks
 @click.pass_obj
 def submit(
@@ -110,7 +114,7 @@ def submit(
     )
     code = ask(session, asking, Manner(request, approval, valid_for))
     if root_out is not None and code == Exit.DONE:
-        write_file(root_out, files[layout.ROOTS[0]], 0o644)
+        write_file(root_out, files[layout.ROOTS[0]], FileKind.GIVEN)
         output.talk(f"wrote {root_out}")
     return code
 

@@ -8,6 +8,7 @@ import click
 from appliance.cli import output
 from appliance.cli.carried import MAX_ATTACHMENT, read_attachments, read_bounded
 from appliance.cli.grammar import Duration, IdVerb
+from appliance.cli.places import InputPath
 from appliance.cli.session import Session
 from coldcred.acts import Act
 from coldcred.canonical import Json, dumps, loads
@@ -23,9 +24,9 @@ _WIDTH = 9
 @click.option("--as-workload", "workload_asks", metavar="SPIFFE-ID", help="The machine that would ask for itself.")
 @click.option("--custodian", is_flag=True, help="The person would sign with their custodian key.")
 @click.option("--act", type=click.Choice([act.value for act in Act]), metavar="ACT", help="What would be asked for.")
-@click.option("--args", "arguments", type=click.Path(path_type=Path), help="A JSON file with the act's arguments.")
+@click.option("--args", "arguments", type=InputPath(), help="A JSON file with the act's arguments.")
 @click.option(
-    "--attachment", "beside", type=click.Path(path_type=Path), multiple=True,
+    "--attachment", "beside", type=InputPath(), multiple=True,
     help="A file that the arguments name by its SHA-256; may be repeated.",
 )  # fmt: skip
 @click.option("--profile", help="The profile of a credential.")

@@ -9,6 +9,7 @@ from appliance.cli.asking import Asking, Manner, ask, asks
 from appliance.cli.carried import read_document
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.places import InputPath
 from appliance.cli.registers import show
 from appliance.cli.session import Session, now
 from coldcred.acts import Act
@@ -34,7 +35,7 @@ def workload() -> None:
 )
 @click.option(
     "--enrolment",
-    type=click.Path(path_type=Path),
+    type=InputPath(),
     metavar="FILE",
     help="What `coldcred enrol` wrote on the machine: its keys, and the proof that it holds them.",
 )

@@ -169,7 +169,7 @@ def test_countersigning_takes_the_appliance_from_the_home(mine: Plant, tmp_path:
     out = tmp_path / "proof"
     done = mine.ctl("operator", "countersign", "--person", "alice", "--out", out, "--json", who="alice")
     assert (done.code, done.json["appliance"]) == (0, appliance(mine)), done
-    words: list[str | Path] = ["operator", "countersign", "--person", "alice", "--out", out]
+    words: list[str | Path] = ["operator", "countersign", "--person", "alice", "--out", tmp_path / "other"]
     key = mine.people / "alice.operator"
     nowhere: list[str | Path] = [*CTL, "--home", tmp_path / "nowhere", "--as", key, *words]
     assert run(nowhere, secrets={"--passphrase-fd": PASSPHRASE}).code == 2

@@ -23,7 +23,7 @@ from appliance.wiring import open_log
 from coldcred import framing
 from coldcred.acts import Act
 from coldcred.canonical import b64u_decode, dumps, loads, sha256_hex
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.framing import EXPORT, FramedFile
 from coldcred.log import entry as entries
 from coldcred.log import export as exports
@@ -186,7 +186,7 @@ def test_a_broken_connection_is_said_where_it_is_read(tmp_path: Path) -> None:
         pages = transport.command("x", {}, ()).pages
         assert pages is not None
         with pytest.raises(ClientError) as lost:
-            write_file(tmp_path / "a", pages)
+            write_file(tmp_path / "a", pages, FileKind.GIVEN)
     assert lost.value.fault is ClientFault.LOST
     assert not [*tmp_path.iterdir()]
 

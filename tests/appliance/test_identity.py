@@ -82,6 +82,17 @@ def test_nothing_is_overwritten(tmp_path: Path, taken: str) -> None:
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("name", ["folder", "pipe", "missing/key", ".", ""])
+def test_a_place_where_no_key_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A folder or a pipe is told for what it is, and not for a key, before a passphrase is asked for."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    with pytest.raises(IdentityError, match=r"folder|regular|No such") as refused:
+        keygen(Path(name), never)
+    assert refused.value.fault is IdentityFault.UNWRITABLE
+
+
 @pytest.mark.parametrize("secret", [b"", b"short", b"eleven char", b"aaaaaaaaaaaaaaaa", b"abababababab"])
 def test_weak_passphrases_are_refused(tmp_path: Path, secret: bytes) -> None:
     """A passphrase that is short or of few characters is refused and leaves no file."""

@@ -44,7 +44,7 @@ def test_what_is_made(world: World, tmp_path: Path) -> None:
     path = tmp_path / "trust"
     pins = make(path, world)
     assert pins == layout.Pins(SITE, sha256_hex(world.root()))
-    assert sorted(tree(path)) == ["generations", "root.json", "site-key.json", "site.json", "site.key"]
+    assert sorted(tree(path)) == ["generations", "lock", "root.json", "site-key.json", "site.json", "site.key"]
     assert json.loads((path / "site.json").read_bytes()) == {"v": 1, "site": SITE, "root": pins.root}
     assert (path / "root.json").read_bytes() == world.root()
     assert [path.name for path in tmp_path.iterdir()] == ["trust"]
@@ -149,12 +149,14 @@ def test_an_expired_root_may_be_pinned(world: World, tmp_path: Path) -> None:
     make(tmp_path / "trust", world, root=world.root(expires=NOW - 1))
 
 
-@pytest.mark.parametrize("fails", ["mkdir", "open", "fsync", "rename", "fdopen"])
+@pytest.mark.parametrize("fails", ["mkdir", "open", "fsync", "rename", "fdopen", "symlink", "fchmod", "listdir"])
 def test_a_disk_that_fails_leaves_nothing(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     """Where the disk is full or read-only, a typed refusal and no half of a store."""
-    target = Path if fails in {"rename", "mkdir"} else os
+    target = Path if fails == "mkdir" else os
+    (tmp_path / "trust").mkdir() if fails == "listdir" else None
+    before = tree(tmp_path)
     real, failures = getattr(target, fails), iter([OSError(errno.ENOSPC, "No space left on device")])
 
     def full(*args: Any, **kwargs: Any) -> Any:
@@ -167,28 +169,29 @@ def test_a_disk_that_fails_leaves_nothing(
         with pytest.raises(BundleRefused) as caught:
             make(tmp_path / "trust", world)
     assert caught.value.reason is BundleReason.STORE_UNWRITABLE
-    assert not list(tmp_path.iterdir())
+    assert tree(tmp_path) == before
     make(tmp_path / "trust", world)
 
 
 def test_a_place_that_cannot_be_looked_into(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it cannot be told whether a store is there, none is made."""
 
-    def forbidden(_: Path) -> Any:
+    def forbidden(_: object) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     (tmp_path / "trust").mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "iterdir", forbidden)
+        patch.setattr(os, "listdir", forbidden)
         with pytest.raises(BundleRefused) as caught:
             make(tmp_path / "trust", world)
     assert caught.value.reason is BundleReason.STORE_UNWRITABLE
 
 
 def test_what_a_crash_left_is_no_obstacle(world: World, tmp_path: Path) -> None:
-    """A half-made store beside the target is removed by the next attempt."""
-    leftover = tmp_path / ".trust.new"
+    """A half-made store, which has no pins yet, is made anew by the next attempt."""
+    leftover = tmp_path / "trust"
     (leftover / "generations").mkdir(parents=True)
     (leftover / "site.key").write_text("half")
-    make(tmp_path / "trust", world)
-    assert [path.name for path in tmp_path.iterdir()] == ["trust"]
+    (leftover / "site.json.new").write_text("half")
+    make(leftover, world)
+    assert sorted(tree(leftover)) == ["generations", "lock", "root.json", "site-key.json", "site.json", "site.key"]

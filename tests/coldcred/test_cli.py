@@ -316,6 +316,50 @@ def test_from_nothing_to_a_verdict(coldcred: Command, carried: tuple[World, Path
     assert coldcred("verify", "--trust", trust, "--audience", AUDIENCE, folder / "t").code == 0
 
 
+@pytest.mark.parametrize("written", ["{}", "{upper}", "{colons}", "{fours}", "{lines}"])
+def test_a_fingerprint_as_people_write_it(coldcred: Command, carried: tuple[World, Path], written: str) -> None:
+    """Either case, colons, groups and line ends: what was read out is taken; else the option is named."""
+    today, folder = carried
+    plain = sha256_hex(today.root())
+    groups = [plain[place : place + 4] for place in range(0, 64, 4)]
+    said = written.format(
+        plain,
+        upper=plain.upper(),
+        colons=":".join(plain[place : place + 2] for place in range(0, 64, 2)),
+        fours=" ".join(groups),
+        lines="\n".join(" ".join(groups[row : row + 4]) for row in range(0, 16, 4)) + "\n",
+    )
+    root = ("--root", folder / "root.json", "--site", SITE)
+    assert coldcred("site", "init", folder / "trust", *root, "--fingerprint", said).code == 0
+    wrong = coldcred("site", "init", folder / "other", *root, "--fingerprint", said[:-2])
+    assert (wrong.code, "fingerprint: " in sentence(wrong)) == (2, True)
+    machine = ("--id", "spiffe://plant-a.example/m", "--key", folder / "key", "--out", folder / "out")
+    assert coldcred("enrol", "--appliance", said, *machine).code == 0
+    wrong = coldcred("enrol", "--appliance", said[:8], *machine)
+    assert (wrong.code != 0, "--appliance: " in sentence(wrong)) == (True, True)
+
+
+def test_a_clock_that_is_ahead_is_named(coldcred: Command, carried: tuple[World, Path]) -> None:
+    """What seems over at a clock that is ahead is told with this machine's time and the bundle's own."""
+    today, folder = carried
+    trust, bundle, token = today.bare_site(folder / "trust"), folder / "old.bundle", folder / "t"
+    past = World.make(today.now - 40 * DAY)
+    bundle.write_bytes(past.bundle(roots=[today.root()]))
+    refused = coldcred("bundle", "apply", bundle, "--trust", trust)
+    assert "(expired)" in sentence(refused)
+    assert coldcred("bundle", "apply", folder / "site-0001.bundle", "--trust", trust).code == 0
+    token.write_text(today.token())
+    told = [refused]
+    for days in (1, 40):
+        at = utc(today.now + days * DAY)
+        told.append(coldcred("verify", "--trust", trust, "--audience", AUDIENCE, "--at", at, token))
+        assert at in sentence(told[-1])
+    assert ["expired" in sentence(one) for one in told] == [True] * 3
+    for one, issued in zip(told, (past.now, today.now, today.now), strict=True):
+        assert f"issued at {utc(issued)}" in sentence(one)
+        assert "if the clock is ahead, set it first" in sentence(one)
+
+
 def test_a_refused_bundle(coldcred: Command, carried: tuple[World, Path]) -> None:
     """A bundle that is refused: exit 1, the reason, what to do, and the store as it was."""
     today, folder = carried

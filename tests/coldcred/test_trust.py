@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import os
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from coldcred.documents import TrustKey
 from coldcred.errors import BadSignature, CharterExceeded, Malformed
 from coldcred.keys import Algorithm
 from tests.support.signers import Signer
+from tests.support.users import NOBODY, as_user
 from tests.support.world import AUDIENCE, DAY, GRACE, ISSUER, NOW, PROFILE, SITE, STATUS_URI, World
 
 
@@ -219,40 +219,23 @@ def test_files_that_nobody_listed_are_not_read(copy: Path) -> None:
 
 
 def test_a_store_that_may_not_be_read(copy: Path) -> None:
-    """A file without permission is damage by name, a directory without permission no store; never a traceback."""
+    """What may not be read is told by name as just that, and never as damage or as no store."""
     assert opened_by_nobody(copy) == "opened"
     (copy / "current" / layout.JWKS).chmod(0)
-    assert opened_by_nobody(copy) == f"trust-damaged: {layout.JWKS}: Permission denied"
+    assert opened_by_nobody(copy) == f"trust-unreadable: {layout.JWKS} cannot be read: Permission denied"
     copy.chmod(0)
-    assert opened_by_nobody(copy).startswith("trust-missing")
+    assert opened_by_nobody(copy).startswith("trust-unreadable")
     copy.chmod(0o755)
 
 
 def opened_by_nobody(path: Path) -> str:
-    """Return what a user without privileges is told, in a child of our own: root may read everything."""
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child of a process with threads only reads and exits
-        child = os.fork()
-    if child == 0:
-        answer = "failed"
-        try:
-            os.chdir(path)  # by handle from here on: the folders above belong to root alone
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            TrustStore.open(".")
-            answer = "opened"
-        except Rejected as error:
-            answer = str(error)
-        finally:
-            os.write(write, answer.encode())
-            os._exit(0)
-    os.waitpid(child, 0)
-    os.close(write)
-    with os.fdopen(read) as answers:
-        return answers.read()
+    """Return what a user without privileges is told: root may read everything."""
+
+    def opens() -> str:
+        TrustStore.open(".")
+        return "opened"
+
+    return as_user(NOBODY, opens, path)
 
 
 # While a bundle is applied

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from coldcred import streams
-from coldcred.cli import NOUNS
+from coldcred.cli import NOUNS, places
 from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, OutputLost, clean, tell
 from coldcred.errors import BundleRefused, ColdcredError, LogContradicted
 
@@ -30,7 +30,11 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Give the parser of the whole command."""
     command: argparse.ArgumentParser = Parser(
-        prog="coldcred", description="Verify machine credentials at a site that is never online.", allow_abbrev=False
+        prog="coldcred",
+        description="Verify machine credentials at a site that is never online.",
+        epilog="Keys and requests are never written over; a credential or an enrolment, which can be asked for again, "
+        "takes the place of the file before it. No output may be a file that the line reads.",
+        allow_abbrev=False,
     )
     nouns = command.add_subparsers(required=True, metavar="COMMAND")
     for noun in NOUNS:
@@ -44,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.escape_what_does_not_fit()
     args = parser().parse_args(arguments)
     try:
+        places.check(args)
         code: int = args.run(args)
     except OutputLost as error:
         tell(f"it was done, and what it says could not be written to standard output: {error}.")

@@ -270,3 +270,14 @@ def hex_digest(text: str) -> bytes:
         message = "not 64 lower-case hexadecimal characters"
         raise Malformed(message)
     return bytes.fromhex(text)
+
+
+def said_digest(text: str, name: str) -> str:
+    """Read a SHA-256 as people read it out, print it or type it: in either case, in groups, with colons or line ends.
+
+    Gives 64 lower-case hexadecimal characters; anything else is `Malformed`, which names the argument `name`.
+    """
+    plain = "".join(text.split()).replace(":", "").lower()
+    if not _HEX_DIGEST.fullmatch(plain):
+        raise Malformed(f"{name}: {len(plain)} characters that are not the 64 hexadecimal ones of a SHA-256")
+    return plain

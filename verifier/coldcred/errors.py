@@ -124,6 +124,8 @@ class Reason(StrEnum):
     TRUST_EXPIRED = "trust-expired"
     TRUST_MISSING = "trust-missing"
     TRUST_DAMAGED = "trust-damaged"
+    TRUST_UNREADABLE = "trust-unreadable"
+    TRUST_EXPOSED = "trust-exposed"
 
 
 class Rejected(ColdcredError):
@@ -163,6 +165,8 @@ class BundleReason(StrEnum):
     LOG_UNPROVEN = "log-unproven"
     LOG_FORKED = "log-forked"
     OTHER_LOG = "other-log"
+    STORE_UNREADABLE = "store-unreadable"
+    STORE_EXPOSED = "store-exposed"
 
 
 class BundleRefused(ColdcredError):

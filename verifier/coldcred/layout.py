@@ -57,7 +57,7 @@ IN_GENERATION: Mapping[str, int] = MappingProxyType({**LIMITS, KEPT: MAX_METADAT
 
 PINS, ROOT, CURRENT, GENERATIONS, MANIFEST = "site.json", "root.json", "current", "generations", "manifest.json"
 EVIDENCE = "evidence.json"
-SITE_KEY, ENROLMENT = "site.key", "site-key.json"
+SITE_KEY, ENROLMENT, LOCK = "site.key", "site-key.json", "lock"
 
 
 @dataclass(frozen=True, slots=True)

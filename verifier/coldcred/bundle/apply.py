@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from coldcred import generation, layout
 from coldcred.bundle import evidence, storing
@@ -15,6 +16,16 @@ from coldcred.log.note import VerifierKey, signed_by
 from coldcred.misuse import check_now, check_path
 from coldcred.record import MAX_TIME
 from coldcred.trust import TrustStore, kept_checkpoints
+
+_OF_THE_STORE: Mapping[Reason, BundleReason] = MappingProxyType(
+    {
+        Reason.TRUST_MISSING: BundleReason.STORE_MISSING,
+        Reason.TRUST_DAMAGED: BundleReason.STORE_DAMAGED,
+        Reason.TRUST_UNREADABLE: BundleReason.STORE_UNREADABLE,
+        Reason.TRUST_EXPOSED: BundleReason.STORE_EXPOSED,
+    }
+)
+"""How what is wrong with a trust store is said of a bundle that was to be applied to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +60,7 @@ def apply(data: bytes, path: str | os.PathLike[str], *, now: float) -> Applied:
             pins, root = generation.read_pins(handle)
             return _apply(handle, data, pins, root, now)
     except Rejected as error:
-        missing = error.reason is Reason.TRUST_MISSING
-        reason = BundleReason.STORE_MISSING if missing else BundleReason.STORE_DAMAGED
-        raise BundleRefused(reason, error.detail) from error
+        raise BundleRefused(_OF_THE_STORE[error.reason], error.detail) from error
 
 
 def _apply(handle: int, data: bytes, pins: Pins, root: bytes, now: float) -> Applied:
@@ -64,6 +73,7 @@ def _apply(handle: int, data: bytes, pins: Pins, root: bytes, now: float) -> App
     if held is not None:
         before = TrustStore.of_files(held, generation=number)
         if _is_same(bundle, before, held):
+            storing.mend(handle)
             return Applied(before, changed=False)
         if bundle.contradicted is not None:
             evidence.keep(handle, bundle.contradicted, data, at=int(now))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from coldcred import names
 from coldcred.acts import Act
-from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, hex_digest, loads
+from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, loads, said_digest
 from coldcred.cli import keyfile
 from coldcred.cli.kept import Kept
 from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, OutputLost, TooLarge, clean, put, read_file, tell
 from coldcred.command import command_claims, document_id
 from coldcred.errors import Malformed
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import MAX_TOKEN, Typ, parse_unverified
 from coldcred.record import Record
 
@@ -60,12 +60,12 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
         token = _read_request(args, lifetime) if again else _sign(args, lifetime)
         if args.out_request is not None:
             carried = _complete(args, token) if args.request is not None else token
-            write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
+            write_file(Path(args.out_request), f"{carried}\n".encode(), FileKind.DOCUMENT)
             put(clean(args.out_request))
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
     except OSError as error:
-        raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
+        raise Misuse(f"{error.filename}: {error.strerror}") from error
     if args.out is None and sys.stdout is None:
         raise Misuse("standard output is closed; give --out FILE for the credential, which is given once")
     kept = Kept(token, Path(args.request)) if again else Kept.keep(token, args.request, args.out)
@@ -91,11 +91,11 @@ def _send(args: argparse.Namespace, token: str) -> tuple[str, Record]:
 
 
 def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
-    appliance, epoch = args.appliance, args.epoch
+    appliance = None if args.appliance is None else said_digest(args.appliance, "--appliance")
+    epoch = args.epoch
     if appliance is None or epoch is None:
         about = _exchange(args.socket, "GET", "/v1/appliance")
         appliance, epoch = appliance or about.digest("appliance"), epoch or about.integer("epoch", least=1)
-    hex_digest(appliance)
     key = keyfile.signing_key(Path(args.key))
     return _command(key, appliance, epoch, Act.CREDENTIAL_ISSUE, _asked(args, lifetime))
 
@@ -212,9 +212,9 @@ def _tell(args: argparse.Namespace, kept: Kept, state: str, answer: Record) -> i
         if args.out is None:
             put(credential.decode("ascii"))
         else:
-            write_file(Path(args.out), credential)
+            write_file(Path(args.out), credential, FileKind.CREDENTIAL)
     except (OSError, OutputLost) as error:
-        why = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+        why = error.strerror if isinstance(error, OSError) else str(error)
         kept.end()
         jti = answer.record("result").text("jti")
         tell(f"the credential was issued, and {args.out or 'standard output'} cannot be written: {why}.")

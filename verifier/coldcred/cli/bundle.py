@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, Misuse, TooLarge, clean, put, read_file, tell, utc
+from coldcred.cli.places import reads, writes
+from coldcred.cli.speech import ACCEPTED, Misuse, TooLarge, clean, clock_ahead, put, read_file, tell, utc
 from coldcred.errors import BundleReason, BundleRefused
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.framing import MAX_BUNDLE
 from coldcred.trust import TrustStore
 
@@ -23,18 +24,21 @@ def add_parser(nouns: "Nouns") -> None:
     noun = nouns.add_parser("bundle", help="look into or apply a rotation bundle", allow_abbrev=False)
     verbs = noun.add_subparsers(required=True, metavar="VERB")
     parser = verbs.add_parser("inspect", help="say what a bundle holds, without trusting it", allow_abbrev=False)
-    parser.add_argument("file", metavar="FILE", help="the bundle, or - for standard input")
+    parser.add_argument("file", type=reads("FILE"), metavar="FILE", help="the bundle, or - for standard input")
     parser.add_argument("--json", action="store_true", help="write what it says as JSON")
     parser.set_defaults(run=inspect)
     parser = verbs.add_parser("apply", help="verify a bundle and make it this site's trust", allow_abbrev=False)
-    parser.add_argument("file", metavar="FILE", help="the bundle, or - for standard input")
-    parser.add_argument("--trust", required=True, metavar="DIR", help="the site's trust store")
+    parser.add_argument("file", type=reads("FILE"), metavar="FILE", help="the bundle, or - for standard input")
+    parser.add_argument("--trust", required=True, type=reads("--trust"), metavar="DIR", help="the site's trust store")
     parser.set_defaults(run=apply)
     parser = verbs.add_parser(
         "evidence", help="give an auditor the checkpoints that contradict this site's", allow_abbrev=False
     )
-    parser.add_argument("--trust", required=True, metavar="DIR", help="the site's trust store")
-    parser.add_argument("--out", metavar="FILE", help="the file to write for `coldcred log verify --checkpoint`")
+    parser.add_argument("--trust", required=True, type=reads("--trust"), metavar="DIR", help="the site's trust store")
+    out = writes("--out", FileKind.DOCUMENT)
+    parser.add_argument(
+        "--out", type=out, metavar="FILE", help="the file to write for `coldcred log verify --checkpoint`"
+    )
     parser.set_defaults(run=evidence)
 
 
@@ -52,7 +56,18 @@ def apply(args: argparse.Namespace) -> int:
     from coldcred import bundle  # noqa: PLC0415 - verifying needs no TUF, so only these verbs load it
 
     data = _read(args.file)
-    applied = bundle.apply(data, args.trust, now=time.time())
+    now = time.time()
+    try:
+        applied = bundle.apply(data, args.trust, now=now)
+    except BundleRefused as error:
+        if error.reason is not BundleReason.EXPIRED:
+            raise
+        # A clock that is ahead looks just like an old bundle, so both times are told.
+        try:
+            issued_at = bundle.inspect(data).store.times.issued_at
+        except BundleRefused:
+            raise error from None
+        raise BundleRefused(error.reason, f"{error.detail}. {clock_ahead(now, issued_at).rstrip('.')}") from error
     times = applied.store.times
     what = "applied" if applied.changed else "already applied, nothing changed:"
     put(f"{what} bundle {times.sequence} for site {times.site}, issued {utc(times.issued_at)}")
@@ -76,7 +91,7 @@ def evidence(args: argparse.Namespace) -> int:
         return ACCEPTED
     if args.out is not None:
         try:
-            write_file(Path(args.out), body, replace=False)
+            write_file(Path(args.out), body, FileKind.DOCUMENT)
         except OSError as error:
             raise Misuse(f"{args.out} cannot be written: {error.strerror}") from error
     for one in parse_evidence(body):

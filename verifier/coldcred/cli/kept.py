@@ -4,18 +4,16 @@ Only this file completes a request that waited for people, and the appliance tel
 what cannot be kept is not sent.
 """
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from coldcred.cli.speech import Misuse
 from coldcred.command import document_id
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import parse_unverified
 
 _SHORT_ID = 12
-_OPEN_TO_ALL = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +30,10 @@ class Kept:
         folder = Path() if out is None else Path(out).parent
         path = folder / name if request is None else Path(request)
         try:
-            write_file(path, f"{token}\n".encode(), mode=_OPEN_TO_ALL, replace=False)
+            write_file(path, f"{token}\n".encode(), FileKind.DOCUMENT)
         except OSError as error:
-            why = os.strerror(error.errno or 0)
             advice = "A request is kept before it is sent: name a file for it by --request"
-            raise Misuse(f"{path}: {why}. {advice}") from error
+            raise Misuse(f"{path}: {error.strerror}. {advice}") from error
         return cls(token, path)
 
     def end(self) -> None:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from coldcred import memory
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
-from coldcred.files import write_file
+from coldcred.files import FileKind, write_file
 from coldcred.jose import Typ, assemble, signing_input
 from coldcred.keys import COORDINATE, PublicKey, SealingKey
 
@@ -96,7 +96,7 @@ def _make(path: Path, make: Callable[[], bytes]) -> bool:
     if path.exists():
         return False
     try:
-        write_file(path, make(), replace=False)
+        write_file(path, make(), FileKind.SECRET)
     except FileExistsError:
         return False
     return True

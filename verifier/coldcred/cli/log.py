@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, clean, put, tell, utc
+from coldcred.cli.places import reads
+from coldcred.cli.speech import ACCEPTED, ADVICE, REFUSED, Misuse, clean, put, tell, utc
 from coldcred.errors import LogReason, LogRejected, Malformed, Reason, Rejected
 from coldcred.trust import TrustStore
 
@@ -57,14 +58,17 @@ def add_parser(nouns: "Nouns") -> None:
     noun = nouns.add_parser("log", help="verify an exported log", allow_abbrev=False)
     verbs = noun.add_subparsers(required=True, metavar="VERB")
     parser = verbs.add_parser("verify", help="verify an export, without trusting the appliance", allow_abbrev=False)
-    parser.add_argument("export", metavar="EXPORT", help="the exported log")
+    parser.add_argument("export", type=reads("EXPORT"), metavar="EXPORT", help="the exported log")
     anchor = parser.add_mutually_exclusive_group()
-    anchor.add_argument("--trust", metavar="DIR", help="a trust store, which knows the log's key")
+    anchor.add_argument(
+        "--trust", type=reads("--trust"), metavar="DIR", help="a trust store, which knows the log's key"
+    )
     anchor.add_argument("--log-key", metavar="VKEY", help="the log's verifier key, as it reached you otherwise")
     parser.add_argument(
         "--checkpoint",
         action="append",
         default=[],
+        type=reads("--checkpoint"),
         metavar="FILE",
         help="a checkpoint that was kept, an older export or a bundle that holds one, a site's evidence; repeatable",
     )
@@ -213,7 +217,8 @@ def _say(report: "Report | None", refusal: LogRejected | Rejected | None) -> int
         tell(f"not intact ({refusal.reason}{where}): {refusal.detail}. {LOG_ADVICE[refusal.reason]}")
     elif refusal is not None:
         tell(
-            f"signer unknown ({refusal.reason}): {refusal.detail}. Name a trust store, or the log's key with --log-key."
+            f"signer unknown ({refusal.reason}): {refusal.detail}. {ADVICE[refusal.reason]} "
+            "Or name another trust store, or the log's key with --log-key."
         )
     elif report is not None and not report.anchored:
         tell("who signed this log is not known: name a trust store with --trust, or the log's key with --log-key.")

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coldcred.cli.places import keeps, reads, writes
 from coldcred.cli.speech import Misuse
+from coldcred.files import FileKind
 
 if TYPE_CHECKING:
     from coldcred.cli import Nouns
@@ -20,7 +22,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 def add_parser(nouns: "Nouns") -> None:
     """Add `request`."""
     parser = nouns.add_parser("request", help="ask for a credential for this machine", allow_abbrev=False)
-    parser.add_argument("--key", required=True, metavar="FILE", help="this machine's signing key")
+    parser.add_argument("--key", required=True, type=reads("--key"), metavar="FILE", help="this machine's signing key")
     parser.add_argument("--id", required=True, metavar="SPIFFE-ID", help="this machine's SPIFFE ID")
     parser.add_argument("--profile", required=True, metavar="P", help="the profile that bounds the credential")
     parser.add_argument("--audience", required=True, metavar="AUD", help="where it will be accepted")
@@ -30,10 +32,25 @@ def add_parser(nouns: "Nouns") -> None:
     parser.add_argument("--task", metavar="T", help="a task, where the profile requires one")
     parser.add_argument("--appliance", metavar="HEX", help="the appliance's id; asked for where there is a socket")
     parser.add_argument("--epoch", type=int, metavar="N", help="its epoch; asked for where there is a socket")
-    parser.add_argument("--socket", metavar="PATH", help="the appliance's socket for workloads")
-    parser.add_argument("--out-request", metavar="FILE", help="write what this machine signs here, to be carried")
-    parser.add_argument("--request", metavar="FILE", help="the request that waits for people: asked after, completed")
-    parser.add_argument("--out", metavar="FILE", help="write the credential here; standard output unless given")
+    parser.add_argument("--socket", type=reads("--socket"), metavar="PATH", help="the appliance's socket for workloads")
+    parser.add_argument(
+        "--out-request",
+        type=writes("--out-request", FileKind.DOCUMENT),
+        metavar="FILE",
+        help="write what this machine signs here, to be carried",
+    )
+    parser.add_argument(
+        "--request",
+        type=keeps("--request", FileKind.DOCUMENT),
+        metavar="FILE",
+        help="the request that waits for people: asked after, completed",
+    )
+    parser.add_argument(
+        "--out",
+        type=writes("--out", FileKind.CREDENTIAL),
+        metavar="FILE",
+        help="write the credential here; standard output unless given",
+    )
     parser.set_defaults(run=run)
 
 

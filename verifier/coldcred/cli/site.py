@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from coldcred.cli.places import reads, writes
 from coldcred.cli.speech import ACCEPTED, TooLarge, clean, put, read_file
 from coldcred.errors import BundleReason, BundleRefused
+from coldcred.files import FileKind
 from coldcred.layout import ENROLMENT, MAX_METADATA
 
 if TYPE_CHECKING:
@@ -18,8 +20,19 @@ def add_parser(nouns: "Nouns") -> None:
     site = nouns.add_parser("site", help="make this site's trust store", allow_abbrev=False)
     verbs = site.add_subparsers(required=True, metavar="VERB")
     parser = verbs.add_parser("init", help="pin the root of trust and the site's name, once", allow_abbrev=False)
-    parser.add_argument("dir", metavar="DIR", help="the trust store to make; must not exist or be empty")
-    parser.add_argument("--root", required=True, metavar="ROOT.json", help="the root of trust, as it was carried here")
+    parser.add_argument(
+        "dir",
+        type=writes("DIR", FileKind.SECRET, looked=False),
+        metavar="DIR",
+        help="the trust store to make; must not exist or be empty",
+    )
+    parser.add_argument(
+        "--root",
+        required=True,
+        type=reads("--root"),
+        metavar="ROOT.json",
+        help="the root of trust, as it was carried here",
+    )
     parser.add_argument("--fingerprint", required=True, metavar="HEX", help="its SHA-256, as the custodians gave it")
     parser.add_argument("--site", required=True, metavar="NAME", help="this site's name at the appliance")
     parser.set_defaults(run=init)

@@ -20,6 +20,11 @@ _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?(?:Z|\+00:
 _NEWER_BUNDLE = "Apply a newer bundle with `coldcred bundle apply`."
 _NEW_CREDENTIAL = "Ask for a new credential."
 _NEW_STORE = "Make a new trust store with `coldcred site init` and apply the newest bundle to it."
+_LET_READ = "Set permissions right or mend the disk, and try again; the trust store itself may be good."
+_CLOSE_STORE = (
+    "Run this as its owner, or let all of it belong to root and be writable by nobody else (chmod -R go-w). "
+    "If somebody else may have written there, make a new trust store with `coldcred site init`."
+)
 _FETCH_AGAIN = "Fetch the token again, whole and unchanged."
 _TELL_OFFICER = "Do not use it, and tell an officer of the appliance: its keys should never have signed this."
 
@@ -48,6 +53,8 @@ ADVICE: Mapping[Reason, str] = MappingProxyType(
         Reason.TRUST_EXPIRED: _NEWER_BUNDLE,
         Reason.TRUST_MISSING: "Name the directory that `coldcred site init` made, and apply a bundle to it.",
         Reason.TRUST_DAMAGED: _NEW_STORE,
+        Reason.TRUST_UNREADABLE: _LET_READ,
+        Reason.TRUST_EXPOSED: _CLOSE_STORE,
     }
 )
 
@@ -78,6 +85,8 @@ BUNDLE_ADVICE: Mapping[BundleReason, str] = MappingProxyType(
             " export of the log."
         ),
         BundleReason.OTHER_LOG: "Ask the custodians whether the log has a new key; it needs a trust store of its own.",
+        BundleReason.STORE_UNREADABLE: _LET_READ,
+        BundleReason.STORE_EXPOSED: _CLOSE_STORE,
     }
 )
 
@@ -122,6 +131,12 @@ def put(text: str) -> None:
 def utc(time: float) -> str:
     """Write a time in Unix seconds as RFC 3339 in UTC, whole seconds."""
     return datetime.fromtimestamp(int(time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clock_ahead(now: float, issued_at: int) -> str:
+    """Say what time it is here and when the bundle was issued, both in Unix seconds: a clock may be wrong."""
+    ahead = f"This machine's clock says {utc(now)}, and the bundle was issued at {utc(issued_at)}"
+    return f"{ahead}: if the clock is ahead, set it first; no newer bundle or credential would help."
 
 
 def read_time(text: str) -> float:

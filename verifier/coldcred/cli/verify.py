@@ -7,7 +7,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, ADVICE, REFUSED, OutputLost, TooLarge, put, read_file, read_time, tell, utc
+from coldcred.cli.places import reads
+from coldcred.cli.speech import (
+    ACCEPTED,
+    ADVICE,
+    REFUSED,
+    OutputLost,
+    TooLarge,
+    clock_ahead,
+    put,
+    read_file,
+    read_time,
+    tell,
+    utc,
+)
 from coldcred.credential import Kind
 from coldcred.errors import Malformed, Reason, Rejected
 from coldcred.jose import MAX_TOKEN, parse_unverified
@@ -23,13 +36,13 @@ _LINE_END = 2  # bytes that an editor or a shell may add after a token
 def add_parser(nouns: "Nouns") -> None:
     """Add `verify`."""
     parser = nouns.add_parser("verify", help="verify a credential against this site's trust", allow_abbrev=False)
-    parser.add_argument("--trust", required=True, metavar="DIR", help="the site's trust store")
+    parser.add_argument("--trust", required=True, type=reads("--trust"), metavar="DIR", help="the site's trust store")
     parser.add_argument("--audience", required=True, metavar="AUD", help="who is asking: the audience it must be for")
     parser.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.ACCESS.value)
     parser.add_argument("--scope", action="append", default=[], metavar="S", help="a scope it must grant; repeatable")
     parser.add_argument("--at", metavar="TIME", help="RFC 3339 UTC time that replaces now everywhere")
     parser.add_argument("--json", action="store_true", help="write the verdict as JSON")
-    parser.add_argument("file", metavar="FILE", help="the token's file, or - for standard input")
+    parser.add_argument("file", type=reads("FILE"), metavar="FILE", help="the token's file, or - for standard input")
     parser.set_defaults(run=run)
 
 
@@ -46,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
         rejected = error
     report = json.dumps(_report(store, token, found, rejected, now)) if args.json else None
     if rejected is not None:
-        tell(f"rejected ({rejected.reason}): {rejected.detail}. {ADVICE[rejected.reason]}")
+        tell(
+            f"rejected ({rejected.reason}): {rejected.detail}. {ADVICE[rejected.reason]}{_clock(rejected, store, now)}"
+        )
         if report is not None:
             with suppress(OutputLost):  # the verdict is told, and is the exit code
                 put(report)
@@ -58,6 +73,13 @@ def run(args: argparse.Namespace) -> int:
     if store is not None and (freshness := store.freshness(now)) is not Freshness.FRESH:
         tell(f"trust is {freshness} and ends at {utc(store.times.end)}: apply a newer bundle before then.")
     return ACCEPTED
+
+
+def _clock(rejected: Rejected, store: TrustStore | None, now: float) -> str:
+    """Say what time it is here where too late is the reason: a clock that is ahead looks just like it."""
+    if store is None or rejected.reason not in {Reason.EXPIRED, Reason.TRUST_EXPIRED}:
+        return ""
+    return " " + clock_ahead(now, store.times.issued_at)
 
 
 def _token(name: str) -> bytes:
