@@ -233,6 +233,7 @@ def test_some_bytes_changed(walk: Walk, place: int) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("place", [0, 1])
 def test_every_byte_changed(walk: Walk, place: int) -> None:
     """The same at each place of each file."""

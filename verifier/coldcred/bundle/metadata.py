@@ -114,11 +114,13 @@ def _roots(files: Mapping[str, bytes], pinned: bytes, held: Mapping[str, bytes])
     if pin.signed.version > len(chain):
         raise BundleRefused(BundleReason.ROOT_MISMATCH, "the bundle does not come from the root that this site pins")
     place = layout.ROOTS[pin.signed.version - 1]
-    if read(files[place], Root, place).signed_bytes != pin.signed_bytes:
+    if files[place] != pinned and read(files[place], Root, place).signed_bytes != pin.signed_bytes:
         raise BundleRefused(BundleReason.ROOT_MISMATCH, "the bundle does not come from the root that this site pins")
     for name in (name for name in layout.ROOTS if name in held):
         if name not in files:
             raise BundleRefused(BundleReason.ROLLBACK, f"{name} is missing, which this site already holds")
+        if files[name] == held[name]:
+            continue
         if read(files[name], Root, name).signed_bytes != read_stored(held[name], Root, name).signed_bytes:
             raise BundleRefused(BundleReason.ROOT_MISMATCH, f"{name} is not the one that this site already holds")
     spelled: dict[str, bytes] = {}
@@ -140,8 +142,10 @@ def _roots(files: Mapping[str, bytes], pinned: bytes, held: Mapping[str, bytes])
 def _counted(by: Root, metadata: Metadata[_AnyRole]) -> dict[str, Key]:
     """Give the keys of a root whose signatures count, by id (`UnsignedMetadataError` where they are too few)."""
     role = metadata.signed.type
-    by.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-    return dict(by.get_verification_result(role, metadata.signed_bytes, metadata.signatures).signed)
+    result = by.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+    if not result.verified:
+        raise UnsignedMetadataError(f"{role} was signed by {len(result.signed)} keys where more are needed")
+    return dict(result.signed)
 
 
 def _held(root: Root, held: Mapping[str, bytes] | None, name: str, role: type[_Role]) -> _Role | None:
