@@ -8,9 +8,11 @@ refuses what no operator signs; each signature is verified under the public key 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from appliance import modulefile
 from appliance.identity import Identity
 from coldcred.charter import OperatorCharter, Purpose, label
 from coldcred.errors import Malformed
@@ -26,7 +28,12 @@ SECONDS = 30.0
 """For one request: a smart card takes its time to make a key."""
 KEY_ID_BYTES = 16
 
-AskPin = Callable[[], bytearray]
+AskPin = Callable[[str], bytearray]
+"""Asks for the PIN of a card, told which card and by which module."""
+
+Allow = Callable[[str], bool]
+"""Says whether a module that lies where none is installed may be loaded."""
+
 _LABELS = MappingProxyType({label(OperatorCharter(algorithm)): OperatorCharter(algorithm) for algorithm in Algorithm})
 
 
@@ -35,6 +42,8 @@ class CardFault(StrEnum):
 
     URI = "card-uri"
     MODULE = "card-module"
+    MODULE_OPEN = "card-module-open"
+    MODULE_NEW = "card-module-new"
     MISSING = "card-missing"
     AMBIGUOUS = "card-ambiguous"
     WRONG_PIN = "card-wrong-pin"
@@ -123,24 +132,29 @@ class _Hand:
 class _Once:
     """A PIN that is asked for one time: a card that went away and came back is not opened unasked."""
 
-    def __init__(self, ask: AskPin) -> None:
+    def __init__(self, ask: AskPin, named: KeyUri) -> None:
         self._ask: AskPin | None = ask
+        token = named.token
+        told = [] if token.token is None else [token.token]
+        told += [] if token.serial is None else [f"serial {token.serial}"]
+        self._what = f"{', '.join(told)}, by {token.module}"
 
     def __call__(self) -> bytearray:
         ask, self._ask = self._ask, None
         if ask is None:
             raise causes.PinMissing("the card went away while it was in use")
-        return ask()
+        return ask(self._what)
 
 
-def open_card(uri: str, pin: AskPin, environment: Mapping[str, str]) -> Card:
+def open_card(uri: str, pin: AskPin, environment: Mapping[str, str], allow: Allow) -> Card:
     """Open the card that `uri` names and find the one operator's key on it; raises `CardError`.
 
-    Of `environment` the module is given the variables by which it finds its cards, and no others. The array that `pin`
+    Of `environment` the module is given the variables by which it finds its cards, and no others. A module that others
+    may write is never loaded, one that lies where none is installed only if `allow` says so. The array that `pin`
     returns is wiped.
     """
     named = _parse(uri)
-    store = _store(named, pin, environment)
+    store = _store(named, pin, environment, allow)
     try:
         stored = _the_key(store.inventory(), named)
         public = _public(stored)
@@ -155,14 +169,19 @@ def open_card(uri: str, pin: AskPin, environment: Mapping[str, str]) -> Card:
 
 
 def make_key(
-    uri: str, algorithm: Algorithm, pin: AskPin, environment: Mapping[str, str], random: Callable[[int], bytes]
+    uri: str,
+    algorithm: Algorithm,
+    pin: AskPin,
+    environment: Mapping[str, str],
+    allow: Allow,
+    random: Callable[[int], bytes],
 ) -> tuple[PublicKey, str]:
     """Make an operator's key on the card that `uri` names, and give its public half and the URI of the key.
 
     A card that has one already gets another only under an `id` of its own in the URI. Raises `CardError`.
     """
     named = _parse(uri)
-    store = _store(named, pin, environment)
+    store = _store(named, pin, environment, allow)
     try:
         standing = _operators_keys(store.inventory())
         if standing and named.key_id is None:
@@ -188,10 +207,19 @@ def _parse(uri: str) -> KeyUri:
     return named
 
 
-def _store(named: KeyUri, pin: AskPin, environment: Mapping[str, str]) -> WorkerKeyStore:
+def _store(named: KeyUri, pin: AskPin, environment: Mapping[str, str], allow: Allow) -> WorkerKeyStore:
     variables = {name: environment[name] for name in sorted(ENVIRONMENT) if name in environment}
     module = named.token.module or ""
-    return WorkerKeyStore(module, named.token, _Once(pin), environment=variables, timeout=SECONDS)
+    _check_module(Path(module), allow)
+    return WorkerKeyStore(module, named.token, _Once(pin, named), environment=variables, timeout=SECONDS)
+
+
+def _check_module(path: Path, allow: Allow) -> None:
+    """See that a module may be loaded, before any of its code runs; `CardError`."""
+    if fault := modulefile.fault(path):
+        raise CardError(CardFault.MODULE_OPEN, fault)
+    if not modulefile.is_known(path) and path.exists() and not allow(str(path)):
+        raise CardError(CardFault.MODULE_NEW, f"{path} lies where no modules are installed, and nobody vouched for it")
 
 
 def _operators_keys(inventory: Inventory) -> list[StoredKey]:

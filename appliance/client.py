@@ -236,7 +236,8 @@ def _refusal(value: Json) -> Exception:
 class Client:
     """A person, or nobody yet, at an appliance; signing without an `identity` is the caller's mistake (`ValueError`).
 
-    `clock` gives Unix seconds, `random` that many random bytes.
+    `clock` gives Unix seconds, `random` that many random bytes. `sending` is called with the id of a command right
+    before it, or an approval of it, goes out, and `heard` with what became of it.
     """
 
     transport: Transport
@@ -246,6 +247,8 @@ class Client:
     appliance: str
     epoch: int
     single_operator: bool
+    sending: Callable[[str], None] = field(default=lambda _command: None, repr=False)
+    heard: Callable[[Outcome], Outcome] = field(default=lambda outcome: outcome, repr=False)
     _reading: bool = field(default=False, repr=False)
 
     @classmethod
@@ -280,13 +283,15 @@ class Client:
         self, command: str, attachments: Mapping[str, bytes] | None = None, approvals: Sequence[str] = ()
     ) -> Outcome:
         """Send a signed command, which may have been sent before: then its recorded outcome comes back."""
-        return self.transport.command(command, attachments or {}, approvals)
+        self.sending(document_id(parse_unverified(command)))
+        return self.heard(self.transport.command(command, attachments or {}, approvals))
 
     def batch(
         self, command: str, attachments: Mapping[str, bytes], approvals: Sequence[str], take: TakeLines
     ) -> Outcome:
         """Send a signed command for a batch; `take` is given its lines as they come."""
-        return self.transport.batch(command, attachments, approvals, take)
+        self.sending(document_id(parse_unverified(command)))
+        return self.heard(self.transport.batch(command, attachments, approvals, take))
 
     def ask(self, act: Act, args: dict[str, Json], attachments: Mapping[str, bytes] | None = None) -> Outcome:
         """Sign a command and send it."""
@@ -301,7 +306,13 @@ class Client:
         found = self.request(document_id(parse_unverified(command)))
         if found.terms is None:
             raise ClientError(ClientFault.PROTOCOL, "a request without its terms")
-        return self.transport.approval(self.signing().approval(found.seen(found.terms), verdict))
+        return self.send_approval(self.signing().approval(found.seen(found.terms), verdict))
+
+    def send_approval(self, token: str) -> Outcome:
+        """Send a signed approval; the outcome is that of the command it is about."""
+        about = Record.of(loads(parse_unverified(token).payload), "approval").digest("command")
+        self.sending(about)
+        return self.heard(self.transport.approval(token))
 
     def signing(self) -> Signing:
         """Give what signs in this person's name; without an identity that is the caller's mistake (`ValueError`)."""

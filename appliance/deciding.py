@@ -35,15 +35,17 @@ from appliance.standing import Standing
 from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
-from coldcred.canonical import dumps, sha256_hex
+from coldcred.canonical import Json, sha256_hex
 from coldcred.command import Approval, Command, Verdict, attachments_named, parse_approval, parse_command, shown
 from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
-from coldcred.log.entry import MAX_BODY
+from coldcred.log.unkept import HEAD, KEPT_WHOLE
 from coldcred.record import Record
 
-LARGEST_EVENT = MAX_BODY - 1024
-SHORT_COMMAND = 16 * 1024
-"""Characters of a `credential.issue` whose entry fits: it says what the command asks for, and little more."""
+MOST_APPROVALS = 256
+"""Most people whose approvals of one request count: an entry names each of them."""
+
+LONGEST_APPROVAL = 4096
+"""Characters of an approval; it is kept whole even where it does not count."""
 
 MOST_PROFILES = 256
 """Most profiles that the lines of a batch name where it waits for people."""
@@ -63,6 +65,8 @@ def read_command(standing: Standing, token: str) -> Command:
 
 def read_approval(standing: Standing, token: str) -> Approval:
     """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
+    if len(token) > LONGEST_APPROVAL:
+        raise Refused(Refusal.MALFORMED, f"an approval of {len(token)} characters, of at most {LONGEST_APPROVAL}")
     try:
         approval = parse_approval(token, standing.authority.approver_key)
     except ColdcredError as error:
@@ -181,9 +185,24 @@ def waiting_event(ask: Ask, need: int, named: Collection[str]) -> Event:
     return ask.event("command.waiting", members)
 
 
-def refused_event(ask: Ask, refused: Refused) -> Event:
-    """Give the event of an authenticated command that is not carried out."""
-    return ask.event("command.refused", refused_members(refused))
+def refuse(standing: Standing, ask: Ask, refused: Refused) -> Decision:
+    """End an authenticated command that is not carried out.
+
+    Its document is kept whole where it is short, so that its signature can be checked; of a longer one the entry has
+    the SHA-256, the size and the beginning (rule R40). What an entry before it names is here already.
+    """
+    lookups, id_ = standing.lookups, ask.command.id
+    if id_ in lookups.requests or id_ in lookups.under_way:
+        return Decision((ask.event("command.refused", refused_members(refused)),))
+    if is_batch(ask.command.args) or len(ask.command.token) > KEPT_WHOLE:
+        # Without all of it nobody can say which profiles it names.
+        ask = replace(ask, ruled=replace(ask.ruled, profiles=None))
+    document = ask.command.token.encode()
+    if len(document) > KEPT_WHOLE:
+        members: Event = {"head": ask.command.token[:HEAD], "size": len(document)}
+        return Decision((ask.event("command.refused", {**refused_members(refused), **members}),))
+    event = ask.event("command.refused", refused_members(refused))
+    return Decision((event,), blobs={sha256_hex(document): document})
 
 
 def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
@@ -192,26 +211,28 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     authority, request = standing.authority, standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    approver = _approver(standing, approval)
+    by = approver(standing, approval)
     if approval.verdict is Verdict.APPROVE:
-        counting.check_approver(authority, approver, request.person, Act(request.act), now)
+        counting.check_approver(authority, by, request.person, Act(request.act), now)
     else:
-        policy.check_may_approve(policy.principal(approver), request.person, Act(request.act))
+        policy.check_may_approve(policy.principal(by), request.person, Act(request.act))
     if now >= request.expires_at:
         raise Refused(Refusal.EXPIRED, "the request it is about has ended")
     have = {*counting.counted(authority, request, now).values()}
     if approval.verdict is Verdict.APPROVE:
-        if approver.person in have:
-            detail = f"{approver.person} approved this already; another key of the same person adds nobody"
+        if by.person in have:
+            detail = f"{by.person} approved this already; another key of the same person adds nobody"
             raise Refused(Refusal.ALREADY_APPROVED, detail)
+        if len(have) >= MOST_APPROVALS:
+            raise Refused(Refusal.QUOTA_EXCEEDED, f"{len(have)} people approved it, and no more are counted")
         if differs := approval.basis.differs(counting.basis(authority, request)):
             raise Refused(Refusal.APPROVAL_VOID, f"it was given for another {' and '.join(differs)} than what stands")
     event: Event = {
-        **_about(approval, approver),
+        **_about(approval, by),
         "kid": approval.signer,
         "expires": approval.expires_at,
         "basis": approval.basis.as_json(),
-        "people": [*sorted(request.people_with({*have, approver.person}))],
+        "people": [*sorted(request.people_with({*have, by.person}))],
         "need": request.need,
     }
     if approval.reason is not None:
@@ -221,11 +242,11 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
 
 def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
     """Give the event of an authenticated approval that does not count."""
-    about = _about(approval, _approver(standing, approval))
+    about = _about(approval, approver(standing, approval))
     return {"type": "approval.refused", **about, "expires": approval.expires_at, **refused_members(refused)}
 
 
-def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
+def approver(standing: Standing, approval: Approval) -> Operator | Custodian:
     """Give whoever signed an approval that was read a moment ago; its key is enrolled, or it could not be read."""
     found = standing.authority.approver(approval.signer)
     if found is None:
@@ -233,12 +254,12 @@ def _approver(standing: Standing, approval: Approval) -> Operator | Custodian:
     return found
 
 
-def _about(approval: Approval, approver: Operator | Custodian) -> Event:
+def _about(approval: Approval, by: Operator | Custodian) -> Event:
     return {
         "approval": approval.id,
         "request": approval.command,
         "verdict": approval.verdict.value,
-        "by": approver.person,
+        "by": by.person,
         "document": sha256_hex(approval.token.encode()),
     }
 
@@ -296,6 +317,12 @@ def foreseen(standing: Standing, ask: Ask, now: int) -> tuple[str, ...]:
     return finished.warnings if isinstance(finished, Finished) else ()
 
 
+def counts_as(standing: Standing, act: Act, args: Mapping[str, Json]) -> Act:
+    """Give the act that a command counts as where room is short: a bundle with a revocation is part of revoking."""
+    carries = act is Act.BUNDLE_CREATE and standing.lookups.owes(str(args.get("site")))
+    return Act.CREDENTIAL_REVOKE if carries else act
+
+
 def check_signers(standing: Standing, ask: Ask, now: int) -> None:
     """Return while everyone who stands behind a command is confirmed; what takes many steps is held to it at each."""
     policy.check_confirmed(standing.authority, ask.people | {ask.person}, ask.command.act, now)
@@ -310,15 +337,9 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 
 
 def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
-    """Decide, and see that the keys that are to sign can, and that what is written fits an entry; raises `Refused`."""
+    """Decide, and see that the keys that are to sign can; raises `Refused`."""
     decision = decide(standing, ask, now, random)
     keys.check_usable(standing.authority, standing.opened, decision.signings)
-    if ask.command.act is Act.CREDENTIAL_ISSUE and len(ask.command.token) < SHORT_COMMAND:
-        return decision
-    for event in decision.events:
-        if len(dumps(event)) > LARGEST_EVENT:
-            detail = f"it would take an entry of more than {LARGEST_EVENT} bytes"
-            raise Refused(Refusal.MALFORMED, detail, "entries of 64 KiB at most")
     return decision
 
 

@@ -166,7 +166,7 @@ def refused_after(event: Event, refused: Refused) -> Event:
 
 def refused_members(refused: Refused) -> Event:
     """Say in an event why something was refused, by which rule, and what was found."""
-    return {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024]}
+    return {"reason": refused.reason.value, "rule": rule_of(refused), "detail": refused.detail[:1024] or refused.id}
 
 
 def signs(*inputs: tuple[str, bytes]) -> Json:

@@ -57,6 +57,7 @@ class Refusal(StrEnum):
     UNKNOWN_REVIEW = "unknown-review"
     TOXIC_COMBINATION = "toxic-combination"
     TOO_FEW_PEOPLE = "too-few-people"
+    INTERNAL = "internal"
     KEY_ENDS = "key-ends"
 
 
@@ -95,6 +96,7 @@ class HomeFault(StrEnum):
     HSM_CONTENT = "hsm-content"
     DEFECT = "defect"
     SOCKET_IN_USE = "socket-in-use"
+    MODULE_OPEN = "module-open"
     CLOCK_UNUSABLE = "clock-unusable"
 
 

@@ -159,7 +159,8 @@ class _Walk:
         """Look at all that comes before the decision itself, but people."""
         act, authority, asking, now = self._imagined.act, self._authority, self._asking, self._now
         yield Looked("whose key signs", RULE[Refusal.UNKNOWN_SIGNER], f"{asking.id} has an enrolled key")
-        yield Looked.at("room on the disk", RULE[Refusal.DISK_RESERVE], partial(self._admit, act), "there is room")
+        admit = partial(self._admit, deciding.counts_as(self._standing, act, self._imagined.args))
+        yield Looked.at("room on the disk", RULE[Refusal.DISK_RESERVE], admit, "there is room")
         beside = partial(deciding.check_beside, self._command, self._imagined.attachments, waits=False)
         yield Looked.at("what travels beside it", RULE[Refusal.MALFORMED], beside, "it is what the command names")
         confirmed = partial(policy.check_confirmed, authority, {asking.id}, act, now)
@@ -260,11 +261,12 @@ class _Walk:
         try:
             deciding.check_signers(self._standing, self._ask, self._now)
             decision = deciding.decide_whole(self._standing, self._ask, self._now, _throwaway(self._command.id))
+            written = _written(what, self._standing, decision, self._now)
         except Refused as refused:
             if refused.detail not in said:
                 yield Looked(what, rule_of(refused), refused.detail, refused)
             return
-        yield _written(what, decision)
+        yield written
         if self._imagined.act is Act.REQUEST_COMPLETE and not self._completes_batch():
             yield self._completed()
 
@@ -281,7 +283,8 @@ class _Walk:
         try:
             ask = deciding.hold(standing, deciding.asked_before(standing, request, (), now), (), now)
             deciding.check_signers(standing, ask, now)
-            return _written(what, deciding.decide_whole(standing, ask, now, _throwaway(ask.command.id)))
+            decision = deciding.decide_whole(standing, ask, now, _throwaway(ask.command.id))
+            return _written(what, standing, decision, now)
         except Refused as refused:
             return Looked(what, rule_of(refused), refused.detail, refused)
 
@@ -327,8 +330,8 @@ def _unsigned(authority: Authority, imagined: Imagined, signer: _Signer, now: in
     )
 
 
-def _written(what: str, decision: Decision) -> Looked:
-    writes = ", ".join(str(event["type"]) for event in decision.events)
+def _written(what: str, standing: Standing, decision: Decision, now: int) -> Looked:
+    writes = ", ".join(entry.type for entry in standing.write(decision.events, now))
     return Looked(what, "R31 durable before signing", f"it would write {writes}")
 
 

@@ -136,6 +136,10 @@ def _fold_revoked(lookups: Lookups, entry: Entry) -> None:
     lookups.revoke_all(Selector.read(record.record("selector")), record.integer("as_of"))
 
 
+def _fold_begun(lookups: Lookups, entry: Entry) -> None:
+    lookups.begun_at[Record(entry.event, "bundle.begun").digest("command")] = lookups.size
+
+
 def _fold_checkpoint(lookups: Lookups, entry: Entry) -> None:
     lookups.checkpoint_size = Record(entry.event, "checkpoint").integer("size")
     lookups.worth_checkpoint = 0
@@ -235,7 +239,7 @@ def _fold_outcomes(lookups: Lookups, entry: Entry) -> None:
             elif intent["type"] == "bundle.created":
                 # Only a bundle whose signatures were seen can have left; from now on its lists may be issued into.
                 created = Record(intent, "bundle.created")
-                lookups.shipped[created.text("site")] = created.texts("lists")
+                lookups.ship(created.text("site"), created.texts("lists"), created.digest("command"))
 
 
 def _fold_unsigned(lookups: Lookups, time: int, intent: dict[str, Json], member: str) -> None:
@@ -334,6 +338,7 @@ _LOOKUPS: Mapping[str, Callable[[Lookups, Entry], None]] = MappingProxyType(
         "approval.given": _fold_approval,
         "approval.refused": _fold_approval_refused,
         "batch.issued": _fold_chunk,
+        "bundle.begun": _fold_begun,
         "checkpoint": _fold_checkpoint,
         "clock.behind": _fold_clock,
         "clock.right": _fold_clock,

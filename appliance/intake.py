@@ -4,17 +4,19 @@ Each step hands its events to `stage`, which folds them at once, so the next ste
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from appliance import counting, deciding, policy
 from appliance.decision import Ask, Event, Items, Peer
 from appliance.errors import Refusal, Refused
+from appliance.lookups import Request
 from appliance.outcome import State
 from appliance.standing import Standing
 from coldcred.acts import RULES, Act
 from coldcred.batch import BatchArguments, read_items
-from coldcred.canonical import Json, loads
-from coldcred.command import Approval, Command, people, profiles_named
+from coldcred.canonical import Json, loads, sha256_hex
+from coldcred.command import Approval, Command, Verdict, people, profiles_named
 from coldcred.errors import Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
@@ -24,26 +26,41 @@ from coldcred.record import Record
 class Answer:
     """What a submission leads to: the outcome of `command`, first a decision over `ask`, or a logged refusal.
 
+    `blobs` are kept with the decision over `ask`, by SHA-256, where no entry before it names them.
     `warnings` are told with the outcome of what begins to wait.
     """
 
     command: str
     ask: Ask | None = None
     refused: Refused | None = None
+    blobs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks for what, and for how many credentials at most; `digest` is the SHA-256 (hex) of what they signed."""
+
+    signer: str
+    act: str
+    digest: str
+    credentials: int = 0
+
+
+Stage: TypeAlias = Callable[[Sequence[Event], Mapping[str, bytes]], object]
 
 
 @dataclass(frozen=True)
 class Intake:
-    """Where submissions are taken in: `stage` writes and folds an event, `keep` stores a blob beside it.
+    """Where submissions are taken in: `stage` writes and folds events, and stores the blobs that they name.
 
-    `admit` refuses an act that may not be taken in as the disk stands.
+    `admit` refuses an act that may not be taken in as the disk stands, `afford` one that is beyond its signer's quota.
     """
 
     standing: Standing
-    stage: Callable[[Event], object]
-    keep: Callable[[bytes], object]
+    stage: Stage
     admit: Callable[[str], None]
+    afford: Callable[[Asking], None]
 
     def command(
         self,
@@ -72,7 +89,11 @@ class Intake:
         self._check_idle(command.id)
         if command.act in {Act.REQUEST_WITHDRAW, Act.REQUEST_COMPLETE}:
             self._check_idle(command.args.get("request"))
-        self.admit(command.act)
+        act = deciding.counts_as(self.standing, command.act, command.args)
+        self.admit(act)
+        signer = deciding.signer(self.standing, command)
+        asking = policy.principal(signer)
+        self.afford(Asking(asking.id, act, _digest(command.token), _credentials(command, items)))
         waits = command.id in self.standing.lookups.requests
         deciding.check_beside(command, attachments, waits=waits)
         deciding.check_manner(self.standing, command, batch=items is not None)
@@ -80,8 +101,6 @@ class Intake:
         if waits:
             deciding.check_time(command, now)
             return self._count(command.id, given, now)
-        signer = deciding.signer(self.standing, command)
-        asking = policy.principal(signer)
         stands = policy.under(self.standing.authority, command, items or ())
         ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
         try:
@@ -95,16 +114,14 @@ class Intake:
         if need <= 1:
             for approval in given:
                 self._approve(approval, now)
-            self._keep(ask)
-            return Answer(command.id, ask)
+            return Answer(command.id, ask, blobs=_kept(ask))
         policy.check_quota(self.standing.lookups, asking.id, now)
         try:
             deciding.check_early(self.standing, ask, named, now)
         except Refused as refused:
             return self._refuse(ask, refused)
         warnings = deciding.foreseen(self.standing, ask, now)
-        self._keep(ask)
-        self.stage(deciding.waiting_event(ask, need, named))
+        self.stage([deciding.waiting_event(ask, need, named)], _kept(ask))
         return replace(self._count(command.id, given, now), warnings=warnings)
 
     def approval(self, token: str, now: int) -> Answer:
@@ -145,9 +162,7 @@ class Intake:
             asked = deciding.asked_before(self.standing, request, items, now)
         except Refused as refused:
             return self._refuse(ask, refused)
-        self._keep(ask)
-        for event in decision.events:
-            self.stage(event)
+        self.stage(decision.events, _kept(ask))
         return self._go_on(replace(asked, peer=ask.peer), items, now)
 
     def _go_on(self, asked: Ask, items: Items, now: int) -> Answer:
@@ -182,31 +197,48 @@ class Intake:
         request = lookups.requests.get(approval.command)
         if request is None and approval.command in lookups.outcomes:
             return None
-        self.admit(request.act if request is not None else "approval")
-        self.keep(approval.token.encode())
+        act = _approved(approval, request)
+        self.admit(act)
+        by = deciding.approver(self.standing, approval).person
+        self.afford(Asking(by, act, _digest(approval.token)))
+        kept = {_digest(approval.token): approval.token.encode()}
         try:
-            self.stage(deciding.approval_event(self.standing, approval, now))
+            self.stage([deciding.approval_event(self.standing, approval, now)], kept)
         except Refused as refused:
-            self.stage(deciding.approval_refused_event(self.standing, approval, refused))
+            self.stage([deciding.approval_refused_event(self.standing, approval, refused)], kept)
             return refused
         return None
 
     def _refuse(self, ask: Ask, refused: Refused) -> Answer:
-        """End a command; of what travels beside it only the lines of a batch that may be asked for are kept."""
-        if ask.command.act is not Act.CREDENTIAL_ISSUE:
-            ask = replace(ask, attachments={})
-        elif ask.attachments and ask.ruled.permits is None:
-            # Whoever may not ask fills no disk; without the lines nobody can say which profiles they name.
-            ask = replace(ask, attachments={}, ruled=replace(ask.ruled, profiles=None))
-        self._keep(ask)
-        self.stage(deciding.refused_event(ask, refused))
+        """End a command; nothing that travels beside it is kept, so whoever may not ask fills no disk."""
+        decision = deciding.refuse(self.standing, ask, refused)
+        self.stage(decision.events, decision.blobs)
         return Answer(ask.command.id)
 
-    def _keep(self, ask: Ask) -> None:
-        """Keep the command's own bytes and what travels with it, so that an auditor can check both."""
-        self.keep(ask.command.token.encode())
-        for body in ask.attachments.values():
-            self.keep(body)
+
+def _kept(ask: Ask) -> Mapping[str, bytes]:
+    """Give the command's own bytes and what travels with it, so that an auditor can check both."""
+    return {_digest(ask.command.token): ask.command.token.encode(), **ask.attachments}
+
+
+def _digest(token: str) -> str:
+    return sha256_hex(token.encode())
+
+
+def _approved(approval: Approval, request: Request | None) -> str:
+    """Give the act that an approval leads to; a denial stops something, as a withdrawal does."""
+    if approval.verdict is Verdict.DENY:
+        return Act.REQUEST_WITHDRAW
+    return "approval" if request is None else request.act
+
+
+def _credentials(command: Command, items: Items | None) -> int:
+    """Count the credentials that a command asks for at most: a line that is held gets none."""
+    if items is None:
+        return int(command.act is Act.CREDENTIAL_ISSUE)
+    held = command.args.get("held")
+    count = held.get("count") if isinstance(held, dict) else 0
+    return len(items) - (count if isinstance(count, int) else 0)
 
 
 def batch_meant(

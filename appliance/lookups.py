@@ -75,7 +75,9 @@ class Lookups:
 
     `under_way` holds, with their act, commands that took their first step and not their last; `batches`, by command,
     the jti that was issued for each line; `refused_pins`, by token, those since the last login; `system_events_only`
-    says that since the newest system event nobody asked for anything.
+    says that since the newest system event nobody asked for anything. `revoked_at` has by status list the `size` at
+    which a bit was last set, `shipped_at` that at which the newest bundle with the list was begun, `begun_at` that of
+    each bundle by its command.
     """
 
     size: int = 0
@@ -88,6 +90,9 @@ class Lookups:
     used: dict[str, IndexSet] = field(default_factory=dict)
     revoked: dict[str, IndexSet] = field(default_factory=dict)
     shipped: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    revoked_at: dict[str, int] = field(default_factory=dict)
+    begun_at: dict[str, int] = field(default_factory=dict)
+    shipped_at: dict[str, int] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
     batches: dict[str, dict[int, str]] = field(default_factory=dict)
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
@@ -158,6 +163,7 @@ class Lookups:
             del self.outcomes[command]
             self.end_request(command)
             self.batches.pop(command, None)
+            self.begun_at.pop(command, None)
             for approval in self._approvals.pop(command, ()):
                 self.seen_approvals.pop(approval, None)
 
@@ -183,11 +189,23 @@ class Lookups:
         """Set the status bit of a credential that was issued here, whether or not it has ended."""
         self.live.revoke(jti)
         _mark(self.revoked, list_uri, index)
+        self.revoked_at[list_uri] = self.size
 
     def revoke_all(self, selector: Selector, as_of: int) -> None:
         """Set the status bits of all that a revocation finds."""
         for jti, issued in list(self.live.select(selector, as_of)):
             self.revoke(jti, issued.list_uri, issued.index)
+
+    def ship(self, site: str, lists: tuple[str, ...], command: str) -> None:
+        """Record that a bundle with these lists, which `command` asked for, was signed for a site."""
+        self.shipped[site] = lists
+        begun = self.begun_at.pop(command, 0)
+        self.shipped_at |= dict.fromkeys(lists, begun)
+
+    def owes(self, site: str) -> bool:
+        """Whether something was revoked that no bundle has taken to the site yet."""
+        lists = self.shipped.get(site, ())
+        return any(self.revoked_at.get(uri, 0) > self.shipped_at.get(uri, 0) for uri in lists)
 
     def is_revoked(self, issued: Issued) -> bool:
         """Whether a credential's status bit is set."""

@@ -8,6 +8,8 @@ from coldcred.canonical import Json, b64u_decode, b64u_encode
 from coldcred.record import Record
 
 MAX_FILE_TEXT = 64 * 1024 * 1024
+SHORT_ID = 12
+"""So many characters of an id are shown to people, and are enough to name it."""
 
 
 class State(StrEnum):

@@ -44,7 +44,8 @@ class Opening:
 def part_fault(part: bytearray) -> str | None:
     """Say what keeps `part` from being one of the two parts of a ceremony token's PIN; None where nothing does."""
     if not SHORTEST_PART <= len(part) <= LONGEST_PART:
-        return f"it has {len(part)} characters; a part has {SHORTEST_PART} to {LONGEST_PART}"
+        # How many it has is not said: the other of the two people reads the screen.
+        return f"a part has {SHORTEST_PART} to {LONGEST_PART} characters"
     if not all(ord("!") <= byte <= ord("~") for byte in part):
         return "it holds something other than printable ASCII without spaces"
     return None

@@ -21,6 +21,7 @@ from appliance.terms import SHORTEST_ID
 from coldcred import names
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
+from coldcred.command import LONGEST_LIFE
 from coldcred.jose import parse_unverified
 from coldcred.log import entry as entries
 from coldcred.log.entry import Entry
@@ -103,6 +104,8 @@ class Search:
             if document is None and (named := _document(found, id_)) is not None:
                 document = await self._run(partial(self._log.blob, named))
                 oldest = _signed_at(document) - _TOLERANCE
+            elif document is None and (unkept := [entry for entry in found if "head" in entry.event]):
+                oldest = unkept[0].time - LONGEST_LIFE - _TOLERANCE
             lowest = await self._run(partial(self._read, first))
             if lowest is None or lowest.time < oldest:
                 break
@@ -142,7 +145,7 @@ def _ids(entry: Entry) -> set[str]:
 def _document(found: Sequence[Entry], id_: str) -> str | None:
     """Give the SHA-256 of the signed command that these entries are about, once one of them names it."""
     for entry in found:
-        document = entry.event.get("document")
+        document = None if "head" in entry.event else entry.event.get("document")
         if str(entry.event.get("command", "")).startswith(id_) and isinstance(document, str):
             return document
     return None

@@ -58,6 +58,7 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.UNKNOWN_REVIEW: "the access review",
         Refusal.TOXIC_COMBINATION: "profiles that exclude each other",
         Refusal.TOO_FEW_PEOPLE: "R2 how many people sign",
+        Refusal.INTERNAL: "R36 one submission ends only itself",
         Refusal.KEY_ENDS: "a key's dates",
     }
 )

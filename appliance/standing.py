@@ -1,18 +1,19 @@
 """Where the appliance stands in memory: authority, lookups and the log's end, moved on together by each new entry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from appliance.authority import Authority
 from appliance.cedar import PolicySet
 from appliance.decision import Event
-from appliance.errors import HomeError, HomeFault
+from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.fold import fold
 from appliance.lookups import Lookups
 from appliance.policytext import PolicyInvalid
 from coldcred import policy
 from coldcred.canonical import sha256_hex
+from coldcred.errors import LogRejected
 from coldcred.log import entry as entries
 from coldcred.log.chain import Head
 from coldcred.log.entry import Entry
@@ -80,8 +81,23 @@ class Standing:
         self.head = Head.of(entry)
         self.frontier = self.frontier.append(entry.leaf)
 
+    def write(self, events: Sequence[Event], time: int) -> tuple[Entry, ...]:
+        """Write `events` as the next entries, and change nothing: the one place that bounds an event (rule R36).
+
+        Raises `Refused` where one of them is larger than an entry may be.
+        """
+        head, written = self.head, []
+        for event in events:
+            try:
+                entry = entries.write(head.size, time, head.digest, event)
+            except LogRejected as error:
+                raise Refused(Refusal.MALFORMED, error.detail, "R36 entries of 64 KiB at most") from error
+            written.append(entry)
+            head = Head.of(entry)
+        return tuple(written)
+
     def stage(self, event: Event, time: int) -> Entry:
         """Write `event` as the next entry and fold it; the caller commits it or stops the process."""
-        entry = entries.write(self.head.size, time, self.head.digest, event)
+        (entry,) = self.write((event,), time)
         self.take(entry)
         return entry

@@ -7,7 +7,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from appliance import __version__
+from appliance import __version__, modulefile
 from appliance.clock import Clock, SystemClock, guarded
 from appliance.disk import free_bytes
 from appliance.engine import Engine
@@ -107,6 +107,7 @@ def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer
         raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: [hsm.tokens] has no URI of token {label}, which is founded")
     try:
         uri = TokenUri.parse(settings.tokens[label])
+        _check_module(settings.module)
         keystore = WorkerKeyStore(settings.module, uri, pin, environment=settings.environment, observer=observer)
     except (ValueError, ColdcredError) as error:
         raise HomeError(HomeFault.SETTINGS, f"{SETTINGS}: {error}") from error
@@ -154,6 +155,7 @@ def check_free(module: str, label: str, environment: Mapping[str, str]) -> None:
 
 
 def _tokens(module: str, environment: Mapping[str, str]) -> tuple[TokenInfo, ...]:
+    _check_module(module)
     try:
         return tokens.list_tokens(module, environment)
     except ValueError as error:
@@ -164,7 +166,14 @@ def initialise_token(
     module: str, label: str, so_pin: bytearray, pin: bytearray, environment: Mapping[str, str]
 ) -> dict[str, Json]:
     """Make a new token with its two PINs, whose buffers are wiped; raises `HsmError`."""
+    _check_module(module)
     return _token(tokens.initialise_token(module, label, so_pin, pin, environment))
+
+
+def _check_module(module: str) -> None:
+    """See that nobody but root and this user could change what is loaded, before any of it runs; `HomeError`."""
+    if fault := modulefile.fault(Path(module)):
+        raise HomeError(HomeFault.MODULE_OPEN, fault)
 
 
 def _token(found: TokenInfo) -> dict[str, Json]:

@@ -8,14 +8,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 import click
+from click.shell_completion import shell_complete
 
 from appliance.cli import failures
+from appliance.cli.course import Course, Descriptor, course_of
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
+from appliance.cli.interrupts import as_interrupts
 from appliance.cli.session import Session
-from coldcred import memory
+from coldcred import memory, streams
 
 DEFAULT_HOME = Path("/var/lib/coldcred/home")
+_NAME = "coldcredctl"
+_COMPLETE = "_COLDCREDCTL_COMPLETE"
 _CARD = "pkcs11:"
 
 _VERBS = MappingProxyType(
@@ -78,10 +83,8 @@ appliance's token is opened too, its PIN stands on the line after the card's."""
     "--home", type=click.Path(path_type=Path), default=DEFAULT_HOME, show_default=True, help="The appliance's folder."
 )
 @click.option("--as", "who", metavar="KEYFILE|pkcs11:URI", help="Your own key, in a file or on a card, which signs.")
-@click.option("--passphrase-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has passphrases, one a line.")
-@click.option(
-    "--pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has PINs, one a line, your card's first."
-)
+@click.option("--passphrase-fd", type=Descriptor(), metavar="N", help="Descriptor N has passphrases, one a line.")
+@click.option("--pin-fd", type=Descriptor(), metavar="N", help="Descriptor N has PINs, one a line, your card's first.")
 @click.option(
     "--ceremony", multiple=True, metavar="LABEL", help="Open this ceremony token too: two people give its PIN in parts."
 )
@@ -98,22 +101,35 @@ def root(
     """Run an offline credential appliance: signed commands in, logged events out."""
     card = who if who is not None and who.startswith(_CARD) else None
     key_file = Path(who) if who is not None and card is None else None
-    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd, card, frozenset(ceremony))
+    course = course_of(context)
+    session = Session(home.absolute(), key_file, passphrase_fd, pin_fd, card, frozenset(ceremony), course)
     context.obj = session
     context.call_on_close(session.close)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and give its exit code; whatever goes wrong is said in words."""
+    streams.fill()
+    streams.escape_what_does_not_fit()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if completion := os.environ.get(_COMPLETE):
+        return shell_complete(root, {}, _NAME, _COMPLETE, completion)
+    course = Course(streams.inherited())
     try:
-        memory.guard()
-        code = root.main(given, prog_name="coldcredctl", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has gone; point the descriptor away so that the interpreter's own flush is quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.STORAGE
+        with as_interrupts():
+            memory.guard()
+            return _run(given, course)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one guard: no traceback ever
-        return failures.report(error, as_json="--json" in given)
+        return failures.report(error, course, as_json="--json" in given)
+
+
+def _run(given: list[str], course: Course) -> int:
+    """Run what was asked for. Not by click's own `main`, which ends a run whose output fails in a way of its own."""
+    try:
+        with root.make_context(_NAME, given, obj=course) as context:
+            code = root.invoke(context)
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    if sys.stdout is not None:
+        sys.stdout.flush()
     return code if isinstance(code, int) else Exit.DONE

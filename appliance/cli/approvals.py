@@ -186,7 +186,7 @@ def _sign(
         click.confirm(f"{verdict.value} this request?", default=False, abort=True, err=True)
     token = signing(session.identity()).approval(seen, verdict, valid_for, reason)
     if out is None:
-        return tell(session.client(signs=False).transport.approval(token))
+        return tell(session.client(signs=False).send_approval(token))
     write_file(out, f"{token}\n".encode(), replace=False)
     output.talk(f"wrote {out}; nothing was sent")
     output.data({"command": seen.command.id, "verdict": verdict.value, "file": str(out)}, [str(out)])

@@ -4,6 +4,7 @@ A command that waits for other people is kept as a request file. Running the sam
 same command again, which tells how it stands, and completes it once it has its people; it is never carried out twice.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
 from appliance.cli.session import Session
 from appliance.client import Client
-from appliance.outcome import Outcome, State
+from appliance.outcome import SHORT_ID, Outcome, State
 from appliance.signing import COMMAND_LIFE
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
@@ -30,18 +31,10 @@ from coldcred.record import Record
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-SHORT_ID = 12
-
 _GIVES: Mapping[str, str] = MappingProxyType(
     {Act.CREDENTIAL_ISSUE: "token", Act.BUNDLE_CREATE: "bundle", Act.LOG_EXPORT: "export"}
 )
 """The acts that give a file, and its name."""
-
-
-class OutputLostError(Exception):
-    """An act was carried out and what it gave, which is given once, could not be written."""
-
-    id = "output-lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +85,11 @@ class Asking:
 
 def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
     """Ask for an act and say what became of it; the exit code is 0 done, 3 waiting, or that of the refusal."""
-    for path in filter(None, asking.paths.values()):
-        output.check_writable(path)
+    check_places(asking.paths)
     approvals = [read_document(path) for path in manner.approvals]
     again = manner.request is not None and manner.request.exists()
+    if manner.request is not None and not again:
+        output.check_writable(manner.request)
     preview: Mapping[str, Json] = {}
     client = session.client(signs=not again)
     if again and manner.request is not None:
@@ -147,7 +141,7 @@ def conclude(
             try:
                 write_file(path, body)
             except OSError as error:
-                raise OutputLostError(f"{path}: {error.strerror}") from error
+                return failures.lost(outcome, f"{path}: {error.strerror}", as_json=output.wants_json())
             output.talk(f"wrote {path}")
             written[name] = str(path)
         else:
@@ -157,7 +151,12 @@ def conclude(
     if lines_of is not None:
         told = lines_of(outcome)
     lines = told or output.facts({**outcome.result, **also}) or [f"{outcome.act} done"]
-    output.data({**summary(outcome), **also, "files": written}, lines)
+    try:
+        output.data({**summary(outcome), **also, "files": written}, lines)
+    except OSError as error:
+        if all(places[name] is not None for name in paths):
+            raise
+        return failures.lost(outcome, f"standard output: {error.strerror}", as_json=False)
     return Exit.DONE
 
 
@@ -166,6 +165,15 @@ def _place_of(outcome: Outcome, name: str, path: Path | None) -> Path | None:
     if path is None and not outcome.files[name].isascii():
         return Path(f"{name}-{outcome.command[:SHORT_ID]}")
     return path
+
+
+def check_places(paths: Mapping[str, Path | None]) -> None:
+    """See that what an act gives can be put where it is to go, before it is asked for; `OSError`, or misuse."""
+    for name, path in paths.items():
+        if path is not None:
+            output.check_writable(path)
+        elif sys.stdout is None:
+            raise click.UsageError(f"standard output is closed; give --out FILE for the {name}, which is given once")
 
 
 def paths_given(act: str, out: Path | None) -> dict[str, Path | None]:
@@ -197,11 +205,14 @@ def _same_act(command: str, asking: Asking, path: Path) -> None:
 
 def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, Json] | None = None) -> Exit:
     """Keep the request for those who approve it, and say what they and the requester do next."""
-    path = path or Path(f"request-{outcome.command[:SHORT_ID]}.jws")
-    if not path.exists():
-        write_file(path, f"{command}\n".encode(), replace=False)
-    people = ", ".join(outcome.have) or "nobody"
     id_ = outcome.command[:SHORT_ID]
+    path = path or Path(f"request-{id_}.jws")
+    people = ", ".join(outcome.have) or "nobody"
+    try:
+        if not path.exists():
+            write_file(path, f"{command}\n".encode(), replace=False)
+    except OSError as error:
+        return _waits_there(outcome, f"{path} cannot be written: {error.strerror}", also)
     output.warn(outcome.warnings)
     if outcome.warnings:
         output.talk(f"give it up with `coldcredctl --as THEIR-KEY request withdraw {id_}`, before others sign for it")
@@ -215,6 +226,15 @@ def waits(outcome: Outcome, command: str, path: Path | None, also: Mapping[str, 
         if outcome.act == Act.CREDENTIAL_ISSUE:
             output.talk(f"then run the same line again with --request {path}")
     output.data({**summary(outcome), **(also or {}), "request": str(path)}, [str(path)])
+    return Exit.WAITING
+
+
+def _waits_there(outcome: Outcome, fault: str, also: Mapping[str, Json] | None) -> Exit:
+    """Say that a request waits although its file could not be kept here: the appliance has it, and gives it again."""
+    id_ = outcome.command[:SHORT_ID]
+    output.talk(f"{outcome.state}: {outcome.act} takes {outcome.need} people (request {id_}); {fault}")
+    output.talk(f"it stands in the appliance; do not ask anew. next: `coldcredctl request export {id_} --out FILE`")
+    output.data({**summary(outcome), **(also or {}), "request": None}, [outcome.command])
     return Exit.WAITING
 
 

@@ -50,14 +50,18 @@ _BY_STATE = {
             "permit the act that is named above, then set it anew",
         ),
         "busy": ("the appliance has too much to do", "wait a moment and run the same command again"),
+        "internal": (
+            "the appliance met a defect of its own and ended this submission, and nothing else",
+            "report the incident that is named above; an officer finds it in the log as `submission.failed`",
+        ),
         "stopping": ("the appliance is stopping", "start it again and run the same command"),
         "quota-exceeded": (
-            "you have too many requests that wait",
-            "have some of them approved or denied, or wait until they end; see `coldcredctl request list`",
+            "you have asked for more than one signer may",
+            "wait as long as it says, or see `coldcredctl request list` and have some of them approved or denied",
         ),
         "disk-reserve": (
             "the disk is almost full",
-            "make room on the disk of the home; until then only revoking and suspending are carried out",
+            "make room on the disk of the home; revoking, the bundle with it, suspending and reading go on",
         ),
         "pin-delayed": (
             "too many wrong PINs were tried",
@@ -129,9 +133,13 @@ _BY_STATE = {
         "too-few-custodians": ("too few custodians signed", "have more of them run `coldcredctl trust sign`"),
         "not-a-founder": ("this key has no place in the founding", "sign with a key that the founding names"),
         "no-terminal": ("there is no terminal to ask at", "use --passphrase-fd N or --pin-fd N before the verb"),
-        "secret-descriptor": ("a secret's descriptor cannot be read", "open it for reading: N<FILE"),
+        "secret-descriptor": ("a descriptor cannot be used", "open it on the same line: N<FILE; `sudo` closes it"),
         "secret-empty": ("a secret is empty", "give it on one line, ended by a newline"),
         "secret-too-long": ("a secret is too long", "check what the descriptor reads from"),
+        "secret-unusable": (
+            "this cannot be a secret that somebody typed",
+            "give it on a line of plain text; nothing was tried with it",
+        ),
         "secret-differs": ("a new secret was typed differently", "run the command again"),
         "pin-part-unusable": ("this is no part of a PIN", "type 8 to 32 printable characters, without spaces"),
         "credential-unusable": (
@@ -146,7 +154,10 @@ _BY_STATE = {
             "the system refuses to guard this program's memory",
             "run it where setrlimit and prctl are allowed; no secret was read",
         ),
-        "not-serving": ("the appliance cannot be reached", "see that `serve` runs, as your user"),
+        "not-serving": (
+            "the appliance cannot be reached",
+            "start it with `coldcredctl serve`, as its user; with --pin-fd N this verb opens the home by itself",
+        ),
         "service-busy": ("the appliance serves too many at once", "wait a moment and run it again"),
         "token-exists": ("there is a token of that label", "choose another label; none is overwritten"),
         "pin-unusable": ("the token does not take such a PIN", "choose 4 to 32 digits or letters"),
@@ -160,7 +171,10 @@ _BY_STATE = {
             "this was signed in the future of this machine",
             "compare the clocks of both machines, then sign anew",
         ),
-        "not-allowed": ("your roles do not allow this", "ask somebody who holds one of the roles named above"),
+        "not-allowed": (
+            "you may not do this",
+            "ask somebody whom the rule above lets do it; `coldcredctl policy show` has the policies",
+        ),
         "denied": ("somebody denied the request", "talk to them; a denied request stays denied"),
         "unknown-workload": (
             "the workload is not enrolled",
@@ -180,7 +194,7 @@ _BY_STATE = {
         "unknown-key": ("there is no such key", "see `coldcredctl key list`, or `operator list` for people's keys"),
         "key-suspended": (
             "the signing key is suspended",
-            "two people make it sign again with `coldcredctl key activate NAME`",
+            "two people make it sign again with `coldcredctl key activate NAME --reason WHY`",
         ),
         "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
         "approval-void": (
@@ -213,7 +227,7 @@ _BY_STATE = {
         ),
         "owner-left": (
             "the workload's owner is enrolled no more",
-            "somebody who is takes it over: `coldcredctl workload adopt ID --owner PERSON`",
+            "somebody who is takes it over: `coldcredctl workload adopt ID --owner PERSON --reason WHY`",
         ),
         "review-missed": (
             "an access review was not confirmed by its date",
@@ -282,6 +296,10 @@ _BY_STATE = {
         "home-read-only": ("the home cannot be written", "mount it writable, or mend its owner and mode"),
         "settings-invalid": ("the settings are not valid", "mend settings.toml in the home"),
         "founding-invalid": ("the founding cannot be read", "bring back founding.json; its bytes never change"),
+        "module-open": (
+            "others could change the PKCS#11 module",
+            "have it and its folders belong to root or to the appliance's user, and writable by nobody else",
+        ),
         "other-home": ("this is the log of something else", "check --home"),
         "clock-behind-log": ("the clock is behind the log", "set the clock right, then start again"),
         "hsm-content": ("the token does not hold what the log says", "see that the right token is attached"),
@@ -299,9 +317,17 @@ _BY_STATE = {
     "the command may have been carried out": {
         "connection-lost": (
             "the answer did not arrive",
-            "look at `coldcredctl log show`, or send the same request file again: it is never carried out twice",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
         ),
         "not-understood": ("the answer was not understood", "look at the log"),
+        "outcome-unknown": (
+            "this run ended before the answer was there",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
+        ),
+        "interrupted-unknown": (
+            "interrupted before the answer was there",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
+        ),
     },
     "nothing was signed; the log says what was begun": {
         "module-missing": ("the PKCS#11 module cannot be loaded", "check its path in settings.toml"),
@@ -337,6 +363,14 @@ _BY_STATE = {
             'write it as --as "pkcs11:token=NAME?module-path=/usr/lib/MODULE.so"',
         ),
         "card-module": ("the module of your card cannot be loaded", "check module-path= in the URI of the card"),
+        "card-module-open": (
+            "others could change the module of your card",
+            "have it and its folders belong to root or to you, and writable by nobody else",
+        ),
+        "card-module-new": (
+            "the module of your card is from nowhere known",
+            "install it under /usr/lib or /opt, or run this at a terminal and vouch for it",
+        ),
         "card-missing": (
             "your card is not there",
             "attach it, compare its name with `coldcredctl token list`, and set what its module finds it by",
@@ -344,13 +378,13 @@ _BY_STATE = {
         "card-ambiguous": ("several cards fit", "name one by serial= in the URI; none is guessed"),
         "card-no-key": (
             "there is no key of yours on this card",
-            "see that it is the right one, or make a key: `coldcredctl operator keygen --card`",
+            "see that it is the right one, or make a key: `coldcredctl operator keygen FILE --card URI`",
         ),
         "card-many-keys": ("several keys on the card fit", "name one by id= in the URI; none is guessed"),
         "card-has-key": ("there is a key on the card already", "use it, or name another by id= in the URI"),
         "card-key-exposed": (
             "the key on the card could leave it, or was not born there",
-            "make another with `coldcredctl operator keygen --card`, and have that enrolled",
+            "make another with `coldcredctl operator keygen FILE --card URI`, and have that enrolled",
         ),
         "card-of-appliance": ("this token is an appliance's, and no card of yours", "take a card of your own"),
         "card-unable": ("the card cannot do that", "choose the other --algorithm, or another card"),
@@ -365,11 +399,17 @@ _BY_STATE = {
     "the act was carried out and is in the log; its file is lost": {
         "output-lost": ("what was made could not be written", "make room, ask anew, and revoke the lost credential"),
     },
+    "the appliance took it, and its log says how it stands": {
+        "report-lost": (
+            "what became of it could not be written",
+            "`coldcredctl log show` has it; nothing needs to be sent again",
+        ),
+    },
     "the record stands in the log; files are not kept": {
         "told-once": ("this was done before, and its file was given then", "ask anew with a new request"),
     },
-    "what was acknowledged is in the log": {
-        "interrupted": ("interrupted", "run `coldcredctl status`"),
+    "nothing was sent": {
+        "interrupted": ("interrupted", "run the same line again"),
     },
     "what was acknowledged is in the log; nothing else is": {
         "defect": ("a defect in the appliance stopped it", "run `coldcredctl log verify`, then start it again"),

@@ -17,6 +17,7 @@ import click
 from appliance.cli import secret_input, service_credential
 from appliance.cli.output import talk
 from appliance.cli.secret_input import SecretError, SecretFault
+from appliance.cli.terminal import Terminal
 from appliance.pins import Opening, joined, part_fault
 from coldcred import memory
 from coldcred.founding import CEREMONY, Founding, Token
@@ -26,9 +27,10 @@ from coldcred.log.system import PinMode
 class TokenPins:
     """The PINs of one run."""
 
-    def __init__(self, descriptor: int | None) -> None:
-        """Read PINs from `descriptor`, one a line, or else at the terminal."""
+    def __init__(self, descriptor: int | None, terminal: Terminal) -> None:
+        """Read PINs from `descriptor`, one a line, or else at the `terminal`."""
         self._descriptor = descriptor
+        self._terminal = terminal
         self._kept: dict[str, bytearray] = {}
 
     def __repr__(self) -> str:
@@ -60,7 +62,7 @@ class TokenPins:
             path = service_credential.path(credentials, token.label)
             if path.exists():
                 return self._opening(token, PinMode.CREDENTIAL, partial(service_credential.read, path))
-        nobody = self._descriptor is None and not secret_input.has_terminal()
+        nobody = self._descriptor is None and not self._terminal.is_there()
         if nobody and token.token_class != CEREMONY:
             talk(f"token {token.label} stays closed: no PIN came with it, and nobody is there to give one")
             return None
@@ -101,8 +103,8 @@ class TokenPins:
 
     def _ask(self, what: str, *, new: bool = False) -> bytearray:
         if self._descriptor is not None:
-            return secret_input.from_descriptor(self._descriptor, what)
-        return (secret_input.twice_from_terminal if new else secret_input.from_terminal)(what)
+            return secret_input.from_descriptor(self._descriptor, what, new=new)
+        return (self._terminal.new_secret if new else self._terminal.secret)(what)
 
 
 def check(founding: Founding, asked_for: Collection[str], credentials: Path | None) -> None:

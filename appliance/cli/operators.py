@@ -60,7 +60,7 @@ def _make_on_card(session: Session, file: Path, uri: str, algorithm: Algorithm) 
     if os.path.lexists(public_file):
         raise IdentityError(IdentityFault.EXISTS, f"{public_file} exists and is never overwritten")
     output.check_writable(public_file)
-    public, named = make_key(uri, algorithm, session.card_pin, os.environ, os.urandom)
+    public, named = make_key(uri, algorithm, session.card_pin, os.environ, session.vouches, os.urandom)
     output.talk(f"made an {algorithm} key on the card: {named}")
     identity.write_public(public_file, public)
     output.talk(f"wrote {public_file} (hand it over); the key stays on the card")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from coldcred import streams
 from coldcred.canonical import Json
 
 SINGLE_OPERATOR = "SINGLE OPERATOR: one person founded this appliance and can do everything alone"
@@ -28,7 +29,7 @@ def clean(text: str) -> str:
 
 def talk(text: str) -> None:
     """Say one line to the person at the terminal."""
-    click.echo(f"coldcredctl: {clean(text)}", err=True)
+    streams.say(f"coldcredctl: {clean(text)}")
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -40,7 +41,7 @@ def warn(warnings: Iterable[str]) -> None:
 def show(lines: Iterable[str]) -> None:
     """Show lines to the person at the terminal, below what was last said."""
     for line in lines:
-        click.echo(f"  {clean(line)}", err=True)
+        streams.say(f"  {clean(line)}")
 
 
 def wants_json() -> bool:

@@ -6,12 +6,13 @@ import click
 
 from appliance.cli import output
 from appliance.cli.approvals import rendering
-from appliance.cli.asking import SHORT_ID, Asking, Manner, ask, asks, conclude, paths_given
+from appliance.cli.asking import Asking, Manner, ask, asks, check_places, conclude, paths_given
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun, Verb
 from appliance.cli.registers import show
 from appliance.cli.session import Session
 from appliance.errors import Refusal, Refused
+from appliance.outcome import SHORT_ID
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
@@ -65,12 +66,11 @@ def export_request(session: Session, id_: str, out: Path | None) -> None:
 @click.pass_obj
 def complete(session: Session, id_: str, out: Path | None) -> Exit:
     """Complete a request of your own that has its people, and take what it gives."""
-    if out is not None:
-        output.check_writable(out)
     client = session.client()
     found, _ = _request(session, id_, hsm=True)
     seen = parse_unverified(found.token)
     act = Record.of(loads(seen.payload), "request").text("act")
+    check_places(paths_given(act, out))
     if act == Act.CREDENTIAL_ISSUE and found.attachments:
         raise click.UsageError("a batch is completed by `issue --requests FILE --out FILE --request REQUEST-FILE`")
     return conclude(client.complete(document_id(seen)), paths_given(act, out))

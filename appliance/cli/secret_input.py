@@ -1,7 +1,6 @@
 """Secrets come from the terminal, unseen, or from a file descriptor; never from arguments or the environment."""
 
 import os
-import termios
 from enum import StrEnum
 
 from coldcred import memory
@@ -9,7 +8,11 @@ from coldcred import memory
 LONGEST = 1024  # bytes
 
 _LINE_END = ord("\n")
-_ERASE_LINE = b"\r\x1b[K"
+_RETURN = ord("\r")
+_PRINTABLE = range(0x20, 0x7F)
+_BLANKS = b" "
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""How files begin that an editor marked as Unicode."""
 
 
 class SecretFault(StrEnum):
@@ -19,6 +22,7 @@ class SecretFault(StrEnum):
     BAD_DESCRIPTOR = "secret-descriptor"
     EMPTY = "secret-empty"
     TOO_LONG = "secret-too-long"
+    UNUSABLE = "secret-unusable"
     DIFFERS = "secret-differs"
     PART = "pin-part-unusable"
     CREDENTIAL = "credential-unusable"
@@ -40,68 +44,58 @@ class SecretError(Exception):
         return self.fault.value
 
 
-def from_descriptor(descriptor: int, what: str) -> bytearray:
-    """Read one line from a descriptor, without its end; a second secret may follow on the next line.
+def from_descriptor(descriptor: int, what: str, *, new: bool = False) -> bytearray:
+    """Read one secret, a line without its end; a second one may follow on the next line. Raises `SecretError`.
+
+    A line may end as Windows ends it. What nobody can have typed, a control character or the mark of an editor, is
+    refused before a token or a key could count it as a wrong guess. A `new` secret has to be one that can be typed
+    at any terminal.
+    """
+    secret = line(descriptor, what)
+    if fault := _fault(secret, new=new):
+        memory.wipe(secret)
+        raise SecretError(SecretFault.UNUSABLE if secret else SecretFault.EMPTY, f"the {what} {fault}")
+    return secret
+
+
+def line(descriptor: int, what: str) -> bytearray:
+    """Read one line of any bytes, without its end.
 
     Byte by byte into a place off the swap, then into an array of its length that the caller wipes: nothing is read
     ahead, and no array grows, which would leave copies behind.
     """
     memory.guard()
-    place = bytearray(LONGEST + 1)
+    place = bytearray(LONGEST + 2)
     memory.hold(place)
     view, length = memoryview(place), 0
     try:
         while os.readv(descriptor, [view[length : length + 1]]) and place[length] != _LINE_END:
             length += 1
-            if length > LONGEST:
-                raise SecretError(SecretFault.TOO_LONG, f"the {what} is longer than {LONGEST} bytes")
+            if length > LONGEST + 1:
+                break
+        if length and place[length - 1] == _RETURN:
+            length -= 1
+        if length > LONGEST:
+            raise SecretError(SecretFault.TOO_LONG, f"the {what} is longer than {LONGEST} bytes")
         secret = bytearray(view[:length])
         memory.hold(secret)
     except OSError as error:
         raise SecretError(SecretFault.BAD_DESCRIPTOR, f"descriptor {descriptor}: {error.strerror}") from error
     finally:
         memory.wipe(place)
-    if not secret:
-        raise SecretError(SecretFault.EMPTY, f"the {what} is empty")
     return secret
 
 
-def has_terminal() -> bool:
-    """Whether there is a terminal to ask at."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
-def from_terminal(what: str) -> bytearray:
-    """Ask at the terminal, whatever standard input is, without showing what is typed; the question is erased after."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        raise SecretError(SecretFault.NO_TERMINAL, f"no terminal to ask for the {what} at") from error
-    try:
-        before = termios.tcgetattr(terminal)
-        silent = termios.tcgetattr(terminal)
-        silent[3] &= ~(termios.ECHO | termios.ECHONL)
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
-        try:
-            os.write(terminal, f"{what}: ".encode())
-            return from_descriptor(terminal, what)
-        finally:
-            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
-            os.write(terminal, _ERASE_LINE)
-    finally:
-        os.close(terminal)
-
-
-def twice_from_terminal(what: str) -> bytearray:
-    """Ask for a new secret two times, since nobody sees what was typed."""
-    first, second = from_terminal(what), from_terminal(f"{what} again")
-    same = first == second
-    memory.wipe(second)
-    if not same:
-        memory.wipe(first)
-        raise SecretError(SecretFault.DIFFERS, f"the two times the {what} was typed differ")
-    return first
+def _fault(secret: bytearray, *, new: bool) -> str | None:
+    """Say what keeps a line from being a secret; nothing of it is quoted."""
+    if not secret:
+        return "is empty"
+    if secret.startswith(_MARKS):
+        return "begins with a byte order mark; save the file as plain text"
+    if any(octet < _PRINTABLE.start or octet == _PRINTABLE.stop for octet in secret):
+        return "holds a control character; save the file as plain text, the secret on a line of its own"
+    if new and any(octet not in _PRINTABLE for octet in secret):
+        return "has characters that not every terminal can type; take printable ASCII"
+    if new and (secret[:1] in _BLANKS or secret[-1:] in _BLANKS):
+        return "begins or ends with a blank, which nobody sees"
+    return None

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from appliance.cli.output import talk
@@ -13,19 +14,20 @@ from appliance.wiring import Openings, open_engine
 _STANDARD_ERROR = 2
 
 
-def serve_home(path: Path, openings: Openings | None, ready_fd: int | None) -> None:
-    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers.
+def serve_home(path: Path, openings: Openings | None, ready_fd: int | None, opened: Callable[[], None]) -> None:
+    """Serve the home `path` until stopped; `ready_fd` gets a line once the socket answers, after `opened` was called.
 
     Raises `HomeError` and the HSM's errors, also for what ended the engine while it served.
     """
-    asyncio.run(_serve(path, openings, ready_fd))
+    asyncio.run(_serve(path, openings, ready_fd, opened))
 
 
-async def _serve(path: Path, openings: Openings | None, ready_fd: int | None) -> None:
+async def _serve(path: Path, openings: Openings | None, ready_fd: int | None, opened: Callable[[], None]) -> None:
     home = Home.open(path)
     door = Door(home.workload_socket_path, home.workload_group())
 
     def ready() -> None:
+        opened()
         talk(f"serving on {home.socket_path}, and for workloads on {door.path}")
         if ready_fd is not None:
             with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from appliance.cli import opening, output
+from appliance.cli.course import Descriptor
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
 from appliance.cli.session import SOCKET, Session
@@ -21,7 +22,7 @@ from coldcred.founding import Token
 
 
 @click.command(cls=Verb)
-@click.option("--ready-fd", type=click.IntRange(0), metavar="N", help="Write a line to descriptor N once it serves.")
+@click.option("--ready-fd", type=Descriptor(), metavar="N", help="Write a line to descriptor N once it serves.")
 @click.option("--closed", is_flag=True, help="Open no token: serve reading, and what needs no signature.")
 @click.pass_obj
 def serve(session: Session, *, ready_fd: int | None, closed: bool) -> Exit:
@@ -33,7 +34,9 @@ def serve(session: Session, *, ready_fd: int | None, closed: bool) -> Exit:
     from appliance.cli.served import serve_home  # noqa: PLC0415 - only this verb needs a server
 
     _tell_single(session)
-    serve_home(session.home, None if closed else _openings(session), ready_fd)
+    if not closed and session.pin_fd is None and session.terminal.is_there():
+        session.terminal.hush()
+    serve_home(session.home, None if closed else _openings(session), ready_fd, session.terminal.release)
     output.data({"served": str(session.home)}, [])
     return Exit.DONE
 

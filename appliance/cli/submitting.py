@@ -6,12 +6,12 @@ import click
 
 from appliance.cli import output
 from appliance.cli.approvals import tell
-from appliance.cli.asking import SHORT_ID, conclude, paths_given, summary
+from appliance.cli.asking import check_places, conclude, paths_given, summary
 from appliance.cli.carried import read_document, read_request
 from appliance.cli.exits import Exit
 from appliance.cli.grammar import Verb
 from appliance.cli.session import Session
-from appliance.outcome import State
+from appliance.outcome import SHORT_ID, State
 from coldcred.acts import Act
 from coldcred.canonical import loads
 from coldcred.errors import Malformed
@@ -38,9 +38,8 @@ def submit(session: Session, file: Path, out: Path | None, carried: tuple[Path, 
     typ = _typ(file, request.token)
     client = session.client(signs=False)
     if typ is Typ.APPROVAL:
-        return tell(client.transport.approval(request.token))
-    if out is not None:
-        output.check_writable(out)
+        return tell(client.send_approval(request.token))
+    check_places(paths_given(Record.of(loads(parse_unverified(request.token).payload), "command").text("act"), out))
     approvals = [read_document(path) for path in carried]
     outcome = client.send(request.token, request.attachments, approvals)
     if outcome.state not in {State.WAITING, State.READY}:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from appliance.cli import output, secret_input
+from appliance.cli.course import Descriptor
 from appliance.cli.founding_files import variables
 from appliance.cli.grammar import Noun
 from appliance.cli.session import Session
@@ -41,7 +42,7 @@ def list_them(module: str, environment: tuple[str, ...]) -> None:
 @click.argument("label")
 @_MODULE
 @_ENVIRONMENT
-@click.option("--so-pin-fd", type=click.IntRange(0), metavar="N", help="Descriptor N has the security officer's PIN.")
+@click.option("--so-pin-fd", type=Descriptor(), metavar="N", help="Descriptor N has the security officer's PIN.")
 @click.option("--ceremony", is_flag=True, help="A ceremony's token: two people set one part each of the user's PIN.")
 @click.pass_obj
 def init_token(
@@ -59,9 +60,9 @@ def init_token(
     wiring.check_free(str(Path(module).absolute()), label, where)
     what = "new PIN of the security officer"
     if so_pin_fd is None:
-        so_pin = secret_input.twice_from_terminal(what)
+        so_pin = session.terminal.new_secret(what)
     else:
-        so_pin = secret_input.from_descriptor(so_pin_fd, what)
+        so_pin = secret_input.from_descriptor(so_pin_fd, what, new=True)
     pin = session.pins.new_in_parts(label) if ceremony else session.pins.new("new PIN of the user")
     made = wiring.initialise_token(str(Path(module).absolute()), label, so_pin, pin, where)
     output.talk(f"initialised token {label}; keep the two PINs apart")

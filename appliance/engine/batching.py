@@ -6,18 +6,19 @@ goes away ends it, and what was issued and never reached him is revoked when he 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from appliance import deciding
 from appliance.decision import Ask, Decision, Finished, Items
-from appliance.engine.carrying import Carrier, Work
+from appliance.engine.carrying import Carrier, Contain, Work
 from appliance.errors import Refusal, Refused
 from appliance.nouns import batches, keys
 from appliance.nouns.batches import Batch, Chunk
 from appliance.nouns.credentials import Random
 from appliance.outcome import Outcome
 from appliance.standing import Standing
+from coldcred.canonical import sha256_hex
 
 AHEAD = 8
 """Chunks of a batch that may be at the HSM or wait for their reader."""
@@ -95,6 +96,11 @@ class Running:
         return self.batch.ask
 
     @property
+    def document(self) -> str:
+        """The SHA-256 (hex) of the command as it was sent."""
+        return sha256_hex(self.ask.command.token.encode())
+
+    @property
     def has_lines(self) -> bool:
         """Whether a chunk can be decided now."""
         left = self.following <= len(self.batch.items) and not self._stops
@@ -118,10 +124,7 @@ class Running:
         self.issued += chunk.issued
         self.refused += chunk.refused
         self.held += chunk.held
-        if not chunk.decision.events:
-            return None
-        self.flying += 1
-        return chunk.decision
+        return chunk.decision if chunk.decision.events else None
 
     def landed(self, ended: Finished | Refused) -> None:
         """Take the outcome of a chunk; one that failed stops the batch, its credentials are revoked."""
@@ -147,8 +150,14 @@ class Running:
 class Batches:
     """All batches under way: what they add to each turn of the engine."""
 
-    def __init__(self, standing: Standing, carrier: Carrier, permit: Callable[[], int], random: Random) -> None:
-        """Carry on from `standing`; `permit` gives the time of a chunk, or raises `Refused` where nothing is issued."""
+    def __init__(
+        self, standing: Standing, carrier: Carrier, permit: Callable[[str], int], random: Random, contain: Contain
+    ) -> None:
+        """Carry on from `standing`; `permit` gives the time of a chunk for its signer, or raises `Refused`.
+
+        What is done for one batch is done within `contain`.
+        """
+        self._contain = contain
         self._standing = standing
         self._carrier = carrier
         self._permit = permit
@@ -160,22 +169,27 @@ class Batches:
         """Whether a chunk or an ending can be decided now."""
         return any(running.has_lines or running.can_end for running in self._running)
 
-    def take_in(self, ask: Ask, items: Items, stream: BatchStream, begun: Callable[[], None]) -> Work:
-        """Begin a batch: `begun` is called once that is durable, then its chunks follow; raises `Refused`."""
+    def take_in(
+        self, ask: Ask, items: Items, stream: BatchStream, begun: Callable[[], None], blobs: Mapping[str, bytes]
+    ) -> Work:
+        """Begin a batch: `begun` is called once that is durable, with `blobs`, then its chunks follow.
+
+        Raises `Refused`.
+        """
         batch, decision = batches.take_in(self._standing.authority, self._standing.lookups, ask, items)
 
         def begin(_ended: Finished | Refused) -> None:
             self._running.append(Running(batch, stream))
             begun()
 
-        return self._carrier.stage(decision, begin)
+        return self._carrier.stage(replace(decision, blobs={**blobs}), begin)
 
     def go_on(self) -> list[Work]:
         """Decide one chunk of one batch, each in its turn, and end those that are through."""
         works = []
         for running in [running for running in self._running if running.can_end]:
             self._running.remove(running)
-            works.append(self._end(running))
+            works += self._end(running)
         for _ in range(len(self._running)):
             running = self._running.popleft()
             self._running.append(running)
@@ -190,7 +204,7 @@ class Batches:
         works = []
         for running in self._running:
             running.stopped = running.stopped or Refused(Refusal.STOPPING, "the appliance stops; resume it later")
-            works.append(self._end(running))
+            works += self._end(running)
         self._running.clear()
         return works
 
@@ -201,29 +215,40 @@ class Batches:
 
     def _chunk(self, running: Running) -> Work | None:
         try:
-            now = self._permit()
-            deciding.check_still_asks(self._standing, running.ask.command, now)
-            deciding.check_signers(self._standing, running.ask, now)
-            decision = running.decide_chunk(self._standing, now, self._random)
+            with self._contain(running.document):
+                now = self._permit(running.ask.person)
+                deciding.check_still_asks(self._standing, running.ask.command, now)
+                deciding.check_signers(self._standing, running.ask, now)
+                decision = running.decide_chunk(self._standing, now, self._random)
+                if decision is None:
+                    return None
+                work = self._carrier.stage(decision, running.landed)
         except Refused as refused:
             running.stopped = refused
             return None
-        return None if decision is None else self._carrier.stage(decision, running.landed)
+        running.flying += 1
+        return work
 
     def _late(self, running: Running) -> Refused | None:
         """Say that a batch outlived its command: nothing is carried out after that, not even the end of a batch."""
         try:
-            deciding.check_time(running.ask.command, self._permit())
+            deciding.check_time(running.ask.command, self._permit(running.ask.person))
         except Refused as refused:
             return refused if refused.reason is Refusal.EXPIRED else None
         return None
 
-    def _end(self, running: Running) -> Work:
-        ended = running.ending() or self._late(running)
-        decision = running.decide_end() if ended is None else Decision((deciding.refused_event(running.ask, ended),))
+    def _end(self, running: Running) -> list[Work]:
+        """Stage the last entry of a batch; where even that fails its reader hears that at once."""
         command = running.ask.command.id
 
         def tell(_ended: Finished | Refused) -> None:
             running.stream.end(self._standing.lookups.outcomes[command])
 
-        return self._carrier.stage(decision, tell)
+        try:
+            with self._contain(running.document):
+                ended = running.ending() or self._late(running)
+                done = running.decide_end() if ended is None else deciding.refuse(self._standing, running.ask, ended)
+                return [self._carrier.stage(done, tell)]
+        except Refused as refused:
+            running.stream.end(refused)
+            return []

@@ -5,26 +5,34 @@ HSM works on one group of decisions (a flight), the next group is decided and co
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 
 from appliance.decision import Decision, Event, Finished, refused_after
 from appliance.engine import signing
-from appliance.errors import Refusal, Refused
+from appliance.errors import HomeError, HomeFault, Refusal, Refused
 from appliance.log import Log
 from appliance.nouns import checkpoints, keys
 from appliance.standing import Archive, Standing
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
+from hsm.errors import HsmError
 from hsm.keystore import KeyStore
 
 _VERIFY_EACH = 16
 """Signatures verified before the loop looks at its sockets again."""
 
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+
 Release: TypeAlias = Callable[[Finished | Refused], None]
 """Called once with what a decision came to, after it is durable and its signatures are verified."""
+
+Contain: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Gives, for the SHA-256 (hex) of a submission, the block in which whatever is raised ends that submission alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,24 @@ class Work:
     seqs: tuple[int, ...] = ()
     release: Release | None = None
     origin: Event | None = None
+
+    @property
+    def document(self) -> str | None:
+        """The SHA-256 (hex) of the command that it is a step of, if it is one."""
+        document = None if self.origin is None else self.origin.get("document")
+        return document if isinstance(document, str) else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an entry may end its command as refused.
+
+        The command of a chunk is ended by whoever makes the chunks. One that an entry ended already with what others
+        approved is over, and no entry may count their approvals again.
+        """
+        if self.origin is None or "command" not in self.origin or self.origin["type"] == "batch.issued":
+            return False
+        ended = any("result" in event for event in self.decision.events)
+        return not (ended and self.origin["approvals"])
 
 
 @dataclass(slots=True)
@@ -83,11 +109,16 @@ class Carrier:
         keystores: Mapping[str, KeyStore],
         now: Callable[[], int],
         wake: Callable[[], None],
+        contain: Contain,
+        wrote: Callable[[Event, int], None],
     ) -> None:
         """Carry on from `standing`.
 
-        `now` gives the Unix seconds to write into entries; `wake` is called when a flight landed.
+        `now` gives the Unix seconds to write into entries; `wake` is called when a flight landed; what is done for one
+        submission alone is done within `contain`; `wrote` is told of each event how many bytes it took, with its blobs.
         """
+        self._contain = contain
+        self._wrote = wrote
         self._standing = standing
         self._log = log
         self._keystores = keystores
@@ -131,23 +162,33 @@ class Carrier:
         key = self._standing.authority.key_for("log")
         return key is not None and key.token in self._keystores and not key.suspended
 
-    def append(self, event: Event) -> int:
-        """Stage an event as the next entry, fold it, and give its seq."""
-        entry = self._standing.stage(event, self._now())
-        self._batch.entries.append(entry)
-        return entry.seq
+    def append(self, events: Sequence[Event], blobs: Mapping[str, bytes] = _NONE) -> tuple[int, ...]:
+        """Stage events as the next entries, all or none, with the blobs they name; fold them and give their seqs.
+
+        Raises `Refused` where one is too large for an entry, and then nothing has changed. What cannot be folded has
+        broken the state for good: `HomeError` (defect), with which the process ends (rule R36).
+        """
+        entries = self._standing.write(events, self._now())
+        self._batch.blobs |= blobs
+        for entry in entries:
+            try:
+                self._standing.take(entry)
+            except Exception as error:
+                detail = f"entry {entry.seq} ({entry.type}) cannot be folded: {type(error).__name__}"
+                raise HomeError(HomeFault.DEFECT, detail) from error
+            self._batch.entries.append(entry)
+        beside = sum(len(body) for body in blobs.values())
+        for entry in entries:
+            self._wrote(entry.event, len(entry.body) + beside)
+            beside = 0
+        return tuple(entry.seq for entry in entries)
 
     def _staged_blob(self, digest: str) -> bytes | None:
         return self._batch.blobs.get(digest, self._committing.blobs.get(digest))
 
-    def keep(self, body: bytes) -> None:
-        """Store a blob with the next commit."""
-        self._batch.blobs[sha256_hex(body)] = body
-
     def stage(self, decision: Decision, release: Release | None = None, origin: Event | None = None) -> Work:
         """Stage a decision's events, blobs and checkpoints; `origin` is the first event where a step went before."""
-        seqs = tuple(self.append(event) for event in decision.events)
-        self._batch.blobs |= decision.blobs
+        seqs = self.append(decision.events, decision.blobs)
         self._batch.notes.extend(decision.notes)
         return Work(decision, seqs, release, origin or next(iter(decision.events), None))
 
@@ -191,7 +232,7 @@ class Carrier:
     async def commit(self) -> None:
         """Make everything staged durable, with the outcomes that are owed."""
         if self._signed or self._failed:
-            self.append(self._outcomes())
+            self.append([self._outcomes()])
         batch, self._batch = self._batch, _Batch()
         self._committing = batch
         if batch.entries or batch.notes:
@@ -211,7 +252,7 @@ class Carrier:
         """
         authority, loop = self._standing.authority, asyncio.get_running_loop()
         wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
-        found = await loop.run_in_executor(self._hsm, signing.ask, authority, self._keystores, wanted)
+        found = await self._ask(works, wanted)
         if before is not None and not before.done():
             await asyncio.wait({before})  # outcomes come in the order of their entries
         answers = iter(zip(wanted, found, strict=True))
@@ -233,6 +274,15 @@ class Carrier:
         if wrong:
             await loop.run_in_executor(self._hsm, signing.tell_wrong, authority, self._keystores, wrong)
 
+    async def _ask(self, works: list[Work], wanted: list[signing.Wanted]) -> list[bytes | HsmError | signing.Failure]:
+        """Ask the HSM in its executor; whatever that raises is the failure of this flight, whose works are `works`."""
+        authority, loop = self._standing.authority, asyncio.get_running_loop()
+        try:
+            with self._contain(next((work.document for work in works if work.document is not None), sha256_hex(b""))):
+                return await loop.run_in_executor(self._hsm, signing.ask, authority, self._keystores, wanted)
+        except Refused as refused:
+            return [signing.Failure(refused.id, refused.detail)] * len(wanted)
+
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         self._flights.discard(flight)
         if not flight.cancelled() and (fault := flight.exception()) is not None:
@@ -248,22 +298,30 @@ class Carrier:
             _release(work, Refused(Refusal.HSM_FAULT, f"{failures[0].id}: {failures[0].detail}"))
             return
         self._signed.extend(intents)
+        signatures = [item for item in found if isinstance(item, bytes)]
         try:
-            following = work.decision.finish([item for item in found if isinstance(item, bytes)])
-            if isinstance(following, Decision):
-                keys.check_usable(self._standing.authority, self._standing.opened, following.signings)
+            with self._contain(work.document) if work.document is not None else nullcontext():
+                following = self._finish(work, signatures)
         except Refused as refused:
             self._refuse(work, refused)
             return
-        if isinstance(following, Decision):
-            self._following.append(self.stage(following, work.release, work.origin))
+        if isinstance(following, Work):
+            self._following.append(following)
             return
         self._batch.notes.extend(following.notes)
         _release(work, following)
 
+    def _finish(self, work: Work, signatures: Sequence[bytes]) -> Finished | Work:
+        """Give what a work's signatures end it with, or its next step, staged; raises `Refused`."""
+        following = work.decision.finish(signatures)
+        if isinstance(following, Finished):
+            return following
+        keys.check_usable(self._standing.authority, self._standing.opened, following.signings)
+        return self.stage(following, work.release, work.origin)
+
     def _refuse(self, work: Work, refused: Refused) -> None:
         """End a command between two of its steps: the log says so before its sender hears it."""
-        if work.origin is None or "command" not in work.origin:
+        if work.origin is None or not work.is_open:
             _release(work, refused)
             return
         event = refused_after(work.origin, refused)

@@ -13,14 +13,14 @@ from functools import partial
 
 from appliance import counting, deciding, intake
 from appliance.clock import Clock, guarded
-from appliance.decision import Decision, Finished, Peer
+from appliance.decision import Ask, Decision, Event, Finished, Peer
 from appliance.engine.batching import Batches, BatchStream
 from appliance.engine.carrying import Carrier, Work
 from appliance.engine.inbox import Inbox, Job
 from appliance.engine.waking import Signal
 from appliance.engine.watch import EVER, Watch
 from appliance.errors import HomeError, HomeFault, Refusal, Refused
-from appliance.intake import Answer, Intake
+from appliance.intake import Answer, Asking, Intake
 from appliance.log import Log
 from appliance.outcome import Outcome, State
 from appliance.reading import Reader
@@ -57,11 +57,13 @@ class Engine:
         self._clock = clock
         self._random = random
         self._signal = Signal()
-        self._carrier = Carrier(standing, log, keystores, self._entry_time, self._signal.set)
-        self._intake = Intake(standing, self._carrier.append, self._carrier.keep, self._admit)
+        self._carrier = Carrier(
+            standing, log, keystores, self._entry_time, self._signal.set, self._contain, self._wrote
+        )
+        self._intake = Intake(standing, self._carrier.append, self._admit, self._afford)
         self._inbox = Inbox()
         self._under_way: set[Job] = set()
-        self._batches = Batches(standing, self._carrier, self._chunk_time, random)
+        self._batches = Batches(standing, self._carrier, self._chunk_time, random, self._contain)
         self._stopping = False
         self._owed_at: float | None = None
         self._news_at: float | None = None
@@ -123,7 +125,7 @@ class Engine:
         """
         given = self._attached(token, attachments)
         loop = asyncio.get_running_loop()
-        with self._counted(token):
+        with self._contained(token):
             meant = intake.batch_meant(self._standing, token, given)
             items = await loop.run_in_executor(None, intake.read_batch, *meant) if meant else ()
         stream = BatchStream(self._signal.set)
@@ -150,7 +152,7 @@ class Engine:
 
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
-        with self._counted(token):
+        with self._contained(token):
             command = deciding.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
             raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}", _READING)
@@ -185,24 +187,38 @@ class Engine:
     def _tell(self, at: float) -> None:
         """Stage the system events that are due at `at`, by the loop's time."""
         for event in self._watch.take(at, self._clock.now(), self._standing.lookups):
-            self._carrier.append(event)
+            self._carrier.append([event])
 
-    def _chunk_time(self) -> int:
-        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued now."""
+    def _chunk_time(self, signer: str) -> int:
+        """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued to its signer now."""
         self._admit(Act.CREDENTIAL_ISSUE)
+        self._watch.check_quota(signer, Act.CREDENTIAL_ISSUE, 0, asyncio.get_running_loop().time())
         return self._now()
 
     def _admit(self, act: str) -> None:
         self._watch.reserve.check(act, asyncio.get_running_loop().time())
 
+    def _afford(self, asking: Asking) -> None:
+        try:
+            self._watch.afford(asking, asyncio.get_running_loop().time())
+        except Refused:
+            self._signal.set()
+            raise
+
+    def _wrote(self, event: Event, size: int) -> None:
+        self._watch.wrote(event, size, asyncio.get_running_loop().time())
+
     def _attached(self, token: str, attachments: Mapping[str, bytes]) -> dict[str, bytes]:
-        with self._counted(token):
+        with self._contained(token):
             if any(sha256_hex(body) != digest for digest, body in attachments.items()):
                 raise Refused(Refusal.MALFORMED, "an attachment is not what its digest says")
         return dict(attachments)
 
-    def _counted(self, token: str) -> AbstractContextManager[None]:
-        return self._watch.counted(token, asyncio.get_running_loop().time, self._signal.set)
+    def _contained(self, token: str) -> AbstractContextManager[None]:
+        return self._contain(sha256_hex(token.encode("utf-8", "surrogatepass")))
+
+    def _contain(self, digest: str) -> AbstractContextManager[None]:
+        return self._watch.contained(digest, asyncio.get_running_loop().time, self._signal.set)
 
     def _now(self) -> int:
         try:
@@ -299,39 +315,61 @@ class Engine:
         self._under_way.add(job)
         try:
             now = self._now()
-            with self._counted(job.token):
+            with self._contained(job.token):
                 answer = job.take(now)
         except Refused as refused:
             self._end(job, refused)
             return None
-        release = partial(self._release, job, answer.command)
         if answer.refused is not None:
             return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
+        release = partial(self._release, job, answer.command)
         if answer.ask is None:
             warned = Finished(warnings=answer.warnings)
             return Work(Decision((), finish=lambda _signatures: warned), release=release)
         try:
-            deciding.check_signers(self._standing, answer.ask, now)
-            if job.stream is not None and job.items is not None:
-                return self._batches.take_in(answer.ask, job.items, job.stream, partial(self._end, job, None))
-            decision = deciding.decide_whole(self._standing, answer.ask, now, self._random)
+            with self._contained(job.token):
+                return self._decide(job, answer.ask, now, answer.blobs)
         except Refused as refused:
-            decision = Decision((deciding.refused_event(answer.ask, refused),))
-        return self._carrier.stage(decision, release)
+            return self._refuse(job, answer.ask, refused)
+
+    def _decide(self, job: Job, ask: Ask, now: int, blobs: Mapping[str, bytes]) -> Work:
+        """Decide what was taken in and stage its events, with the `blobs` that they name; raises `Refused`."""
+        deciding.check_signers(self._standing, ask, now)
+        if job.stream is not None and job.items is not None:
+            return self._batches.take_in(ask, job.items, job.stream, partial(self._end, job, None), blobs)
+        decision = deciding.decide_whole(self._standing, ask, now, self._random)
+        decision = replace(decision, blobs={**decision.blobs, **blobs})
+        return self._carrier.stage(decision, partial(self._release, job, ask.command.id))
+
+    def _refuse(self, job: Job, ask: Ask, refused: Refused) -> Work | None:
+        """Stage the end of a command that is not carried out; where even that fails its sender hears that at once."""
+        try:
+            with self._contained(job.token):
+                decision = deciding.refuse(self._standing, ask, refused)
+                return self._carrier.stage(decision, partial(self._release, job, ask.command.id))
+        except Refused as failed:
+            self._end(job, failed)
+            return None
 
     def _release(self, job: Job, command: str, ended: Finished | Refused) -> None:
         """Give the sender the recorded outcome with the files that are released once, or what the HSM did not do."""
+        try:
+            with self._contained(job.token):
+                self._end(job, self._outcome(command, ended))
+        except Refused as refused:
+            self._end(job, refused)
+
+    def _outcome(self, command: str, ended: Finished | Refused) -> Outcome | Refused:
         recorded = self._standing.lookups.outcomes.get(command)
         if isinstance(ended, Refused):
             act = recorded.act if recorded is not None else ""
-            self._end(job, Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended)))
-        elif recorded is not None:
-            request = self._standing.lookups.requests.get(command)
-            if request is not None:
-                recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
-            self._end(job, replace(recorded, files=ended.files, warnings=ended.warnings))
-        else:
-            self._end(job, Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it"))
+            return Outcome(command, act, State.REFUSED, ended.reason, ended.detail, rule_of(ended))
+        if recorded is None:
+            return Refused(Refusal.UNKNOWN_REQUEST, "no outcome is recorded for it")
+        request = self._standing.lookups.requests.get(command)
+        if request is not None:
+            recorded = counting.outcome(self._standing.authority, request, recorded, self._entry_time())
+        return replace(recorded, files=ended.files, warnings=ended.warnings)
 
     def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
         """Give the sender a refusal that is in the log by now."""
@@ -346,7 +384,7 @@ class Engine:
         await self._carrier.settle()
         await self._carrier.carry(self._batches.stop())
         self._tell(EVER)
-        self._carrier.append({"type": "stopped"})
+        self._carrier.append([{"type": "stopped"}])
         await self._carrier.commit()
         if self._carrier.signs_log:
             await self._carrier.carry([self._carrier.stage_checkpoint()])

@@ -1,12 +1,14 @@
-"""Input that nobody enrolled signed: counted, and said in one entry a second at most (rule R11).
+"""Input that leaves no entry of its own: counted, and said in one entry a second at most (rules R11 and R40).
 
-The entry holds the SHA-256 of the first such input and none of its content, so a stranger cannot write into the log.
+That is what nobody enrolled signed, and what somebody signed whose quota is used up. The entry holds the SHA-256 of the
+first such input and none of its content, so nobody writes into the log that way.
 """
 
 from collections import Counter
 
 from appliance.decision import Event
-from coldcred.canonical import Json, sha256_hex
+from coldcred.canonical import Json
+from coldcred.log.system import MAX_SIGNERS
 
 SPAN = 1.0
 """Seconds that one entry sums up, from the first input on."""
@@ -21,10 +23,10 @@ class Unread:
         self._first = ""
         self.due_at: float | None = None
 
-    def count(self, reason: str, token: str, at: float) -> None:
-        """Count the input `token`, which was refused for one of the reasons in `UNREAD`."""
+    def count(self, reason: str, digest: str, at: float) -> None:
+        """Count the input with this SHA-256 (hex), which was refused for one of the reasons in `UNREAD`."""
         if self.due_at is None:
-            self._first, self.due_at = sha256_hex(token.encode("utf-8", "surrogatepass")), at + SPAN
+            self._first, self.due_at = digest, at + SPAN
         self._reasons[reason] += 1
 
     def take(self, at: float) -> list[Event]:
@@ -40,4 +42,33 @@ class Unread:
         }
         self._reasons.clear()
         self.due_at = None
+        return [event]
+
+
+class TurnedAway:
+    """What was turned away since the last entry that said so, since its signer's quota is used up."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._count = 0
+        self._signers: Counter[str] = Counter()
+        self._first = ""
+        self.due_at: float | None = None
+
+    def count(self, signer: str, digest: str, at: float) -> None:
+        """Count the submission with this SHA-256 (hex); the first few signers of a span are named."""
+        if self.due_at is None:
+            self._first, self.due_at = digest, at + SPAN
+        self._count += 1
+        if signer in self._signers or len(self._signers) < MAX_SIGNERS:
+            self._signers[signer] += 1
+
+    def take(self, at: float) -> list[Event]:
+        """Give the event that is due, if one is, and begin anew."""
+        if self.due_at is None or at < self.due_at:
+            return []
+        signers: dict[str, Json] = {**self._signers}
+        event: Event = {"type": "quota.exceeded", "count": self._count, "signers": signers, "sha256": self._first}
+        self._count, self.due_at = 0, None
+        self._signers.clear()
         return [event]

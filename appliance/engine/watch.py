@@ -9,13 +9,17 @@ from contextlib import contextmanager
 from appliance.clock import noticed
 from appliance.decision import Event
 from appliance.disk import Reserve
+from appliance.engine.incidents import Incidents
 from appliance.engine.notices import Notices
-from appliance.engine.unread import Unread
-from appliance.errors import Refused
+from appliance.engine.unread import TurnedAway, Unread
+from appliance.errors import HomeError, Refused
+from appliance.intake import Asking
 from appliance.lookups import Lookups
+from appliance.quotas import Of, Quotas
 from coldcred.log.system import UNREAD
 
 EVER = float("inf")
+_REFUSED = frozenset({"command.refused", "approval.refused"})
 
 
 class Watch:
@@ -25,25 +29,62 @@ class Watch:
         """Ask `free` for the bytes left on the log's disk; take `notices` that were told before the engine ran."""
         self._notices = notices or Notices()
         self._unread = Unread()
+        self._incidents = Incidents()
+        self._turned_away = TurnedAway()
+        self._quotas = Quotas()
         self.reserve = Reserve(free)
 
     @contextmanager
-    def counted(self, token: str, time: Callable[[], float], wake: Callable[[], None]) -> Iterator[None]:
-        """Count the input `token` when the block refuses it before its signer is known; `wake` who has to write it."""
+    def contained(self, digest: str, time: Callable[[], float], wake: Callable[[], None]) -> Iterator[None]:
+        """Have whatever the block raises end the submission with this SHA-256 (hex), and nothing beside it (rule R36).
+
+        A refusal and a fault of the home go on as they are; anything else becomes a refusal with an incident. Counted
+        is that, and what was refused before its signer was known; `wake` is called for whoever has to write it.
+        """
         try:
             yield
         except Refused as refused:
             if refused.id in UNREAD:
-                self._unread.count(refused.id, token, time())
+                self._unread.count(refused.id, digest, time())
                 wake()
             raise
+        except HomeError:
+            raise
+        except Exception as error:
+            incident = self._incidents.refusal(error, digest, time())
+            wake()
+            raise incident from error
+
+    def afford(self, asking: Asking, at: float) -> None:
+        """Return when the signer's quotas let them ask; else count it, and raise `Refused` (quota-exceeded)."""
+        try:
+            self.check_quota(asking.signer, asking.act, asking.credentials, at)
+        except Refused:
+            self._turned_away.count(asking.signer, asking.digest, at)
+            raise
+
+    def check_quota(self, signer: str, act: str, credentials: int, at: float) -> None:
+        """Return when the signer's quotas let them go on with `act`, and have so many credentials with it."""
+        self._quotas.check(signer, act, credentials, at)
+
+    def wrote(self, event: Event, size: int, at: float) -> None:
+        """Take what was written, so many bytes with its blobs, out of the quotas of whoever the event names by `by`."""
+        if isinstance(signer := event.get("by"), str):
+            items = event.get("items")
+            issued = len(items) if isinstance(items, list) else event["type"] == "credential.issued"
+            self._quotas.spend(signer, Of.BYTES, size, at)
+            self._quotas.spend(signer, Of.CREDENTIALS, issued, at)
+            self._quotas.spend(signer, Of.REFUSALS, event["type"] in _REFUSED, at)
 
     def due_at(self, at: float) -> float | None:
         """Give when something has to be written at the latest; None when nothing waits."""
-        times = [time for time in (self._unread.due_at, self._notices.due_at(at)) if time is not None]
+        told = (self._unread, self._incidents, self._turned_away)
+        waiting = (*(one.due_at for one in told), self._notices.due_at(at))
+        times = [time for time in waiting if time is not None]
         return min(times, default=None)
 
     def take(self, at: float, now: int, lookups: Lookups) -> list[Event]:
         """Give the events to write with the next commit; all that wait where `at` is `EVER`."""
         clock = noticed(now, lookups.last_time, behind=lookups.clock_behind)
-        return [*clock, *self._notices.take(at), *self._unread.take(at)]
+        told = (self._notices, self._unread, self._incidents, self._turned_away)
+        return [*clock, *(event for one in told for event in one.take(at))]

@@ -19,16 +19,22 @@ from coldcred.batch import BatchArguments, read_held
 from coldcred.canonical import Json, dumps
 from coldcred.credential import Credential
 from coldcred.jose import assemble
+from coldcred.log.entry import MAX_BODY
 from coldcred.profile import Profile
 from coldcred.record import Record
 
 CHUNK = 64
 """Most credentials of one chunk."""
 
-CHUNK_BYTES = 40 * 1024
-"""About how much of an entry (64 KiB at most) a chunk fills, so that long names make smaller chunks."""
+ENVELOPE = 1024
+"""Bytes of an entry that are kept for what is not its event."""
 
-_ITEM_BYTES = 360
+LARGEST_LINE = 6 * 1024
+"""Bytes that one line takes in an entry at most: its credential with the longest names, or why it is refused, and the
+credentials of all the sittings that it may resume, which it revokes."""
+
+_SIGN = len(dumps([{"kid": "k" * 43, "sha256": "0" * 64}]))
+_REVOKED = len(dumps(["j" * 22]))
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ class _Making:
         self._now, self._random = now, random
         self._grants: dict[Asked, Grant | Refused] = {}
         self._drawn: set[int] = set()
-        self._bytes = 0
+        # What is the same in each chunk of a batch, counted in full, so that no entry is too large (rule R36).
+        self._room = MAX_BODY - ENVELOPE - len(dumps(batch.ask.event("batch.issued", _members(now, [], [], [], []))))
         self._held = 0
         self._items: list[Json] = []
         self._signs: list[tuple[str, bytes]] = []
@@ -113,7 +120,7 @@ class _Making:
 
     @property
     def has_room(self) -> bool:
-        return len(self._lines) < CHUNK and self._bytes < CHUNK_BYTES
+        return len(self._lines) < CHUNK and self._room >= LARGEST_LINE
 
     def take(self, line: int) -> None:
         """Issue what a line asks for, say why not, or leave what the client holds and still lives."""
@@ -122,12 +129,13 @@ class _Making:
             self._held += 1
             return
         self._revokes += alive
+        self._room -= _REVOKED * len(alive)
         granted = self._uncombined(self._grant(line))
         if isinstance(granted, Refused):
             told = _refusal(line, granted)
             self._refused.append(told)
             self._lines.append((line, granted))
-            self._bytes += len(dumps(told))
+            self._room -= len(dumps([told]))
             return
         self._issue(line, granted)
 
@@ -168,30 +176,23 @@ class _Making:
         self._signs.append((kid, data))
         self._signings.append(Signing(0, granted.key.key_id, data))
         self._lines.append((line, credential))
-        self._items.append(
-            {
-                "audience": granted.asked.audience,
-                "exp": credential.expires_at,
-                "idx": index,
-                "jti": credential.jti,
-                "line": line,
-                "profile": granted.asked.profile,
-                "site": granted.site,
-                "uri": granted.list_uri,
-                "workload": granted.asked.workload,
-            }
-        )
-        self._bytes += _ITEM_BYTES + len(granted.asked.workload) + len(granted.asked.audience)
+        item: dict[str, Json] = {
+            "audience": granted.asked.audience,
+            "exp": credential.expires_at,
+            "idx": index,
+            "jti": credential.jti,
+            "line": line,
+            "profile": granted.asked.profile,
+            "site": granted.site,
+            "uri": granted.list_uri,
+            "workload": granted.asked.workload,
+        }
+        self._items.append(item)
+        self._room -= len(dumps([item])) + _SIGN
 
     def finish(self, following: int) -> Chunk:
         """Give the chunk; one in which every line is held already has no entry."""
-        members: dict[str, Json] = {
-            "iat": self._now,
-            "items": self._items,
-            "refused": self._refused,
-            "revokes": self._revokes,
-            "signs": signs(*self._signs),
-        }
+        members = _members(self._now, self._items, self._refused, self._revokes, signs(*self._signs))
         events = (self._batch.ask.event("batch.issued", members),) if self._lines else ()
         lines, signings = self._lines, tuple(self._signings)
         decision = Decision(
@@ -200,6 +201,10 @@ class _Making:
             finish=lambda signatures: Finished({"lines": _told(lines, signings, signatures)}),
         )
         return Chunk(decision, following, len(self._items), len(self._refused), self._held)
+
+
+def _members(iat: int, items: list[Json], refused: list[Json], revokes: list[Json], signed: Json) -> dict[str, Json]:
+    return {"iat": iat, "items": items, "refused": refused, "revokes": revokes, "signs": signed}
 
 
 def _told(

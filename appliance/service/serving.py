@@ -21,7 +21,8 @@ from appliance.sockets import listen
 
 GRACE_SECONDS = 5
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the serving: a terminal that went away is no reason to leave without a last checkpoint."""
 
 Talk = Callable[[str], None]
 Give = Callable[[Engine, Callable[[Exception], None]], Starlette]
@@ -76,7 +77,7 @@ class Door:
 
 
 async def serve(engine: Engine, path: Path, door: Door, ready: Callable[[], None], talk: Talk) -> None:
-    """Serve `engine` on the sockets until SIGTERM, SIGINT or its own end; needs the main thread.
+    """Serve `engine` on the sockets until SIGTERM, SIGINT, SIGHUP or its own end; needs the main thread.
 
     Operators use the socket `path`, workloads `door`. `ready` is called once both answer, `talk` gets a line for each
     thing that a person who watches should know. Raises `HomeError` where a socket cannot be made.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,14 +58,19 @@ def countersigned(key: PublicKey) -> dict[str, Json]:
     )
 
 
-def asking(pin: bytes = PIN) -> Callable[[], bytearray]:
+def asking(pin: bytes = PIN) -> Callable[[str], bytearray]:
     """Give a PIN as the terminal would: in an array of its own."""
-    return lambda: bytearray(pin)
+    return lambda _card: bytearray(pin)
+
+
+def installed(module: str) -> bool:
+    """Answer for a module; nobody is asked about one that lies where modules are installed."""
+    raise AssertionError(f"somebody was asked about {module}")
 
 
 def made(softhsm: SoftHsm, uri: str = URI, algorithm: Algorithm = Algorithm.ES256) -> PublicKey:
     """Make a key on the card."""
-    public, _ = make_key(uri, algorithm, asking(), softhsm.environment, os.urandom)
+    public, _ = make_key(uri, algorithm, asking(), softhsm.environment, installed, os.urandom)
     return public
 
 
@@ -72,8 +78,8 @@ def made(softhsm: SoftHsm, uri: str = URI, algorithm: Algorithm = Algorithm.ES25
 def opened(softhsm: SoftHsm, request: pytest.FixtureRequest) -> Callable[..., Card]:
     """Return the way to open a card, which is closed when the test ends."""
 
-    def opening(uri: str = URI, pin: Callable[[], bytearray] | None = None) -> Card:
-        card = open_card(uri, pin or asking(), softhsm.environment)
+    def opening(uri: str = URI, pin: Callable[[str], bytearray] | None = None) -> Card:
+        card = open_card(uri, pin or asking(), softhsm.environment, installed)
         request.addfinalizer(card.close)
         return card
 
@@ -156,12 +162,13 @@ def test_a_wrong_pin_is_tried_once(softhsm: SoftHsm) -> None:
     """The PIN is asked for one time, tried one time, wiped, and named wrong; nothing is made with it either."""
     given: list[bytearray] = []
 
-    def wrong() -> bytearray:
+    def wrong(_card: str) -> bytearray:
         given.append(bytearray(b"canary-wrong"))
         return given[-1]
 
-    assert fault(lambda: open_card(URI, wrong, softhsm.environment)) is CardFault.WRONG_PIN
-    assert fault(lambda: make_key(URI, Algorithm.ES256, wrong, softhsm.environment, os.urandom)) is CardFault.WRONG_PIN
+    assert fault(lambda: open_card(URI, wrong, softhsm.environment, installed)) is CardFault.WRONG_PIN
+    makes = partial(make_key, URI, Algorithm.ES256, wrong, softhsm.environment, installed, os.urandom)
+    assert fault(makes) is CardFault.WRONG_PIN
     assert given == [bytearray(len(b"canary-wrong"))] * 2
     assert not softhsm.objects()
 
@@ -170,20 +177,20 @@ def test_the_right_pin_is_wiped_too(softhsm: SoftHsm) -> None:
     """After the login the array holds zeros."""
     made(softhsm)
     given = bytearray(PIN)
-    open_card(URI, lambda: given, softhsm.environment).close()
+    open_card(URI, lambda _card: given, softhsm.environment, installed).close()
     assert given == bytes(len(PIN))
 
 
 def test_cards_that_are_not_there(softhsm: SoftHsm, opened: Callable[..., Card]) -> None:
     """Another name, two cards of one name, a library that is none: each is named, before a PIN is asked for."""
 
-    def never() -> bytearray:
+    def never(_card: str) -> bytearray:
         raise AssertionError("a PIN was asked for")
 
     assert fault(lambda: opened(URI.replace(LABEL, "nobody"), never)) is CardFault.MISSING
     assert fault(lambda: opened(URI.replace(MODULE, "/nowhere/lib.so"), never)) is CardFault.MODULE
-    assert fault(lambda: opened(URI.replace(MODULE, "/etc/passwd"), never)) is CardFault.MODULE
-    assert fault(lambda: open_card(URI, never, {})) in {CardFault.MISSING, CardFault.MODULE, CardFault.FAULT}
+    assert fault(lambda: opened(URI.replace(MODULE, "/usr/lib/os-release"), never)) is CardFault.MODULE
+    assert fault(lambda: open_card(URI, never, {}, installed)) in {CardFault.MISSING, CardFault.MODULE, CardFault.FAULT}
     softhsm.tool("initialise")
     assert fault(lambda: opened(URI, never)) is CardFault.AMBIGUOUS
 
@@ -203,7 +210,7 @@ def test_cards_that_are_not_there(softhsm: SoftHsm, opened: Callable[..., Card])
 def test_uris_that_name_no_card(softhsm: SoftHsm, uri: str) -> None:
     """A URI without a module, with a PIN, or with attributes that are not ours is refused, and quotes no secret."""
     with pytest.raises(CardError) as caught:
-        open_card(uri, asking(), softhsm.environment)
+        open_card(uri, asking(), softhsm.environment, installed)
     assert caught.value.fault is CardFault.URI
     assert "hunter2" not in str(caught.value)
 
@@ -211,7 +218,7 @@ def test_uris_that_name_no_card(softhsm: SoftHsm, uri: str) -> None:
 def test_no_key_and_several(softhsm: SoftHsm, opened: Callable[..., Card]) -> None:
     """None is an error and several are one, until the URI names one; a second is made only under a name of its own."""
     assert fault(opened) is CardFault.NO_KEY
-    first, uri = make_key(URI, Algorithm.ES256, asking(), softhsm.environment, os.urandom)
+    first, uri = make_key(URI, Algorithm.ES256, asking(), softhsm.environment, installed, os.urandom)
     assert fault(lambda: made(softhsm)) is CardFault.HAS_KEY
     assert fault(lambda: made(softhsm, uri)) is CardFault.HAS_KEY
     other = f"pkcs11:token={LABEL};id=%07%FF?module-path={MODULE}"
@@ -260,7 +267,7 @@ def test_a_card_that_is_pulled_signs_nothing_more(
     made(softhsm)
     asked: list[bytearray] = []
 
-    def once() -> bytearray:
+    def once(_card: str) -> bytearray:
         asked.append(bytearray(PIN))
         return asked[-1]
 
@@ -291,7 +298,8 @@ def test_a_closed_card_signs_nothing(softhsm: SoftHsm, opened: Callable[..., Car
 def test_the_module_gets_no_other_variables(softhsm: SoftHsm, opened: Callable[..., Card]) -> None:
     """Of the caller's environment the worker has those by which modules find cards, and nothing that loads code."""
     made(softhsm)
-    card = open_card(URI, asking(), {**softhsm.environment, "LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "HOME": "/x"})
+    variables = {**softhsm.environment, "LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "HOME": "/x"}
+    card = open_card(URI, asking(), variables, installed)
     try:
         assert card._store._environment == softhsm.environment
     finally:

@@ -17,7 +17,7 @@ from coldcred.keys import Algorithm
 from tests.support.cards import Cards
 from tests.support.commandline import CTL, Ended, run, typed
 from tests.support.founded import EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant, begin, hsm_options, submit_trust
-from tests.support.softhsm import PIN, SoftHsm
+from tests.support.softhsm import MODULE, PIN, SoftHsm
 
 ON_CARDS = {"alice": Algorithm.ES256, "bob": Algorithm.ED25519}
 PLAN = EXAMPLE / "plan.toml"
@@ -232,13 +232,14 @@ def test_keygen_on_a_card_overwrites_nothing(carded: CardPlant) -> None:
 
 
 def test_a_card_at_a_terminal(carded: CardPlant, tmp_path: Path) -> None:
-    """Its PIN is asked for by name, typed once and never shown, when a key is made and when it is used."""
+    """Its PIN is asked for by card and module, typed once and never shown, when a key is made and when it is used."""
+    asked = f"PIN of your card dora, by {MODULE}: "
     uri, pin = carded.cards.add("dora"), carded.cards.pin("dora")
     env = ["/usr/bin/env", *(f"{name}={value}" for name, value in carded.cards.environment.items())]
     code, screen = typed([*env, *CTL, "operator", "keygen", str(tmp_path / "dora"), "--card", uri], pin)
-    assert (code, screen.count("PIN of your card: "), pin in screen) == (0, 1, False), screen
+    assert (code, screen.count(asked), pin in screen) == (0, 1, False), screen
     code, screen = typed([*env, *CTL, "--as", uri, "operator", "show"], pin)
-    assert (code, screen.count("PIN of your card: "), pin in screen) == (0, 1, False), screen
+    assert (code, screen.count(asked), pin in screen) == (0, 1, False), screen
     assert read_public(tmp_path / "dora.pub.json").thumbprint in screen
 
 

@@ -11,6 +11,7 @@ import pytest
 from appliance.card import CardFault
 from appliance.ceremony import CeremonyFault
 from appliance.cli import app, failures, output
+from appliance.cli.course import Course, Descriptor
 from appliance.cli.exits import Exit
 from appliance.cli.messages import MESSAGES
 from appliance.cli.secret_input import SecretFault
@@ -97,7 +98,7 @@ def test_no_option_takes_a_secret() -> None:
     for name, command in [*FOUND.items(), ("", app.root)]:
         for parameter in command.params:
             if any(word in part for part in (parameter.name or "").split("_") for word in secret):
-                assert isinstance(parameter.type, click.IntRange | click.Path), (name, parameter.name)
+                assert isinstance(parameter.type, Descriptor | click.Path), (name, parameter.name)
             assert parameter.envvar is None, (name, parameter.name)
 
 
@@ -155,7 +156,7 @@ def test_exit_codes_follow_the_cause() -> None:
 )
 def test_no_traceback_ever(error: BaseException, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever ends a run is one id and four lines; a defect is named by its type and place, not by its text."""
-    code = failures.report(error, as_json=True)
+    code = failures.report(error, Course(), as_json=True)
     shown = capsys.readouterr()
     members = json.loads(shown.out)
     assert (members["error"], members["exit"]) == (name, code)

@@ -81,8 +81,8 @@ def test_an_approval_may_come_in_the_same_moment_as_its_request(running: Running
     run(story())
 
 
-def test_a_defect_at_the_hsm_ends_the_engine_and_tells_who_waits(running: RunningPlant) -> None:
-    """What no outcome can say is not waited for: the engine ends, and the sender hears so."""
+def test_a_defect_at_the_hsm_ends_what_was_to_be_signed_and_tells_who_waits(running: RunningPlant) -> None:
+    """What the HSM's side raises is the failure of those signatures: their sender hears it, and all else goes on."""
 
     class Broken(FakeKeyStore):
         armed = False
@@ -99,8 +99,12 @@ def test_a_defect_at_the_hsm_ends_the_engine_and_tells_who_waits(running: Runnin
         async with running.engine() as engine:
             await running.ready(engine)
             keystore.armed = True
-            with mock.patch.object(loop, "CHECKPOINT_DELAY", 3600.0), pytest.raises(Refused, match="defect"):
-                await asyncio.wait_for(engine.submit_command(running.issue()), 30)
+            with mock.patch.object(loop, "CHECKPOINT_DELAY", 3600.0):
+                outcome = await asyncio.wait_for(engine.submit_command(running.issue()), 30)
+            assert (outcome.reason, outcome.detail) == ("hsm-fault", mock.ANY)
+            assert "RuntimeError" in str(outcome.detail)
+            keystore.armed = False
+            assert (await engine.submit_command(running.issue())).state is State.DONE
 
     run(story())
 

@@ -9,7 +9,7 @@ import pytest
 
 from appliance import disk
 from appliance.authority import Authority
-from appliance.disk import RESERVE, Reserve, free_bytes
+from appliance.disk import LAST, RESERVE, Reserve, free_bytes
 from appliance.engine import Engine, unread, watch
 from appliance.engine.inbox import SHARE
 from appliance.engine.notices import Notices
@@ -28,7 +28,7 @@ from coldcred.log.system import PinMode
 from hsm.supervisor import WorkerEvent
 from tests.appliance.test_engine import events, types
 from tests.support import plant
-from tests.support.running import LABEL, RunningPlant, believed, run
+from tests.support.running import LABEL, RunningPlant, believed, run, settled
 
 ALL = watch.EVER
 
@@ -120,8 +120,8 @@ def test_a_second_is_summed_up_from_its_first_input() -> None:
     """Nothing is due before the span is over; what comes later begins a new one."""
     counter = Unread()
     assert (counter.due_at, counter.take(ALL)) == (None, [])
-    counter.count("malformed", "one", 10.0)
-    counter.count("bad-signature", "two", 10.9)
+    counter.count("malformed", sha256_hex(b"one"), 10.0)
+    counter.count("bad-signature", sha256_hex(b"two"), 10.9)
     assert (counter.due_at, counter.take(10.99)) == (11.0, [])
     (event,) = counter.take(11.0)
     assert (event["count"], event["sha256"]) == (2, sha256_hex(b"one"))
@@ -256,7 +256,7 @@ def test_on_a_disk_that_is_almost_full_only_what_is_safe_goes_on(
             size = engine.standing.lookups.size
             for command in (
                 running.issue(),
-                running.command("alice", Act.READ_OPEN),
+                running.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"}),
                 running.command("carol", Act.LOG_EXPORT),
                 running.command("carol", Act.WORKLOAD_ENROL, {}),
                 waiting,
@@ -273,6 +273,7 @@ def test_on_a_disk_that_is_almost_full_only_what_is_safe_goes_on(
             assert (await engine.submit_command(revoking)).state is State.DONE
             assert (await engine.submit_command(revoking)).state is State.DONE
             assert await refusal(engine, "stranger") is Refusal.MALFORMED
+            await reads_and_bundles(running, engine)
             running.free = RESERVE
             assert (await engine.submit_command(running.issue())).state is State.DONE
             running.free = 0
@@ -280,6 +281,22 @@ def test_on_a_disk_that_is_almost_full_only_what_is_safe_goes_on(
     run(story())
     assert types(running.path)[-3:] == ["stopped", "checkpoint", "outcomes"]
     assert len(of_type(running.path, "input.refused")) == 1
+
+
+async def reads_and_bundles(running: RunningPlant, engine: Engine) -> None:
+    """See that one bundle takes the revocation to its site, and no second, and that reading goes on for a while."""
+    for free, reads in ((LAST, True), (LAST - 1, False)):
+        running.free = free
+        opening = running.command("carol", Act.READ_OPEN)
+        if reads:
+            assert await (await engine.open_reading(opening)).read("status", {})
+        else:
+            assert await refusal(engine, opening) is Refusal.DISK_RESERVE
+    outcome = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"}))
+    assert (outcome.state, bool(outcome.files["bundle"])) == (State.DONE, True)
+    await settled(engine)
+    again = running.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
+    assert await refusal(engine, again) is Refusal.DISK_RESERVE
 
 
 def entries_from(engine: Engine, first: int) -> list[dict[str, Json]]:

@@ -7,6 +7,7 @@ import pytest
 from appliance.cli import secret_input
 from appliance.cli.opening import TokenPins
 from appliance.cli.secret_input import SecretError
+from appliance.cli.terminal import Terminal
 from appliance.pins import RefusedPins, joined, part_fault
 from coldcred import memory
 from coldcred.founding import Token
@@ -60,7 +61,7 @@ def test_the_place_where_a_secret_is_read_is_wiped(line: bytes, monkeypatch: pyt
         assert line != b"canary-pin\n"
     finally:
         os.close(read)
-    assert (bool(taken), len(held[0])) == (line == b"canary-pin\n", secret_input.LONGEST + 1)
+    assert (bool(taken), len(held[0])) == (line == b"canary-pin\n", secret_input.LONGEST + 2)
     assert not any(held[0])
     assert [buffer for buffer in held[1:] if any(buffer) and buffer is not taken] == []
 
@@ -72,7 +73,7 @@ def test_the_pins_of_a_run_are_wiped_at_its_end(monkeypatch: pytest.MonkeyPatch)
     read, write = os.pipe()
     os.write(write, b"canary-pin\n")
     os.close(write)
-    pins = TokenPins(read)
+    pins = TokenPins(read, Terminal())
     opening = pins.of_people((), Token("plant-a-daily", "daily", exclusive=True))
     assert opening is not None
     given = [opening.pin(), opening.pin()]

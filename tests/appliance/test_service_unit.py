@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import pytest
 
-from appliance.cli import app, service_credential
+from appliance.cli import app, failures, service_credential
 from appliance.cli.exits import Exit
+from appliance.errors import HomeFault, Refusal
 from tests.support.running import LABEL
 from tests.support.tree import ROOT
 
@@ -78,9 +79,25 @@ def test_it_is_hardened(service: dict[str, list[str]], name: str, value: str) ->
 
 
 def test_a_refused_pin_is_not_tried_again_by_the_service_manager(service: dict[str, list[str]]) -> None:
-    """Restarts are for crashes: whatever exit code needs people is left alone."""
+    """Whatever exit a restart cannot cure is left alone; all that it can cure is started over, without a limit."""
     (codes,) = service["RestartPreventExitStatus"]
-    assert {int(code) for code in codes.split()} == {Exit.REFUSED, Exit.MISUSE, Exit.HSM, Exit.STORAGE}
+    assert {int(code) for code in codes.split()} == {Exit.REFUSED, Exit.MISUSE, Exit.HSM}
+    assert (service["Restart"], int(service["RestartSec"][0]) > 0) == (["on-failure"], True)
+    assert "\nStartLimitIntervalSec=0\n" in UNIT.read_text().partition("[Service]")[0]
+
+
+@pytest.mark.parametrize("fault", [*HomeFault, Refusal.STORAGE_FAULT, Refusal.CLOCK_FAULT, "connection-lost"])
+def test_each_fault_that_can_pass_is_started_over(service: dict[str, list[str]], fault: str) -> None:
+    """A full disk, a clock set right, a defect that one start met: none of them leaves the service down."""
+    (codes,) = service["RestartPreventExitStatus"]
+    started_over = int(failures.exit_of(fault)) not in {int(code) for code in codes.split()}
+    assert started_over is (fault not in {HomeFault.EXISTS, HomeFault.HSM_CONTENT})
+
+
+def test_no_module_comes_from_its_environment(service: dict[str, list[str]]) -> None:
+    """What makes Python run code of somebody's choosing is taken out of the environment."""
+    (names,) = service["UnsetEnvironment"]
+    assert {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE"} <= set(names.split())
 
 
 def test_systemd_understands_it_where_it_is_installed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import grp
 import http.client
 import json
 import os
+import shutil
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -118,10 +119,14 @@ def test_a_request_that_takes_people_waits_for_them(served: Plant, robot: Path, 
     assert (other.code, "another request than this line" in other.err) == (2, True), other
     by_alice = served.ctl("approve", request, "--json", who="alice")
     assert (by_alice.code, by_alice.json["state"], by_alice.json["have"]) == (0, "ready", ["alice", "bob"]), by_alice
+    spent = tmp_path / "spent.jws"
+    shutil.copy(request, spent)
     assert ask(served, robot, *line, profile=CAREFUL).code == 0
-    assert out.exists()
-    told = ask(served, robot, *line, profile=CAREFUL)
-    assert (told.code, "told-once" in told.err) == (1, True), told
+    assert (out.exists(), request.exists()) == (True, False)
+    told = ask(served, robot, "--request", spent, "--out", out, profile=CAREFUL)
+    assert (told.code, "told-once" in told.err, spent.exists()) == (1, True, False), told
+    anew = ask(served, robot, *line, profile=CAREFUL)
+    assert (anew.code, request.exists()) == (3, True), anew
     issued = events(served, "credential.issued")[-1]
     assert (issued["by"], issued["people"], len(issued["approvals"])) == (ROBOT, ["alice", "bob"], 2)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import advice
+
 TIMEOUT = 60
 ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 CTL = (sys.executable, "-P", "-m", "appliance")
@@ -71,6 +73,7 @@ def run(
             check=False,
             timeout=TIMEOUT,
         )
+    advice.check(ended.stderr)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 

@@ -26,6 +26,10 @@ class Point:
         """Give the command that runs another one and ends it with SIGKILL at this point."""
         return self._inject(f"signal=SIGKILL:when={self.number}")
 
+    def signal(self, name: str) -> list[str]:
+        """Give the command that runs another one, which gets a signal, such as `SIGTERM`, after this call."""
+        return self._inject(f"signal={name}:when={self.number}")
+
     def fail(self, error: str, *, on: bool = True) -> list[str]:
         """Give the command under which this call fails with an errno's name; `on`: and all later ones too."""
         return self._inject(f"error={error}:when={self.number}{'+' if on else ''}")

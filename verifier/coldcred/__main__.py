@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from coldcred import streams
 from coldcred.cli import NOUNS
-from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, tell
+from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, OutputLost, tell
 from coldcred.errors import BundleRefused, ColdcredError
 
 _INTERRUPTED = 130
@@ -29,10 +30,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; wrong usage exits with 2 from within."""
+    streams.fill()
+    streams.escape_what_does_not_fit()
     args = parser().parse_args(arguments)
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
+    except OutputLost as error:
+        tell(f"it was done, and what it says could not be written to standard output: {error}.")
+        return REFUSED
     except BundleRefused as error:
         tell(f"refused ({error.reason}): {error.detail}. Nothing was changed. {BUNDLE_ADVICE[error.reason]}")
         return REFUSED
@@ -48,18 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"{error}. Nothing was changed. `coldcred --help` shows how it is called.")
         return MISUSE
     except OSError as error:
-        _give_up_output()
         tell(f"stopped by the system: {os.strerror(error.errno or 0)}. The outcome is not known; run it again.")
         return REFUSED
     except KeyboardInterrupt:
         tell("interrupted. Run the same command again; it finishes or starts anew.")
         return _INTERRUPTED
     return code
-
-
-def _give_up_output() -> None:
-    """Let nothing more be written to a standard output that failed, so that Python's own exit is quiet."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

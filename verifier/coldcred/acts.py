@@ -133,12 +133,11 @@ RULES: Mapping[Act, ActRule] = MappingProxyType(
     },
 )
 
-BEYOND_POLICY = frozenset(
+STOPPING = frozenset({Act.CREDENTIAL_REVOKE, Act.WORKLOAD_SUSPEND, Act.KEY_SUSPEND, Act.REQUEST_WITHDRAW})
+"""Acts that only stop something: they wait for nobody and for next to nothing."""
+
+BEYOND_POLICY = STOPPING | frozenset(
     {
-        Act.CREDENTIAL_REVOKE,
-        Act.WORKLOAD_SUSPEND,
-        Act.KEY_SUSPEND,
-        Act.REQUEST_WITHDRAW,
         Act.REQUEST_COMPLETE,
         Act.OPERATOR_RECOVER,
         Act.REVIEW_CONFIRM,

@@ -5,14 +5,17 @@ import errno
 import http.client
 import os
 import socket
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from coldcred import names
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, hex_digest, loads
 from coldcred.cli import keyfile
-from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, TooLarge, read_file, tell
+from coldcred.cli.kept import Kept
+from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, OutputLost, TooLarge, put, read_file, tell
 from coldcred.command import command_claims, document_id
 from coldcred.errors import Malformed
 from coldcred.files import write_file
@@ -25,7 +28,6 @@ ANSWER_SECONDS = 120
 
 _JTI_BYTES = 16
 _MAX_ANSWER = 256 * 1024
-_SHORT_ID = 12
 _OK = 200
 
 
@@ -55,16 +57,33 @@ def ask(args: argparse.Namespace, lifetime: int | None) -> int:
         if args.out_request is not None:
             carried = _complete(args, token) if args.request is not None else token
             write_file(Path(args.out_request), f"{carried}\n".encode(), mode=0o644, replace=False)
-            print(args.out_request)
+            put(args.out_request)
             tell("carry it to the appliance: coldcredctl submit FILE --out TOKEN")
             return ACCEPTED
     except OSError as error:
         raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
+    if args.out is None and sys.stdout is None:
+        raise Misuse("standard output is closed; give --out FILE for the credential, which is given once")
+    kept = Kept(token, Path(args.request)) if again else Kept.keep(token, args.request, args.out)
+    try:
+        return _tell(args, kept, *_send(args, token))
+    except (Misuse, Malformed):
+        if not again:
+            kept.end()
+        raise
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        tell(f"{why}. Whether the request was taken is not known. Run the same line again with --request {kept.path}")
+        return REFUSED
+
+
+def _send(args: argparse.Namespace, token: str) -> tuple[str, Record]:
+    """Send a request, and complete it where people have approved it; gives its state and the rest of its outcome."""
     answer = _exchange(args.socket, "POST", "/v1/commands", {"command": token})
     if (state := answer.text("state")) == "ready":
         answer = _exchange(args.socket, "POST", "/v1/commands", {"command": _complete(args, token)})
         state = answer.text("state")
-    return _tell(args, token, state, answer)
+    return state, answer
 
 
 def _sign(args: argparse.Namespace, lifetime: int | None) -> str:
@@ -161,33 +180,43 @@ class _Refused(Malformed):
         return self._name
 
 
-def _tell(args: argparse.Namespace, token: str, state: str, answer: Record) -> int:
-    """Say what became of the request; the credential goes to a file or to standard output, and nowhere else."""
+def _tell(args: argparse.Namespace, kept: Kept, state: str, answer: Record) -> int:
+    """Say what became of the request; the credential goes to a file or to standard output, and nowhere else.
+
+    A request that came to its end has no use for its file, and in its place the same line would never ask anew.
+    """
     for warning in answer.texts("warnings"):
         tell(f"warning: {warning}")
     if state == "refused":
+        kept.end()
         tell(f"refused ({answer.text('reason')}): {answer.text('detail')}. The refusal is in the appliance's log.")
         return REFUSED
     if state != "done":
-        name = args.request or f"request-{document_id(parse_unverified(token))[:_SHORT_ID]}.jws"
-        if not Path(name).exists():
-            write_file(Path(name), f"{token}\n".encode(), mode=0o644, replace=False)
-        print(name)
         need, have = answer.integer("need"), ", ".join(answer.texts("have")) or "nobody"
-        tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {name}")
+        tell(f"waiting: it takes {need} people, so far {have}; then run the same line again with --request {kept.path}")
+        with suppress(OutputLost):  # it is said above
+            put(str(kept.path))
         return WAITING
     files = answer.record("files")
     if not files.has("token"):
-        tell("refused (told-once): this was given before, and only once. Ask anew with a new request.")
+        kept.end()
+        tell(f"refused (told-once): this was given before, and only once. {kept.path} is spent and was removed:")
+        tell("the same line again makes a new request.")
         return REFUSED
     credential = b64u_decode(files.text("token", max_chars=2 * MAX_TOKEN))
-    if args.out is None:
-        print(credential.decode("ascii"))
-        return ACCEPTED
     try:
-        write_file(Path(args.out), credential)
-    except OSError as error:
-        tell(f"the credential was issued, and {args.out} cannot be written: {os.strerror(error.errno or 0)}. Ask anew.")
+        if args.out is None:
+            put(credential.decode("ascii"))
+        else:
+            write_file(Path(args.out), credential)
+    except (OSError, OutputLost) as error:
+        why = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+        kept.end()
+        jti = answer.record("result").text("jti")
+        tell(f"the credential was issued, and {args.out or 'standard output'} cannot be written: {why}.")
+        tell(f"Nobody holds {jti}: have it revoked at the appliance, make room, and ask anew.")
         return REFUSED
-    print(args.out)
+    kept.end()
+    if args.out is not None:
+        put(args.out)
     return ACCEPTED

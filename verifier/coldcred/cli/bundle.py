@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, TooLarge, read_file, utc
+from coldcred.cli.speech import ACCEPTED, TooLarge, put, read_file, utc
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.framing import MAX_BUNDLE
 from coldcred.trust import TrustStore
@@ -35,7 +35,7 @@ def inspect(args: argparse.Namespace) -> int:
     from coldcred import bundle  # noqa: PLC0415 - verifying needs no TUF, so only these verbs load it
 
     found = bundle.inspect(_read(args.file))
-    print(json.dumps(_report(found)) if args.json else "\n".join(_lines(found)))
+    put(json.dumps(_report(found)) if args.json else "\n".join(_lines(found)))
     return ACCEPTED
 
 
@@ -47,8 +47,8 @@ def apply(args: argparse.Namespace) -> int:
     applied = bundle.apply(data, args.trust, now=time.time())
     times = applied.store.times
     what = "applied" if applied.changed else "already applied, nothing changed:"
-    print(f"{what} bundle {times.sequence} for site {times.site}, issued {utc(times.issued_at)}")
-    print(f"trust ages from {utc(times.ageing_after)}, is stale from {utc(times.stale_after)}, ends {utc(times.end)}")
+    put(f"{what} bundle {times.sequence} for site {times.site}, issued {utc(times.issued_at)}")
+    put(f"trust ages from {utc(times.ageing_after)}, is stale from {utc(times.stale_after)}, ends {utc(times.end)}")
     return ACCEPTED
 
 

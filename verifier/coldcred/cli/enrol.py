@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from coldcred import names
 from coldcred.canonical import b64u_encode, hex_digest
-from coldcred.cli.speech import ACCEPTED, Misuse, tell
+from coldcred.cli.speech import ACCEPTED, Misuse, put, tell
 from coldcred.files import write_file
 from coldcred.jose import Typ
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         write_file(Path(args.out), f"{key.token(Typ.ENROLMENT, claims)}\n".encode(), mode=0o644)
     except OSError as error:
         raise Misuse(f"{error.filename}: {os.strerror(error.errno or 0)}") from error
-    print(args.out)
+    put(args.out)
     tell(f"the key's thumbprint is {key.public.thumbprint}: compare it with what the appliance shows")
     tell(f"carry {args.out} there within 14 days: coldcredctl workload enrol {workload} --enrolment FILE")
     return ACCEPTED

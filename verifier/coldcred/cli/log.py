@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, clean, tell, utc
+from coldcred.cli.speech import ACCEPTED, REFUSED, Misuse, clean, put, tell, utc
 from coldcred.errors import LogReason, LogRejected, Malformed, Reason, Rejected
 from coldcred.trust import TrustStore
 
@@ -85,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
     except (LogRejected, Rejected) as error:
         refusal = error
     if args.json:
-        print(json.dumps(_document(report, refusal)))
+        put(json.dumps(_document(report, refusal)))
     elif report is not None:
-        print("\n".join(clean(line) for line in _lines(report)))
+        put("\n".join(clean(line) for line in _lines(report)))
     return _say(report, refusal)
 
 

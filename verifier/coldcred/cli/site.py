@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from coldcred.cli.speech import ACCEPTED, TooLarge, read_file
+from coldcred.cli.speech import ACCEPTED, TooLarge, put, read_file
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.layout import ENROLMENT, MAX_METADATA
 
@@ -36,6 +36,6 @@ def init(args: argparse.Namespace) -> int:
     pins = bundle.init(
         args.dir, root=root, fingerprint=args.fingerprint, site=args.site, key=Ed25519PrivateKey.generate()
     )
-    print(f"site {pins.site} trusts root {pins.root}")
-    print(f"its trust store is {args.dir}; {ENROLMENT} in it carries the site's public key to the appliance")
+    put(f"site {pins.site} trusts root {pins.root}")
+    put(f"its trust store is {args.dir}; {ENROLMENT} in it carries the site's public key to the appliance")
     return ACCEPTED

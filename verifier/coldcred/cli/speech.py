@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from coldcred import streams
 from coldcred.errors import BundleReason, Reason
 
 ACCEPTED, REFUSED, MISUSE = 0, 1, 2
+_STANDARD_OUTPUT = 1
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?(?:Z|\+00:00)", re.ASCII)
@@ -36,10 +38,10 @@ ADVICE: Mapping[Reason, str] = MappingProxyType(
         Reason.WRONG_AUDIENCE: "Present the credential where it belongs, or ask for one for this audience.",
         Reason.SCOPE_MISSING: "Ask for a credential that has the scope.",
         Reason.EXPIRED: _NEW_CREDENTIAL,
-        Reason.NOT_YET_VALID: "Wait, or set this machine's clock if it is late.",
+        Reason.NOT_YET_VALID: "Compare this machine's clock with the appliance's; set it if it is late, else wait.",
         Reason.LIFETIME_TOO_LONG: _TELL_OFFICER,
         Reason.REVOKED: "Do not use it; ask whoever answers for the machine.",
-        Reason.STATUS_UNAVAILABLE: _NEWER_BUNDLE,
+        Reason.STATUS_UNAVAILABLE: "Apply a newer bundle if it is for this site; one for another is never taken here.",
         Reason.HOLDER_PROOF_MISSING: "The holder must present it together with a proof.",
         Reason.HOLDER_PROOF_INVALID: "The holder must make a new proof.",
         Reason.CLOCK_BEHIND_FLOOR: "Set this machine's clock.",
@@ -75,6 +77,10 @@ class Misuse(ValueError):
     """The command was called wrongly; the text says how to call it."""
 
 
+class OutputLost(Exception):
+    """Standard output failed; whatever was to be done had been done before. The text is the system's word for it."""
+
+
 class TooLarge(Exception):
     """A file is larger than anything that could be accepted, and was not read."""
 
@@ -87,7 +93,18 @@ def clean(text: str) -> str:
 
 def tell(sentence: str) -> None:
     """Say one thing to the person, on standard error."""
-    print(f"coldcred: {clean(sentence)}", file=sys.stderr)
+    streams.say(f"coldcred: {clean(sentence)}")
+
+
+def put(text: str) -> None:
+    """Write data to standard output, at once; raises `OutputLost`. One that was closed from the start takes nothing."""
+    if sys.stdout is None:
+        return
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        streams.give_up(sys.stdout, _STANDARD_OUTPUT)
+        raise OutputLost(os.strerror(error.errno or 0)) from error
 
 
 def utc(time: float) -> str:

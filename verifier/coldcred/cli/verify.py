@@ -3,10 +3,11 @@
 import argparse
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, ADVICE, REFUSED, TooLarge, read_file, read_time, tell, utc
+from coldcred.cli.speech import ACCEPTED, ADVICE, REFUSED, OutputLost, TooLarge, put, read_file, read_time, tell, utc
 from coldcred.credential import Kind
 from coldcred.errors import Malformed, Reason, Rejected
 from coldcred.jose import MAX_TOKEN, parse_unverified
@@ -43,13 +44,17 @@ def run(args: argparse.Namespace) -> int:
         found = verify(token, store, audience=args.audience, kind=Kind(args.kind), now=now, scopes=tuple(args.scope))
     except Rejected as error:
         rejected = error
-    if args.json:
-        print(json.dumps(_report(store, token, found, rejected, now)))
+    report = json.dumps(_report(store, token, found, rejected, now)) if args.json else None
     if rejected is not None:
         tell(f"rejected ({rejected.reason}): {rejected.detail}. {ADVICE[rejected.reason]}")
+        if report is not None:
+            with suppress(OutputLost):  # the verdict is told, and is the exit code
+                put(report)
         return REFUSED
-    if found is not None and store is not None and not args.json:
-        print("\n".join(_lines(store, found)))
+    if report is not None:
+        put(report)
+    elif found is not None and store is not None:
+        put("\n".join(_lines(store, found)))
     if store is not None and (freshness := store.freshness(now)) is not Freshness.FRESH:
         tell(f"trust is {freshness} and ends at {utc(store.times.end)}: apply a newer bundle before then.")
     return ACCEPTED

@@ -28,6 +28,7 @@ from coldcred.command import (
 )
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
+from coldcred.log import unkept
 from coldcred.log.approvals import TOLERANCE, Given, Request, check_people, check_time, listed, void
 from coldcred.log.blobs import Blobs
 from coldcred.log.entry import Entry
@@ -126,12 +127,34 @@ class People:
 
     def refused(self, event: Record, time: int) -> None:
         """Take `command.refused`, which ends a command and grants nothing: only the signature has to be good."""
-        asked = self._asked(event, time)
-        self._check_under(event, asked, refused=True)
+        if event.has("head"):
+            command, ends = self._refused_unkept(event, time), time + LONGEST_LIFE + TOLERANCE
+        else:
+            asked = self._asked(event, time)
+            self._check_under(event, asked, refused=True)
+            command, ends = asked.command.id, asked.command.expires_at
         event.text("reason", max_chars=64)
         event.text("rule", max_chars=256)
         event.text("detail")
-        self._end(asked.command.id, asked.command.expires_at)
+        self._end(command, ends)
+
+    def _refused_unkept(self, event: Record, time: int) -> str:
+        """Take what a refusal says of a command that was too long to be kept (rule R40), and give the command."""
+        self._forget(time)
+        told = unkept.take(event)
+        requester = self._documents.signer(told.kid)
+        if told.by != requester.id:
+            raise _bad("names somebody else than whose key the command's header names")
+        if told.command in self._requests or told.command in self._begun or event.texts("approvals"):
+            raise _bad("keeps only the beginning of a command that an entry before it names")
+        signed = people(requester.id, ())
+        check_people(event, signed, signed)
+        under = Told.take(event, told.act, refused=True)
+        if under.policy != self.policy or not under.leaves_out:
+            raise _bad("was decided under another policy than the one in force, or names profiles")
+        if requester.is_workload:
+            take_peer(event)
+        return told.command
 
     def carried(self, entry: Entry, event: Record, act: Act, step: Step = Step.WHOLE) -> Command:
         """Take what every event that carries out `act` says of its command."""

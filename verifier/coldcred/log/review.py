@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from coldcred import names
-from coldcred.acts import MAY_APPROVE, Act, Role
+from coldcred.acts import MAY_APPROVE, STOPPING, Act, Role
 from coldcred.record import Record
 
 SHORTEST = 24 * 3600
@@ -20,12 +20,8 @@ LONGEST = 90 * 24 * 3600
 MAX_CONFIRMED = 256
 """Most workloads, and most people, that one command confirms."""
 
-UNHELD = frozenset(
+UNHELD = STOPPING | frozenset(
     {
-        Act.CREDENTIAL_REVOKE,
-        Act.WORKLOAD_SUSPEND,
-        Act.KEY_SUSPEND,
-        Act.REQUEST_WITHDRAW,
         Act.READ_OPEN,
         Act.REVIEW_CONFIRM,
         Act.OPERATOR_RECOVER,
