@@ -11,6 +11,7 @@ import pytest
 from appliance import clock, home
 from appliance.cli import failures
 from appliance.cli.app import root
+from appliance.cli.course import Course
 from appliance.cli.grammar import Duration
 from appliance.cli.messages import MESSAGES
 from appliance.cli.opening import check
@@ -196,8 +197,9 @@ def test_an_argument_that_is_not_utf_8_is_refused_by_name(
             given.append(text)
         elif other is parameter or other.required:
             given += [other.opts[0], text]
-    with pytest.raises(click.UsageError) as caught:
-        root.main(["--home", str(tmp_path), *names, *given], prog_name="coldcredctl", standalone_mode=False)
+    words = ["--home", str(tmp_path), *names, *given]
+    with pytest.raises(click.UsageError) as caught, root.make_context("coldcredctl", words, obj=Course()) as context:
+        root.invoke(context)
     assert "not UTF-8" in caught.value.format_message()
     assert failures.describe(caught.value)[0] == "misuse"
 
