@@ -12,7 +12,7 @@ from hsm.attributes import LEANER, PRIVATE_KEY, PUBLIC_KEY, STAYS
 from hsm.errors import HsmError, KeyExposed, ModuleMissing, TokenFault, TokenMissing
 from hsm.keystore import KeyOrder
 from hsm.tokens import initialise_token, list_tokens
-from tests.support.hsm_inputs import CASES, admitted, log_input, signatures, token_input
+from tests.support.hsm_inputs import CASES, admitted, sign, signatures, token_input, tree_input
 from tests.support.shims import shim
 from tests.support.softhsm import MODULE, SoftHsm
 
@@ -27,7 +27,7 @@ def signs(softhsm: SoftHsm) -> None:
     public = admitted(store)
     log = admitted(store, Purpose.LOG, OTHER)
     public.verify(signatures(store.sign(KEY, [data := token_input(1, public.thumbprint)]))[0], data)
-    log.verify(signatures(store.sign(OTHER, [log_input(1)]))[0], log_input(1))
+    log.verify(signatures(sign(store, OTHER, [tree_input(1)]))[0], tree_input(1))
     store.close()
     inventory = softhsm.store().inventory()
     assert {key.key_id: (key.public, key.faults) for key in inventory.keys} == {KEY: (public, ()), OTHER: (log, ())}
