@@ -1,6 +1,6 @@
 # From a bare Debian machine: `make demo`, then `make test`. Both install what is missing and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format dev lock clean
+.PHONY: help demo test soak modules bench lint format dev lock clean
 
 PYTHON := .venv/bin/python
 # The tests run against the installed wheels: -P keeps this directory, which holds the sources, off sys.path.
@@ -21,9 +21,15 @@ test: ## everything CI runs: linters, types, import contracts, tests on the inst
 	@$(MAKE) --no-print-directory lint
 	@$(PYTEST) $(CORES) -m "not soak" $(ARGS)
 
-soak: ## the long campaigns
+soak: ## the long campaigns, `make modules` among them
 	@provisioning/bootstrap test
+	@provisioning/modules
 	@$(PYTEST) -m soak --timeout 3600 $(ARGS)
+
+modules: ## the key-store contract on PKCS#11 modules of other makers; builds one of them, some 12 minutes the first time
+	@provisioning/bootstrap test
+	@provisioning/modules
+	@$(PYTEST) -m modules --timeout 3600 $(ARGS)
 
 bench: ## measure everything in one run: benchmarks/results.json and docs/benchmarks.md
 	@provisioning/bootstrap bench
@@ -48,4 +54,4 @@ lock: ## write requirements/*.txt anew from requirements/*.in (needs the network
 	@requirements/lock
 
 clean: ## remove what can be made again
-	rm -rf .venv .venv-dev dist demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-dev .modules dist demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -18,9 +18,9 @@ from coldcred.charter import OperatorCharter, Purpose, label
 from coldcred.errors import Malformed
 from coldcred.keys import Algorithm, PublicKey
 from hsm import errors as causes
+from hsm.environment import is_known
 from hsm.errors import HsmError
 from hsm.keystore import Inventory, KeyOrder, StoredKey
-from hsm.process import ENVIRONMENT
 from hsm.supervisor import WorkerKeyStore
 from hsm.uri import KeyUri
 
@@ -58,6 +58,7 @@ class CardFault(StrEnum):
     DAMAGED = "card-damaged"
     LOST = "card-lost"
     FAULT = "card-fault"
+    UNFIT = "card-key-unfit"
 
 
 # A key that is not there any more, or a second login, means that the card went away after it was opened.
@@ -71,6 +72,7 @@ _FAULTS: Mapping[type[HsmError], CardFault] = MappingProxyType(
         causes.KeyAmbiguous: CardFault.MANY_KEYS,
         causes.KeyExists: CardFault.HAS_KEY,
         causes.KeyExposed: CardFault.EXPOSED,
+        causes.KeyUnfit: CardFault.UNFIT,
         causes.MechanismMissing: CardFault.UNABLE,
         causes.CharterRefused: CardFault.REFUSED,
         causes.SignatureWrong: CardFault.DAMAGED,
@@ -79,6 +81,16 @@ _FAULTS: Mapping[type[HsmError], CardFault] = MappingProxyType(
         causes.PinMissing: CardFault.LOST,
         causes.WorkerLost: CardFault.LOST,
         causes.WorkerTimeout: CardFault.LOST,
+    }
+)
+# What modules answer about a card that was there a moment ago: its handles are gone with it.
+_GONE = frozenset(
+    {
+        "CKR_DEVICE_REMOVED",
+        "CKR_KEY_HANDLE_INVALID",
+        "CKR_OBJECT_HANDLE_INVALID",
+        "CKR_SESSION_CLOSED",
+        "CKR_SESSION_HANDLE_INVALID",
     }
 )
 
@@ -100,7 +112,8 @@ class CardError(Exception):
     @classmethod
     def of(cls, error: HsmError) -> Self:
         """Say of a person's card what the HSM's floor says of any token."""
-        return cls(_FAULTS.get(type(error), CardFault.FAULT), str(error))
+        fault = CardFault.LOST if error.ckr in _GONE else _FAULTS.get(type(error), CardFault.FAULT)
+        return cls(fault, str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +221,7 @@ def _parse(uri: str) -> KeyUri:
 
 
 def _store(named: KeyUri, pin: AskPin, environment: Mapping[str, str], allow: Allow) -> WorkerKeyStore:
-    variables = {name: environment[name] for name in sorted(ENVIRONMENT) if name in environment}
+    variables = {name: value for name, value in sorted(environment.items()) if is_known(name)}
     module = named.token.module or ""
     _check_module(Path(module), allow)
     return WorkerKeyStore(module, named.token, _Once(pin, named), environment=variables, timeout=SECONDS)
@@ -247,7 +260,7 @@ def _the_key(inventory: Inventory, named: KeyUri) -> StoredKey:
 
 def _public(stored: StoredKey) -> PublicKey:
     if stored.public is None:
-        raise CardError(CardFault.EXPOSED, f"key {stored.key_id.hex()}: {', '.join(stored.faults)}")
+        raise CardError.of(stored.unfit(f"key {stored.key_id.hex()}"))
     return stored.public
 
 

@@ -321,7 +321,7 @@ def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 def decide_whole(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide, and see that the keys that are to sign can; raises `Refused`."""
     decision = decide(standing, ask, now, random)
-    keys.check_usable(standing.authority, standing.opened, decision.signings)
+    keys.check_usable(standing.authority, standing.opened, decision.signings, now)
     return decision
 
 
@@ -334,7 +334,7 @@ def _issue(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
 
 def _bundle(standing: Standing, ask: Ask, now: int, _random: Random) -> Decision:
     authority, lookups, read = standing.authority, standing.lookups, standing.archive.blob
-    return bundles.decide_create(authority, lookups, lambda: standing.frontier, read, ask, now)
+    return bundles.decide_create(authority, lookups, standing.tree, read, ask, now)
 
 
 def _read(_standing: Standing, ask: Ask, _now: int, _random: Random) -> Decision:
@@ -375,9 +375,11 @@ _DECIDERS: Mapping[Act, _Decider] = MappingProxyType(
             standing.authority, standing.lookups, ask, now
         ),
         Act.SITE_ADD: _knowing(sites.decide_add),
-        Act.TRUST_SUBMIT: _timed(trust.decide_submit),
+        Act.TRUST_SUBMIT: lambda standing, ask, now, _random: trust.decide_submit(
+            standing.authority, standing.archive.blob, ask, now
+        ),
         Act.BUNDLE_CREATE: _bundle,
-        Act.LOG_EXPORT: lambda standing, ask, _now, _random: decide_export(standing, ask),
+        Act.LOG_EXPORT: lambda standing, ask, now, _random: decide_export(standing, ask, now),
         Act.READ_OPEN: _read,
         Act.KEY_SUSPEND: _knowing(keys.decide_suspend),
         Act.KEY_ACTIVATE: _knowing(keys.decide_activate),

@@ -59,6 +59,8 @@ class Refusal(StrEnum):
     TOO_FEW_PEOPLE = "too-few-people"
     INTERNAL = "internal"
     OVER_BUDGET = "over-budget"
+    LOG_FORKED = "log-forked"
+    KEY_ENDED = "key-ended"
 
 
 class Refused(Exception):
@@ -97,6 +99,7 @@ class HomeFault(StrEnum):
     DEFECT = "defect"
     SOCKET_IN_USE = "socket-in-use"
     MODULE_OPEN = "module-open"
+    BEHIND_TOKEN = "home-behind-token"  # noqa: S105 - an id, no secret
 
 
 class HomeError(Exception):

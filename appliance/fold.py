@@ -11,6 +11,7 @@ from appliance.nouns import bundles, keys, operators, policies, profiles, review
 from appliance.outcome import Outcome, State
 from appliance.pins import RefusedPins
 from appliance.rules import rule_of
+from coldcred.bundle.roles import SITE
 from coldcred.canonical import Json
 from coldcred.command import Basis
 from coldcred.log import system
@@ -143,6 +144,14 @@ def _fold_begun(lookups: Lookups, entry: Entry) -> None:
 def _fold_checkpoint(lookups: Lookups, entry: Entry) -> None:
     lookups.checkpoint_size = Record(entry.event, "checkpoint").integer("size")
     lookups.worth_checkpoint = 0
+
+
+def _fold_bundle_signed(lookups: Lookups, entry: Entry) -> None:
+    record = Record(entry.event, "bundle.signed")
+    if record.text("role") == SITE:
+        # Earlier releases did not say which checkpoint it lists; the newest before it is the one, but for chance.
+        size = record.optional_integer("checkpoint")
+        lookups.add_site_checkpoint(record.text("site"), lookups.checkpoint_size if size is None else size)
 
 
 def _fold_policy(lookups: Lookups, entry: Entry) -> None:
@@ -339,6 +348,7 @@ _LOOKUPS: Mapping[str, Callable[[Lookups, Entry], None]] = MappingProxyType(
         "approval.refused": _fold_approval_refused,
         "batch.issued": _fold_chunk,
         "bundle.begun": _fold_begun,
+        "bundle.signed": _fold_bundle_signed,
         "checkpoint": _fold_checkpoint,
         "clock.behind": _fold_clock,
         "clock.right": _fold_clock,

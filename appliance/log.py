@@ -15,7 +15,7 @@ from coldcred.canonical import Json, sha256
 from coldcred.errors import LogReason, LogRejected
 from coldcred.log.chain import Head, verify_chain
 from coldcred.log.entry import Entry
-from coldcred.log.tree import Frontier
+from coldcred.log.tree import Frontier, growth_proof, leaf_hash
 
 
 class Log:
@@ -26,6 +26,7 @@ class Log:
         self._store = store
         self.head = Head()
         self.frontier = Frontier()
+        self._edge = Frontier()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -55,6 +56,26 @@ class Log:
         sql = "SELECT body FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
         for (body,) in self._store.rows(sql, first, limit):
             yield body if isinstance(body, bytes) else str(body).encode()
+
+    def growth(self, size: int, root: bytes, new_size: int) -> tuple[bytes, ...]:
+        """Prove that the first `new_size` entries grew from (`size`, `root`), which the log key's token keeps (R33).
+
+        Entries are durable before a token is asked, so a log that is shorter, or has another root at that size, is an
+        older copy, or another home signs with the same token: `HomeError` (home-behind-token). Reads again only what
+        came since the size of the last call.
+        """
+        if size > new_size:
+            detail = f"the token keeps a head of {size} entries, and this log has {new_size}"
+            raise HomeError(HomeFault.BEHIND_TOKEN, detail)
+        edge = self._edge if self._edge.size <= size else Frontier()
+        self._edge = edge = edge.extend(self._leaves(edge.size, size))
+        if edge.root() != root:
+            detail = f"the token keeps another root than this log has at {size} entries"
+            raise HomeError(HomeFault.BEHIND_TOKEN, detail)
+        return growth_proof(edge, [*self._leaves(size, new_size)])
+
+    def _leaves(self, first: int, end: int) -> Iterator[bytes]:
+        return map(leaf_hash, self.bodies(first, end - first))
 
     def mentioning(self, first: int, end: int, texts: Sequence[bytes]) -> Iterator[bytes]:
         """Yield stored entries from `first` on and before `end` in which one of these texts stands, in order."""

@@ -17,6 +17,7 @@ from coldcred.acts import Act
 from coldcred.canonical import Json
 from coldcred.command import LONGEST_LIFE, people
 from coldcred.log.approvals import Given
+from coldcred.log.consistency import OF_BUNDLES
 from coldcred.log.live import Issued, Live, Selector
 from coldcred.status import SIZE, IndexSet, bits_with
 
@@ -74,10 +75,11 @@ class Lookups:
     """The folded state that grows with each entry and forgets with time; `size` is the next free seq.
 
     `under_way` holds, with their act, commands that took their first step and not their last; `batches`, by command,
-    the jti that was issued for each line; `refused_pins`, by token, those since the last login; `system_events_only`
-    says that since the newest system event nobody asked for anything. `revoked_at` has by status list the `size` at
-    which a bit was last set, `shipped_at` that at which the newest bundle with the list was begun, `begun_at` that of
-    each bundle by its command.
+    the jti that was issued for each line; `site_checkpoints`, by site, the sizes of the log that its last bundles
+    signed, the newest last; `refused_pins`, by token, those since the last login; `system_events_only` says that since
+    the newest system event nobody asked for anything. `revoked_at` has by status list the `size` at which a bit was
+    last set, `shipped_at` that at which the newest bundle with the list was begun, `begun_at` that of each bundle by
+    its command.
     """
 
     size: int = 0
@@ -93,6 +95,7 @@ class Lookups:
     revoked_at: dict[str, int] = field(default_factory=dict)
     begun_at: dict[str, int] = field(default_factory=dict)
     shipped_at: dict[str, int] = field(default_factory=dict)
+    site_checkpoints: dict[str, deque[int]] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
     batches: dict[str, dict[int, str]] = field(default_factory=dict)
     open_intents: dict[int, dict[str, Json]] = field(default_factory=dict)
@@ -108,6 +111,10 @@ class Lookups:
     _ends: list[tuple[int, str]] = field(default_factory=list)
     _approvals: dict[str, list[str]] = field(default_factory=dict)
     _refused_until: list[tuple[int, str]] = field(default_factory=list)
+
+    def add_site_checkpoint(self, site: str, size: int) -> None:
+        """Record that a bundle for a site was signed with a checkpoint of this size."""
+        self.site_checkpoints.setdefault(site, deque(maxlen=OF_BUNDLES)).append(size)
 
     @property
     def issued(self) -> Mapping[str, Issued]:

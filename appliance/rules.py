@@ -60,6 +60,8 @@ RULE: Mapping[Refusal, str] = MappingProxyType(
         Refusal.TOO_FEW_PEOPLE: "R2 how many people sign",
         Refusal.INTERNAL: "R36 one submission ends only itself",
         Refusal.OVER_BUDGET: "R11 what a question may cost",
+        Refusal.LOG_FORKED: "R38 a log only grows",
+        Refusal.KEY_ENDED: "R41 keys within their dates",
     }
 )
 """The rule behind each reason; `tests/appliance/test_policy.py` holds it to be whole."""

@@ -17,7 +17,7 @@ from coldcred.errors import LogRejected
 from coldcred.log import entry as entries
 from coldcred.log.chain import Head
 from coldcred.log.entry import Entry
-from coldcred.log.tree import Frontier
+from coldcred.log.tree import Frontier, Tree
 
 
 class Archive(Protocol):
@@ -44,16 +44,23 @@ class Archive(Protocol):
 class Standing:
     """The folded state and the end of the log it was folded from; `archive` holds what was committed.
 
-    `opened` is of this run and of no entry: the tokens that can sign.
+    `opened` and `head_in_token` are of this run and of no entry: the tokens that can sign, and whether the log key's
+    token keeps the log's head (rule R33); None where it is closed. `tree` proves to sites that the log only grew.
     """
 
     authority: Authority
     archive: Archive
     opened: frozenset[str] = frozenset()
+    head_in_token: bool | None = None
     lookups: Lookups = field(default_factory=Lookups)
     head: Head = field(default_factory=Head)
-    frontier: Frontier = field(default_factory=Frontier)
+    tree: Tree = field(default_factory=Tree)
     _policies: PolicySet | None = field(default=None, repr=False)
+
+    @property
+    def frontier(self) -> Frontier:
+        """The right edge of the log's tree, as it stands now."""
+        return self.tree.frontier()
 
     @property
     def policies(self) -> PolicySet:
@@ -79,7 +86,7 @@ class Standing:
         self.head.check(entry)
         self.authority = fold(self.authority, self.lookups, entry)
         self.head = Head.of(entry)
-        self.frontier = self.frontier.append(entry.leaf)
+        self.tree.append(entry.leaf)
 
     def write(self, events: Sequence[Event], time: int) -> tuple[Entry, ...]:
         """Write `events` as the next entries, and change nothing: the one place that bounds an event (rule R36).

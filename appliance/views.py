@@ -9,13 +9,12 @@ from appliance.authority import Authority, SigningKey
 from appliance.errors import Refusal, Refused
 from appliance.inventory import Kind, Listing
 from appliance.lookups import Request
-from appliance.nouns import operators, reviews, workloads
+from appliance.nouns import keys, operators, reviews, workloads
 from appliance.nouns.workloads import Condition
 from appliance.outcome import State
 from appliance.standing import Standing
 from appliance.turns import Steps
 from coldcred.canonical import Json, sha256_hex
-from coldcred.charter import Purpose
 from coldcred.policy import DEFAULT
 
 
@@ -45,7 +44,8 @@ def _status(standing: Standing) -> Steps[Json]:
         "keys": len(authority.keys),
         "suspended_keys": [key.name for key in authority.keys.values() if key.suspended],
         "open_tokens": [*sorted(standing.opened)],
-        "makes_checkpoints": _makes_checkpoints(standing),
+        "makes_checkpoints": keys.signs_log(authority, standing.opened, lookups.last_time),
+        "head_kept_in": _head_kept_in(standing),
         "trust": None if authority.trust is None else authority.trust.targets_version,
         "bundles": {**authority.bundles},
         "workloads": conditions,
@@ -65,9 +65,10 @@ def _open_review(standing: Standing) -> Json:
     }
 
 
-def _makes_checkpoints(standing: Standing) -> bool:
-    key = standing.authority.key_for(Purpose.LOG)
-    return key is not None and not key.suspended and key.token in standing.opened
+def _head_kept_in(standing: Standing) -> Json:
+    """Say where the log's newest head is kept a second time (rule R33); null while the log key's token is closed."""
+    kept = standing.head_in_token
+    return None if kept is None else "token" if kept else "none"
 
 
 def _conditions(standing: Standing) -> Steps[Json]:

@@ -21,7 +21,7 @@ from appliance.pins import Opening
 from coldcred.canonical import Json
 from coldcred.errors import ColdcredError
 from coldcred.founding import Token
-from hsm import tokens
+from hsm import environment, tokens
 from hsm.keystore import KeyStore, TokenInfo
 from hsm.supervisor import Observer, PinSource, WorkerKeyStore
 from hsm.uri import TokenUri
@@ -114,18 +114,28 @@ def _keystore(settings: Settings, label: str, pin: PinSource, observer: Observer
         keystore.close()
 
 
-def list_tokens(module: str, environment: Mapping[str, str]) -> list[dict[str, Json]]:
-    """Give the tokens that a PKCS#11 module offers: label, serial, manufacturer, model; raises `HsmError`."""
+def module_variables(given: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Give the variables for a PKCS#11 module with the paths in them absolute; an unknown one is a `ValueError`."""
+    environment.check(given)
+    return environment.absolute(given, str(folder.absolute()))
+
+
+def list_tokens(module: str, variables: Mapping[str, str]) -> tuple[list[dict[str, Json]], tuple[str, ...]]:
+    """Give the tokens that a PKCS#11 module offers, and the slots it could not read; raises `HsmError`.
+
+    A token is its label, serial, manufacturer and model.
+    """
     _check_module(module)
-    return [_token(found) for found in tokens.list_tokens(module, environment)]
+    found = tokens.list_tokens(module, variables)
+    return [_token(token) for token in found.tokens], found.unread
 
 
 def initialise_token(
-    module: str, label: str, so_pin: bytearray, pin: bytearray, environment: Mapping[str, str]
+    module: str, label: str, so_pin: bytearray, pin: bytearray, variables: Mapping[str, str]
 ) -> dict[str, Json]:
     """Make a new token with its two PINs, whose buffers are wiped; raises `HsmError`."""
     _check_module(module)
-    return _token(tokens.initialise_token(module, label, so_pin, pin, environment))
+    return _token(tokens.initialise_token(module, label, so_pin, pin, variables))
 
 
 def _check_module(module: str) -> None:

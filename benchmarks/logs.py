@@ -15,14 +15,16 @@ from appliance.home import Home
 from appliance.log import Log
 from appliance.wiring import open_log
 from benchmarks import setting
-from benchmarks.rows import Row, rate
+from benchmarks.rows import Row, each, rate
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, sha256, sha256_hex
 from coldcred.keys import PublicKey
 from coldcred.log import export
+from coldcred.log.consistency import OF_BUNDLES, prove
 from coldcred.log.entry import Entry
 from coldcred.log.export import Anchor
 from coldcred.log.note import VerifierKey
+from coldcred.log.tree import HASH_SIZE, Tree
 from coldcred.status import SIZE, StatusList, bits_with
 from tests.support import plant
 from tests.support.serving import Appliance
@@ -49,7 +51,7 @@ def measure(mine: Appliance) -> list[Row]:
     first, last = (next(row for row in rows if row.row == f"issue.at.{size:.0e}") for size in (SIZES[0], SIZES[-1]))
     rows.append(Row("issue.flat", last.value, "us", first.row, last.value / first.value))
     rows.append(_revocation_size())
-    return rows
+    return rows + [row for size in SIZES for row in proofs(size)]
 
 
 def verify_export(mine: Appliance) -> Row:
@@ -172,6 +174,20 @@ def _revocation_size() -> Row:
     size = len(str(text)) * 3 / 4
     least = 0.0808 * SIZE / 8  # binary entropy of 0.01, in bits
     return Row("revocation.size", size / 1000, "kB", "entropy of the bits", size / least)
+
+
+def proofs(size: int) -> list[Row]:
+    """Give the bytes of the proofs that a bundle carries, and what they take, for bundles spread over the whole log."""
+    tree = Tree()
+    for seq in range(size):
+        tree.append(sha256(seq.to_bytes(8)))
+    sizes = [(size - 1) * place // OF_BUNDLES for place in range(1, OF_BUNDLES + 1)]
+    body = prove(tree, sizes, size)
+    hashes = sum(len(tree.consistency_proof(old)) for old in sizes)
+    return [
+        Row(f"proofs.{size:.0e}", len(body) / 1000, "kB", "their hashes alone", len(body) / (hashes * HASH_SIZE)),
+        Row(f"proofs.time.{size:.0e}", each(lambda: prove(tree, sizes, size), 5) * 1000, "ms"),
+    ]
 
 
 def main() -> None:

@@ -39,6 +39,29 @@ PUBLIC_KEY: Mapping[str, bool] = MappingProxyType(
 )
 """CKA_* of a public key; a wrong one misleads nobody, since the pinned key is what counts, but it is reported."""
 
+OPTIONAL = frozenset({"COPYABLE"})
+"""What a module need not know (v2.40 brought it): absent it is no fault, for a copy cannot leave either.
+
+PKCS#11 lets no copy become extractable or less sensitive than what it was copied from.
+"""
+
+UNUSED = frozenset({"DECRYPT", "ENCRYPT"})
+"""What is asked to be false and not insisted on: no mechanism of PKCS#11 decrypts with a key of ours.
+
+tpm2-pkcs11 makes no EC key for which it is false.
+"""
+
+STAYS = frozenset({"PRIVATE", "SENSITIVE", "EXTRACTABLE", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE", "LOCAL"})
+"""What says that a private key was born in the token and cannot leave it."""
+
+LEANER: tuple[frozenset[str], ...] = (frozenset(), UNUSED, OPTIONAL, OPTIONAL | UNUSED)
+"""What is left out of the templates, in turn, until a module takes one."""
+
+
+def could_leave(found: Mapping[str, object]) -> bool:
+    """Whether the private key with these attributes is not known to have been born in the token and to stay there."""
+    return any(found.get(name) is not PRIVATE_KEY[name] for name in STAYS)
+
 
 def private_faults(row: MechanismRow | None, found: Mapping[str, object]) -> tuple[str, ...]:
     """Say what is wrong with a private key whose attributes are `found`; an absent one could not be read."""
@@ -61,8 +84,11 @@ def public_faults(row: MechanismRow, found: Mapping[str, object]) -> tuple[str, 
 def _wrong(expected: Mapping[str, bool], found: Mapping[str, object], prefix: str) -> list[str]:
     faults = []
     for name, value in expected.items():
+        if name in UNUSED:
+            continue
         if name not in found:
-            faults.append(f"{prefix}CKA_{name} cannot be read")
+            if name not in OPTIONAL:
+                faults.append(f"{prefix}CKA_{name} cannot be read")
         elif found[name] is not value:
             faults.append(f"{prefix}CKA_{name} is {str(found[name]).lower()}")
     return faults

@@ -65,16 +65,21 @@ def check(
     *,
     kid: str,
     read: Mapping[bytes, Header] = MappingProxyType({}),
+    until: int | None = None,
+    now: int = 0,
 ) -> CharterMemory:
     """Give what the key will have signed after this input, or raise `CharterRefused` saying what exceeds its charter.
 
     `kid` is the thumbprint of the key that is to sign; a token that names another key is refused. `read` is what
-    `headers` gives: it makes the check quicker and changes nothing else.
+    `headers` gives: it makes the check quicker and changes nothing else. From `until` on, where that is given, the key
+    signs nothing; one of credentials none that ends later (R41). `until` and `now` are Unix seconds.
     """
+    if until is not None and now >= until and not isinstance(charter, TokenCharter):
+        raise CharterRefused(f"the key ended at {until}, and it is {now}")
     try:
         match charter:
             case TokenCharter():
-                _check_token(charter, signing_input, kid, read)
+                _check_token(charter, signing_input, kid, read, until)
             case StatusCharter():
                 _check_status(charter, signing_input, kid)
             case LogCharter():
@@ -97,10 +102,13 @@ def merge(one: CharterMemory, other: CharterMemory) -> CharterMemory:
     return CharterMemory(log.log_size, log.log_root, tuple(sorted(versions.items())))
 
 
-def _check_token(charter: TokenCharter, data: bytes, kid: str, read: Mapping[bytes, Header]) -> None:
+def _check_token(charter: TokenCharter, data: bytes, kid: str, read: Mapping[bytes, Header], until: int | None) -> None:
     header, payload = split_signing_input(data, headers=read)
     _check_header(header, charter.kind.typ, charter.algorithm, kid)
-    charter.check(parse_claims(payload, charter.kind, charter.known))
+    credential = parse_claims(payload, charter.kind, charter.known)
+    charter.check(credential)
+    if until is not None and credential.expires_at > until:
+        raise CharterExceeded(f"the key ends at {until}, the credential at {credential.expires_at}")
 
 
 def _check_status(charter: StatusCharter, data: bytes, kid: str) -> None:

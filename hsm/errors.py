@@ -124,6 +124,12 @@ class KeyExposed(HsmError):
     id = "key-exposed"
 
 
+class KeyUnfit(HsmError):
+    """A key cannot leave the token and yet is not as it was made: its use, its curve, its public half, its id."""
+
+    id = "key-unfit"
+
+
 class KeyMismatch(HsmError):
     """The public key in the token is not the one that is pinned."""
 
@@ -146,6 +152,12 @@ class CharterRefused(HsmError):
     """The signing input lies outside the key's charter, or the key was not admitted with one (rule R13)."""
 
     id = "charter-refused"
+
+
+class HeadRefused(HsmError):
+    """The checkpoint is not proven to have grown from the head that is kept beside the log key (rule R33)."""
+
+    id = "head-refused"
 
 
 class SignatureWrong(HsmError):
@@ -208,6 +220,8 @@ CAUSES: Mapping[str, type[HsmError]] = MappingProxyType(
             TokenFault,
             ForeignObject,
             PinDelayed,
+            KeyUnfit,
+            HeadRefused,
         )
     }
 )

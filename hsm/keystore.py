@@ -17,7 +17,8 @@ from typing import Protocol
 from coldcred.charter import KeyCharter
 from coldcred.errors import BadSignature
 from coldcred.keys import Algorithm, PublicKey
-from hsm.errors import HsmError, SignatureWrong
+from hsm.errors import HsmError, KeyExposed, KeyUnfit, SignatureWrong
+from hsm.heads import KeptHead
 
 KEY_ID = 32
 TOKEN_LABEL = 32
@@ -26,6 +27,8 @@ LANES = 2
 """Inputs of a batch that are at the token at once."""
 MAX_INPUTS = 1024
 MAX_BATCH = 8 * 1024 * 1024
+MAX_PROOF = 128
+"""Most hashes of a consistency proof: two for each bit of a size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,19 @@ class TokenInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """What a module's slots hold: every initialised token, and one line for each slot that could not be read."""
+
+    tokens: tuple[TokenInfo, ...]
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StoredKey:
     """A key pair found in the token; `faults` says, for people, what it is not as it was born. Empty means sound.
 
-    `algorithm` and `public` are None where the token holds no readable public key of ours for it.
+    `algorithm` and `public` are None where the token holds no readable public key of ours for it. `exposed` says
+    whether a fault is one by which the key could leave the token, or need not have been born there.
     """
 
     key_id: bytes
@@ -75,15 +87,25 @@ class StoredKey:
     algorithm: Algorithm | None
     public: PublicKey | None
     faults: tuple[str, ...] = ()
+    exposed: bool = False
+
+    def unfit(self, named: str) -> HsmError:
+        """Give the error that tells of its faults, with the name that people know it by."""
+        cause = KeyExposed if self.exposed else KeyUnfit
+        return cause(f"{named}: {'; '.join(self.faults)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All that the token holds: keys under a label of ours, and everything else in one line each."""
+    """All that the token holds: keys under a label of ours, and everything else in one line each.
+
+    `heads` has the CKA_ID of the log key of each head that is kept there.
+    """
 
     token: TokenInfo
     keys: tuple[StoredKey, ...]
     foreign: tuple[str, ...]
+    heads: tuple[bytes, ...] = ()
 
 
 class KeyStore(Protocol):
@@ -98,14 +120,36 @@ class KeyStore(Protocol):
         ...
 
     def admit(
-        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+        self,
+        key_id: bytes,
+        charter: KeyCharter,
+        public: PublicKey,
+        memory: CharterMemory = NOTHING_SIGNED,
+        until: int | None = None,
     ) -> None:
-        """Let a key sign within `charter`, and pin `public`.
+        """Let a key sign within `charter`, and pin `public`; a log key signs what `keep` took last, and nothing else.
+
+        From `until` on (Unix seconds) it signs nothing; a key of credentials none that ends later (R41).
 
         `memory` is what the log says it has signed. Admitting again is allowed and can only raise the memory.
 
         Raises `CharterRefused` when the key was not born with this charter, `KeyMissing`, `KeyAmbiguous`,
-        `KeyExposed` (attribute faults), `KeyMismatch` (another public key), or another `HsmError`.
+        `KeyExposed` or `KeyUnfit` (its faults), `KeyMismatch` (another public key), or another `HsmError`.
+        """
+        ...
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the newest head of its log that is kept beside an admitted log key, or None; raises `HsmError`."""
+        ...
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep the head that a checkpoint's text says, which is proven to have grown from what is `kept` (R33).
+
+        From here on the log key signs this text and no other. Says whether the token keeps it: a module that takes no
+        data objects leaves it to the worker's memory.
+
+        Raises `CharterRefused` where the text is not of this key's log, `HeadRefused` where the proof (RFC 9162) does
+        not lead from the kept head to this one, or another `HsmError`.
         """
         ...
 
@@ -147,7 +191,10 @@ class KeyToken(Protocol):
         ...
 
     def generate(self, key_id: bytes, label: str, algorithm: Algorithm) -> PublicKey:
-        """Make a key pair; `KeyExists` when an object has the CKA_ID, `KeyExposed` when it is not born as asked."""
+        """Make a key pair; `KeyExists` when an object has the CKA_ID.
+
+        `KeyExposed` or `KeyUnfit` when it is not born as asked.
+        """
         ...
 
     def find(self, key_id: bytes) -> StoredKey:
@@ -164,6 +211,14 @@ class KeyToken(Protocol):
 
     def holds(self, key_id: bytes) -> bool:
         """Whether any object has this CKA_ID."""
+        ...
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the newest head that objects of this log key say."""
+        ...
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:
+        """Have an object say this head; the one that says the newest so far stays as it is."""
         ...
 
     def close(self) -> None:

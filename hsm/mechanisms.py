@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from coldcred.errors import Malformed
-from coldcred.keys import Algorithm, PublicKey
+from coldcred.keys import COORDINATE, POINT, Algorithm, PublicKey
 
 _OCTET_STRING = 0x04
 
@@ -19,7 +19,8 @@ _OCTET_STRING = 0x04
 class MechanismRow:
     """One algorithm in PKCS#11 terms; `hashed` says whether the mechanism wants a SHA-256 digest.
 
-    `curves` are the spellings of CKA_EC_PARAMS (DER) that mean its curve; the first is the one we ask for.
+    `curves` are the spellings of CKA_EC_PARAMS (DER) that mean its curve, in the order in which they are asked for.
+    `point` is the length of a public key in bytes.
     """
 
     algorithm: Algorithm
@@ -27,6 +28,7 @@ class MechanismRow:
     generate: int
     sign: int
     curves: tuple[bytes, ...]
+    point: int
     hashed: bool
     names: tuple[str, str]
 
@@ -39,6 +41,7 @@ MECHANISMS: Mapping[Algorithm, MechanismRow] = MappingProxyType(
             generate=0x1040,
             sign=0x1041,
             curves=(bytes.fromhex("06082a8648ce3d030107"),),  # OID 1.2.840.10045.3.1.7
+            point=POINT,
             hashed=True,
             names=("CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA"),
         ),
@@ -49,6 +52,7 @@ MECHANISMS: Mapping[Algorithm, MechanismRow] = MappingProxyType(
             sign=0x1057,
             # OID 1.3.101.112 (RFC 8410), or the curve's name as a PrintableString, which SoftHSM gives private keys.
             curves=(bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519"),
+            point=COORDINATE,
             hashed=False,
             names=("CKM_EC_EDWARDS_KEY_PAIR_GEN", "CKM_EDDSA"),
         ),
@@ -62,7 +66,13 @@ def row_of_key_type(key_type: int) -> MechanismRow | None:
 
 
 def public_key(row: MechanismRow, point: bytes) -> PublicKey:
-    """Read CKA_EC_POINT, a DER OCTET STRING (PKCS#11 v3.0 section 2.3.3); `Malformed` on anything else."""
-    if len(point) < 2 or point[0] != _OCTET_STRING or point[1] != len(point) - 2:  # noqa: PLR2004 - tag and length
-        raise Malformed("a CKA_EC_POINT that is not one short octet string")
+    """Read CKA_EC_POINT, the point itself or a DER OCTET STRING of it; `Malformed` on anything else.
+
+    PKCS#11 v3.0 section 2.3.3 has the octet string; since v3.1 Edwards points stand there raw. The length tells
+    which, before any byte does: the first byte of a raw point may be an octet string's tag.
+    """
+    if len(point) == row.point:
+        return PublicKey(row.algorithm, point)
+    if point[:2] != bytes((_OCTET_STRING, row.point)) or len(point) != row.point + 2:
+        raise Malformed("a CKA_EC_POINT that is neither a point nor one short octet string")
     return PublicKey(row.algorithm, point[2:])

@@ -8,7 +8,8 @@ from coldcred.errors import Malformed
 from coldcred.keys import Algorithm, PublicKey
 from coldcred.record import Record
 from hsm.errors import CAUSES, HsmError, Reaction
-from hsm.keystore import CharterMemory, Inventory, StoredKey, TokenInfo
+from hsm.heads import KeptHead
+from hsm.keystore import CharterMemory, Inventory, Slots, StoredKey, TokenInfo
 
 _MAX_DETAIL = 2048
 
@@ -75,6 +76,21 @@ def read_memory(record: Record) -> CharterMemory:
     return CharterMemory(size, None if root is None else binary(root), roles)
 
 
+def write_head(head: KeptHead | None) -> Json:
+    """Give a log's head, or null."""
+    return None if head is None else {"size": head.size, "root": b64u_encode(head.root)}
+
+
+def read_head(value: Json) -> KeptHead | None:
+    """Read a log's head, or null."""
+    if value is None:
+        return None
+    record = Record.of(value, "head")
+    head = KeptHead(record.integer("size"), binary(record.value("root")))
+    record.done()
+    return head
+
+
 def write_token(token: TokenInfo) -> dict[str, Json]:
     """Give what a token says of itself."""
     return {
@@ -93,6 +109,20 @@ def read_token(record: Record) -> TokenInfo:
     return TokenInfo(label, serial, manufacturer, model)
 
 
+def write_slots(slots: Slots) -> dict[str, Json]:
+    """Give what a module's slots hold."""
+    return {"tokens": [write_token(token) for token in slots.tokens], "unread": list(slots.unread)}
+
+
+def read_slots(value: Json) -> Slots:
+    """Read what a module's slots hold."""
+    record = Record.of(value, "slots")
+    tokens = tuple(read_token(item) for item in record.records("tokens"))
+    unread = tuple(_text(item) for item in record.array("unread"))
+    record.done()
+    return Slots(tokens, unread)
+
+
 def write_inventory(inventory: Inventory) -> dict[str, Json]:
     """Give all that a token holds."""
     return {
@@ -104,10 +134,12 @@ def write_inventory(inventory: Inventory) -> dict[str, Json]:
                 "algorithm": None if key.algorithm is None else key.algorithm.value,
                 "public": None if key.public is None else key.public.jwk(),
                 "faults": list(key.faults),
+                "exposed": key.exposed,
             }
             for key in inventory.keys
         ],
         "foreign": list(inventory.foreign),
+        "heads": [b64u_encode(key_id) for key_id in inventory.heads],
     }
 
 
@@ -117,14 +149,15 @@ def read_inventory(value: Json) -> Inventory:
     token = read_token(record.record("token"))
     keys = tuple(_read_key(Record.of(item, "key")) for item in record.array("keys"))
     foreign = tuple(_text(item) for item in record.array("foreign"))
+    heads = tuple(binary(item) for item in record.array("heads"))
     record.done()
-    return Inventory(token, keys, foreign)
+    return Inventory(token, keys, foreign, heads)
 
 
 def _read_key(record: Record) -> StoredKey:
     key_id, label = binary(record.value("key_id")), record.text("label")
     algorithm, public = record.value("algorithm"), record.value("public")
-    faults = tuple(_text(item) for item in record.array("faults"))
+    faults, exposed = tuple(_text(item) for item in record.array("faults")), record.boolean("exposed")
     record.done()
     if not (algorithm is None or algorithm in set(Algorithm)):
         raise Malformed("an algorithm of no known name")
@@ -134,6 +167,7 @@ def _read_key(record: Record) -> StoredKey:
         None if algorithm is None else Algorithm(_text(algorithm)),
         None if public is None else PublicKey.from_jwk(public),
         faults,
+        exposed,
     )
 
 

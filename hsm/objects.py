@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from coldcred.charter import LABEL_DIGITS, Purpose
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
-from hsm import attributes
+from hsm import attributes, heads
 from hsm.keystore import Inventory, StoredKey, TokenInfo
 from hsm.mechanisms import MechanismRow, public_key, row_of_key_type
 
-PRIVATE_KEY, PUBLIC_KEY = "PRIVATE_KEY", "PUBLIC_KEY"
+PRIVATE_KEY, PUBLIC_KEY, DATA = "PRIVATE_KEY", "PUBLIC_KEY", "DATA"
+
+MODULES_OWN = frozenset({"HW_FEATURE", "MECHANISM", "PROFILE"})
+"""Classes of objects by which a module tells of itself (kryoptic shows one for each mechanism); nobody made them."""
 
 READ = ("CLASS", "LABEL", "ID", "KEY_TYPE", "EC_PARAMS", "EC_POINT")
 """CKA_* that are read of every object, besides those that `hsm.attributes` asks for."""
@@ -49,6 +52,11 @@ class TokenObject:
         return self._bytes("EC_POINT")
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is data without label and value: what is left of a head that was cut short in its making."""
+        return self.kind == DATA and not self.found.get("LABEL") and not self.found.get("VALUE")
+
+    @property
     def row(self) -> MechanismRow | None:
         """The algorithm of its key type, or None where we use no such keys."""
         value = self.found.get("KEY_TYPE")
@@ -69,7 +77,7 @@ class TokenObject:
 
 
 def assemble(token: TokenInfo, objects: Sequence[TokenObject]) -> Inventory:
-    """Tell our keys, which bear a label of ours, from all other objects."""
+    """Tell our keys and the heads kept beside them, which bear a label of ours, from all other objects."""
     ours = [item for item in objects if _OUR_LABEL.fullmatch(item.label)]
     keys, used = [], set()
     for private in (item for item in ours if item.kind == PRIVATE_KEY):
@@ -77,7 +85,11 @@ def assemble(token: TokenInfo, objects: Sequence[TokenObject]) -> Inventory:
         rivals = [item for item in objects if item.kind == PRIVATE_KEY and item.key_id == private.key_id]
         keys.append(stored_key(private, halves, rivals=len(rivals) - 1))
         used |= {private, *halves}
-    return Inventory(token, tuple(keys), tuple(item.describe() for item in objects if item not in used))
+    kept = {item: found[0] for item in objects if item.kind == DATA and (found := heads.read(item.label))}
+    foreign = (
+        item for item in objects if not (item in used or item in kept or item.is_empty or item.kind in MODULES_OWN)
+    )
+    return Inventory(token, tuple(keys), tuple(item.describe() for item in foreign), tuple(sorted({*kept.values()})))
 
 
 def stored_key(private: TokenObject, publics: Sequence[TokenObject], *, rivals: int = 0) -> StoredKey:
@@ -94,7 +106,8 @@ def stored_key(private: TokenObject, publics: Sequence[TokenObject], *, rivals: 
         if half.label != private.label:
             faults.append("public key: has another label")
         public = _public(row, half.point, faults)
-    return StoredKey(private.key_id, private.label, None if row is None else row.algorithm, public, tuple(faults))
+    algorithm, exposed = None if row is None else row.algorithm, attributes.could_leave(private.found)
+    return StoredKey(private.key_id, private.label, algorithm, public, tuple(faults), exposed)
 
 
 def _public(row: MechanismRow, point: bytes, faults: list[str]) -> PublicKey | None:

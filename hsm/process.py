@@ -13,6 +13,7 @@ from typing import TypeVar
 from coldcred.canonical import Json, b64u_encode
 from coldcred.errors import Malformed
 from coldcred.record import Record
+from hsm import environment as environments
 from hsm import messages
 from hsm.errors import HsmError, WorkerLost, WorkerTimeout
 from hsm.frames import Channel, ChannelClosed, ChannelError, ChannelTimeout, FrameInvalid
@@ -20,32 +21,10 @@ from hsm.frames import Channel, ChannelClosed, ChannelError, ChannelTimeout, Fra
 COMMAND = (sys.executable, "-I", "-m", "hsm.worker")
 """What is exec'd; the descriptor's number is the one argument that follows."""
 
-ENVIRONMENT = frozenset(
-    {
-        "ChrystokiConfigurationPath",
-        "SOFTHSM2_CONF",
-        "TPM2_PKCS11_BACKEND",
-        "TPM2_PKCS11_STORE",
-        "TPM2_PKCS11_TCTI",
-        "TSS2_LOG",
-        "YUBIHSM_PKCS11_CONF",
-    }
-)
-"""Variables a PKCS#11 module may be given. Nothing of the parent's own environment is passed on."""
-
 _T = TypeVar("_T")
 _CLOSING = 2.0
 _LEAST = 0.001  # seconds: no time left still is a time-out, and no error of the socket
 _POLL_GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
-
-
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Refuse a variable that no module of ours reads (`ValueError`): one of another name can load code."""
-    unknown = sorted(environment.keys() - ENVIRONMENT)
-    if unknown:
-        raise ValueError(
-            f"variable {unknown[0]} is not among those a PKCS#11 module is given: {', '.join(sorted(ENVIRONMENT))}"
-        )
 
 
 class WorkerProcess:
@@ -53,7 +32,7 @@ class WorkerProcess:
 
     def __init__(self, environment: Mapping[str, str], *, command: Sequence[str] = COMMAND) -> None:
         """Start `command` with `environment` and no descriptor but its end of the socket; raises `WorkerLost`."""
-        check_environment(environment)
+        environments.check(environment)
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
         try:

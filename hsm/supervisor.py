@@ -26,6 +26,7 @@ from coldcred.charter import KeyCharter, Purpose
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from hsm import charter as charters
+from hsm import environment as environments
 from hsm import messages
 from hsm.errors import (
     CharterRefused,
@@ -40,6 +41,7 @@ from hsm.errors import (
     WorkerTimeout,
 )
 from hsm.frames import MAX_SECRET
+from hsm.heads import KeptHead
 from hsm.keystore import (
     NOTHING_SIGNED,
     CharterMemory,
@@ -49,7 +51,7 @@ from hsm.keystore import (
     check_key_id,
     verified,
 )
-from hsm.process import COMMAND, WorkerProcess, check_environment
+from hsm.process import COMMAND, WorkerProcess
 from hsm.uri import TokenUri
 
 PinSource = Callable[[], bytearray]
@@ -84,6 +86,7 @@ class _Admission:
     charter: KeyCharter
     public: PublicKey
     memory: CharterMemory
+    until: int | None = None
     failure: HsmError | None = None
 
 
@@ -104,12 +107,12 @@ class WorkerKeyStore:
         """Start nothing yet: the first call does.
 
         `module` is the absolute path of the PKCS#11 library, `environment` the variables it is given (a closed list
-        of names, `hsm.process.ENVIRONMENT`), `timeout` seconds for one request, `command` what is exec'd in the
+        of names, `hsm.environment`), `timeout` seconds for one request, `command` what is exec'd in the
         worker's place. Misuse is a `ValueError`.
         """
         check_module(module, token)
         self._environment = dict(environment or {})
-        check_environment(self._environment)
+        environments.check(self._environment)
         self._module = module
         self._token = token
         self._pin = pin
@@ -157,7 +160,12 @@ class WorkerKeyStore:
             return self._decoded(PublicKey.from_jwk, self._ask(request))
 
     def admit(
-        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+        self,
+        key_id: bytes,
+        charter: KeyCharter,
+        public: PublicKey,
+        memory: CharterMemory = NOTHING_SIGNED,
+        until: int | None = None,
     ) -> None:
         """Let a key sign within its charter, now and in every later worker; see `KeyStore.admit`."""
         check_key_id(key_id)
@@ -165,9 +173,27 @@ class WorkerKeyStore:
             known = self._admitted.get(key_id)
             if known is not None:
                 memory = charters.merge(known.memory, memory)
-            admission = _Admission(charter, public, memory)
+            admission = _Admission(charter, public, memory, until)
             self._ask(_admit_request(key_id, admission))
             self._admitted[key_id] = admission
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head that is kept beside a log key; see `KeyStore.kept`."""
+        check_key_id(key_id)
+        with self._held():
+            return self._decoded(messages.read_head, self._ask({"do": "kept", "key_id": b64u_encode(key_id)}))
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep a head; see `KeyStore.keep`."""
+        check_key_id(key_id)
+        request: dict[str, Json] = {
+            "do": "keep",
+            "key_id": b64u_encode(key_id),
+            "checkpoint": b64u_encode(checkpoint),
+            "proof": [b64u_encode(node) for node in proof],
+        }
+        with self._held():
+            return self._ask(request) is True
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Sign a batch; see `KeyStore.sign`."""
@@ -354,12 +380,14 @@ def check_module(module: str, token: TokenUri) -> None:
 
 
 def _admit_request(key_id: bytes, admission: _Admission) -> dict[str, Json]:
+    until: dict[str, Json] = {} if admission.until is None else {"until": admission.until}
     return {
         "do": "admit",
         "key_id": b64u_encode(key_id),
         "charter": admission.charter.as_json(),
         "public": admission.public.jwk(),
         "memory": messages.write_memory(admission.memory),
+        **until,
     }
 
 

@@ -11,19 +11,19 @@ from coldcred.errors import Malformed
 from coldcred.record import Record
 from hsm import messages
 from hsm.errors import WorkerLost
-from hsm.keystore import TOKEN_LABEL, TokenInfo
+from hsm.keystore import TOKEN_LABEL, Slots, TokenInfo
 from hsm.process import WorkerProcess
 
 TIMEOUT = 30.0
 """Seconds for one request: a smart card takes its time to be initialised."""
 
 
-def list_tokens(module: str, environment: Mapping[str, str], *, timeout: float = TIMEOUT) -> tuple[TokenInfo, ...]:
-    """Give every initialised token that the PKCS#11 library at `module` offers; raises `HsmError`."""
+def list_tokens(module: str, environment: Mapping[str, str], *, timeout: float = TIMEOUT) -> Slots:
+    """Give what is in the slots of the PKCS#11 library at `module`; raises `HsmError`."""
     with closing(WorkerProcess(environment)) as worker:
         answer = worker.ask({"do": "tokens", "module": module}, timeout=timeout)
     try:
-        return tuple(messages.read_token(item) for item in Record({"tokens": answer}, "answer").records("tokens"))
+        return messages.read_slots(answer)
     except Malformed as error:
         raise _senseless(error) from error
 

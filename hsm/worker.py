@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from coldcred import charter as charters
@@ -24,11 +25,11 @@ from coldcred.charter import KeyCharter
 from coldcred.errors import Malformed
 from coldcred.keys import PublicKey
 from coldcred.record import Record
-from hsm import cryptoki, messages
+from hsm import cryptoki, messages, slots
 from hsm.errors import CharterRefused, HsmError, Reaction, TokenFault
 from hsm.frames import Channel, ChannelClosed, ChannelError
 from hsm.guard import GuardedKeys
-from hsm.keystore import MAX_INPUTS, KeyOrder
+from hsm.keystore import MAX_INPUTS, MAX_PROOF, KeyOrder
 from hsm.uri import TokenUri
 
 EXIT_PROTOCOL, EXIT_USAGE, EXIT_UNLOCKED, EXIT_ORPHANED = 3, 64, 71, 75
@@ -53,6 +54,8 @@ class Worker:
             "generate": self._generate,
             "admit": self._admit,
             "sign": self._sign,
+            "kept": self._kept,
+            "keep": self._keep,
             "destroy": self._destroy,
             "holds": self._holds,
             "tokens": self._tokens,
@@ -106,7 +109,7 @@ class Worker:
         if self._token is None:
             raise TokenFault("the worker has no token open", reaction=Reaction.REINITIALISE)
         self._token.login(pin)
-        self._guard = GuardedKeys(self._token)
+        self._guard = GuardedKeys(self._token, lambda: int(time.time()))
         return None
 
     def _inventory(self, record: Record) -> Json:
@@ -121,8 +124,9 @@ class Worker:
     def _admit(self, record: Record) -> Json:
         key_id, charter = messages.binary(record.value("key_id")), _charter(record)
         public, memory = PublicKey.from_jwk(record.value("public")), messages.read_memory(record.record("memory"))
+        until = record.time("until") if record.has("until") else None
         record.done()
-        self._keys.admit(key_id, charter, public, memory)
+        self._keys.admit(key_id, charter, public, memory, until)
         return None
 
     def _sign(self, record: Record) -> Json:
@@ -133,6 +137,17 @@ class Worker:
             raise Malformed(f"{len(inputs)} inputs where at most {MAX_INPUTS} are signed")
         errors, self._signatures = messages.write_answers(self._keys.sign(key_id, inputs))
         return errors
+
+    def _kept(self, record: Record) -> Json:
+        key_id = messages.binary(record.value("key_id"))
+        record.done()
+        return messages.write_head(self._keys.kept(key_id))
+
+    def _keep(self, record: Record) -> Json:
+        key_id, text = messages.binary(record.value("key_id")), messages.binary(record.value("checkpoint"))
+        proof = [messages.binary(item) for item in record.array("proof", most=MAX_PROOF)]
+        record.done()
+        return self._keys.keep(key_id, text, proof)
 
     def _destroy(self, record: Record) -> Json:
         key_id = messages.binary(record.value("key_id"))
@@ -148,13 +163,13 @@ class Worker:
     def _tokens(self, record: Record) -> Json:
         path = record.text("module")
         record.done()
-        return [messages.write_token(token) for token in cryptoki.tokens(path)]
+        return messages.write_slots(slots.tokens(path))
 
     def _initialise(self, record: Record) -> Json:
         path, label = record.text("module"), record.text("label")
         record.done()
         so_pin, pin = self._channel.receive_secret(), self._channel.receive_secret()
-        return messages.write_token(cryptoki.initialise_token(path, label, so_pin, pin))
+        return messages.write_token(slots.initialise_token(path, label, so_pin, pin))
 
 
 def _charter(record: Record) -> KeyCharter:

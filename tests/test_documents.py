@@ -33,6 +33,7 @@ from appliance.service.app import application, workload_application
 from coldcred import Freshness, TrustStore, framing, layout, verification
 from coldcred import __main__ as coldcred
 from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act
+from coldcred.bundle.roles import SITE
 from coldcred.canonical import Json, dumps, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
@@ -41,8 +42,8 @@ from coldcred.log import export as exports
 from coldcred.log import system
 from coldcred.log.note import VerifierKey
 from coldcred.record import Record
+from hsm.environment import NAMES, PREFIXES
 from hsm.errors import CAUSES
-from hsm.process import ENVIRONMENT
 from tests.support import example, plant
 from tests.support.markdown import Document, codes
 from tests.support.running import RunningPlant, run
@@ -200,7 +201,7 @@ def test_the_table_of_acts_is_that_of_the_code() -> None:
 
 def arguments() -> dict[Act, dict[str, tuple[Json, str]]]:
     """Give the documented arguments of each act: an example, and what is said of leaving it out."""
-    described: dict[str, Json] = dict.fromkeys(("enrolment", "countersignature", "policy"), "")
+    described: dict[str, Json] = dict.fromkeys(("enrolment", "countersignature", "policy", "from"), "")
     described |= {"profile": plant.profile(), "files": {}}
     found: dict[Act, dict[str, tuple[Json, str]]] = {act: {} for act in Act}
     for act, argument, value, absent in FORMAT.table("Arguments"):
@@ -269,6 +270,9 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
                 proof = running.countersignature(Signer.named(f"{person} {act}"), person).encode()
                 documented[act]["countersignature"] = sha256_hex(proof), documented[act]["countersignature"][1]
                 attachments[sha256_hex(proof)] = proof
+            note = engine.standing.archive.newest_checkpoint()
+            assert note is not None
+            documented[Act.BUNDLE_CREATE]["from"] = note[1].decode(), "yes"
             text = (example.FOLDER / "policy.cedar").read_bytes()
             documented[Act.POLICY_SET]["policy"] = sha256_hex(text), ""
             attachments[sha256_hex(text)] = text
@@ -382,7 +386,9 @@ def test_events_have_the_documented_members(made: dict[str, bytes]) -> None:
         if "policy" in event:
             assert ("permits" in event) == (event["act"] not in BEYOND_POLICY)
             assert ("profiles" in event) == (event["act"] == Act.CREDENTIAL_ISSUE)
-        assert set(event) - {"type", "permits", "profiles", "named"} == rows[event["type"]], event["type"]
+        assert ("checkpoint" in event) == (event.get("role") == SITE)
+        left = set(event) - {"type", "permits", "profiles", "named", "checkpoint"}
+        assert left == rows[event["type"]], event["type"]
     assert set(rows) - {event["type"] for event in entries(made)} == {"stopped", *system.EVENTS}
     assert rows["stopped"] == set()
 
@@ -476,6 +482,7 @@ def test_files_of_a_trust_store_are_documented() -> None:
     """The table has the names that the code uses."""
     documented = [codes(row[0])[0] for row in FORMAT.table("11. The trust store")]
     expected = {layout.PINS, layout.ROOT, layout.SITE_KEY, layout.ENROLMENT, f"{layout.GENERATIONS}/N/", layout.CURRENT}
+    expected.add(layout.EVIDENCE)
     assert set(documented) == expected
 
 
@@ -580,7 +587,7 @@ def test_settings_are_documented() -> None:
     more = Settings("/m", {}, {}, "/run/workload.sock", "robots").text()
     assert set(re.findall(r"^(\w+) = ", more[more.index("[workloads]") :], re.MULTILINE)) == {"socket", "group"}
     assert {"[hsm]", "[hsm.tokens]", "[hsm.environment]", "[workloads]", "socket", "group"} <= set(codes(text))
-    assert {code for code in codes(text) if re.fullmatch(r"[A-Z][A-Za-z0-9_]+", code)} == ENVIRONMENT
+    assert {code for code in codes(text) if re.fullmatch(r"[A-Z][A-Za-z0-9_]+", code)} == NAMES | set(PREFIXES)
 
 
 # -- the documents themselves

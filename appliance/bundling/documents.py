@@ -72,16 +72,24 @@ def trust_documents(
 
 
 def appliance_documents(
-    *, status_lists: Sequence[str], taints: Iterable[str], checkpoint: bytes, times: BundleTimes
+    *,
+    status_lists: Sequence[str],
+    taints: Iterable[str],
+    checkpoint: bytes,
+    times: BundleTimes,
+    proofs: bytes | None = None,
 ) -> dict[str, bytes]:
     """Give what the role `site` lists, by name; `status_lists` are the signed tokens, in the order of their series.
 
+    `proofs` lead to the checkpoint from those of earlier bundles; bundles of earlier releases had none.
     A value that sites would not read is the caller's mistake: `ValueError`.
     """
     if not 0 < len(status_lists) <= layout.MAX_STATUS_LISTS:
         raise ValueError(f"{len(status_lists)} status lists where a bundle holds 1 to {layout.MAX_STATUS_LISTS}")
     documents = {name: token.encode("ascii") for name, token in zip(layout.STATUS_LISTS, status_lists, strict=False)}
     documents |= {layout.TAINTS: write_taints(taints), layout.CHECKPOINT: checkpoint, layout.TIMES: times.write()}
+    if proofs is not None:
+        documents[layout.CONSISTENCY] = proofs
     try:
         layout.check_names(documents)
         parse_taints(documents[layout.TAINTS])

@@ -146,8 +146,8 @@ def conclude(
             except OSError as error:
                 return failures.lost(outcome, f"{path}: {error.strerror}", as_json=output.wants_json())
             except ClientError as error:
-                fault = f"{path}: {error.detail}; nothing was written there"
-                return failures.lost(outcome, fault, as_json=output.wants_json())
+                why = f"{path}: {error.detail}; nothing was written there"
+                return failures.lost(outcome, why, as_json=output.wants_json())
             output.talk(f"wrote {path}")
             written[name] = str(path)
         else:

@@ -9,6 +9,11 @@ from appliance.cli.exits import Exit
 from appliance.cli.grammar import Noun
 from appliance.cli.session import Session
 from coldcred.acts import Act
+from coldcred.canonical import Json
+from coldcred.errors import Malformed
+from coldcred.log.export import find_checkpoint
+from coldcred.log.note import parse_unverified
+from coldcred.record import MAX_TEXT
 
 
 @click.group(cls=Noun)
@@ -19,11 +24,41 @@ def bundle() -> None:
 @bundle.command()
 @click.option("--site", required=True, help="The site it is for.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option(
+    "--from-checkpoint",
+    type=click.Path(path_type=Path),
+    help="The checkpoint that the site holds, carried back: the bundle proves that the log grew from it.",
+)
 @asks
 @click.pass_obj
 def create(
-    session: Session, *, site: str, out: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int
+    session: Session,
+    *,
+    site: str,
+    out: Path,
+    from_checkpoint: Path | None,
+    request: Path | None,
+    approval: tuple[Path, ...],
+    valid_for: int,
 ) -> Exit:
     """Make the site's next bundle."""
-    asking = Asking(Act.BUNDLE_CREATE, {"site": site}, paths={"bundle": out})
+    args: dict[str, Json] = {"site": site}
+    if from_checkpoint is not None:
+        args["from"] = _carried_back(from_checkpoint)
+    asking = Asking(Act.BUNDLE_CREATE, args, paths={"bundle": out})
     return ask(session, asking, Manner(request, approval, valid_for))
+
+
+def _carried_back(path: Path) -> str:
+    """Give the signed checkpoint in a file from a site: the one of its trust store, or of a bundle that it holds."""
+    try:
+        with path.open("rb") as stream:
+            note = find_checkpoint(stream)
+        parse_unverified(note)
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except Malformed as error:
+        raise click.UsageError(f"{path} holds no checkpoint: {error}") from error
+    if len(note) > MAX_TEXT:
+        raise click.UsageError(f"{path} holds a checkpoint of {len(note)} bytes; the log key's own line is enough")
+    return note.decode()

@@ -23,11 +23,11 @@ _HSM = frozenset(
         "module-missing", "token-missing", "token-ambiguous", "token-exists", "pin-missing", "pin-incorrect",
         "pin-locked", "pin-unusable", "key-missing", "key-ambiguous", "key-exists", "key-exposed", "key-mismatch",
         "key-remains", "mechanism-missing", "charter-refused", "signature-wrong", "worker-lost", "worker-timeout",
-        "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed",
+        "token-fault", "foreign-object", "hsm-fault", "hsm-content", "pin-delayed", "head-refused",
         "card-module", "card-module-open", "card-module-new",
         "card-missing", "card-ambiguous", "card-wrong-pin", "card-pin-locked", "card-no-key",
         "card-many-keys", "card-has-key", "card-key-exposed", "card-of-appliance", "card-unable", "card-refused",
-        "card-damaged", "card-lost", "card-fault",
+        "card-damaged", "card-lost", "card-fault", "key-unfit", "card-key-unfit",
     }
 )  # fmt: skip
 _STORAGE = frozenset(
@@ -35,7 +35,7 @@ _STORAGE = frozenset(
         "home-missing", "home-version", "home-in-use", "home-unreadable", "home-read-only", "settings-invalid",
         "module-open",
         "founding-invalid", "other-home", "log-damaged", "disk-full", "storage-fault", "clock-behind-log",
-        "clock-fault", "socket-in-use", "not-serving", "connection-lost", "not-understood", "file",
+        "clock-fault", "socket-in-use", "home-behind-token", "not-serving", "connection-lost", "not-understood", "file",
         "log-rejected", "tables-differ", "defect", "output-lost", "report-lost", "outcome-unknown", "disk-reserve",
     }
 )  # fmt: skip
@@ -89,7 +89,7 @@ def _after_sending(name: str, detail: str, course: Course, *, as_json: bool) -> 
     if outcome.state in {State.WAITING, State.READY}:
         explain("report-lost", f"{detail}; request {about} stands as {outcome.state}", as_json=as_json, advice=asks)
         return Exit.WAITING
-    if outcome.files and name == "interrupted":
+    if outcome.given and name == "interrupted":
         return lost(outcome, detail, as_json=as_json)
     return explain("report-lost", f"{detail}; {outcome.act} {about}: {outcome.state}", as_json=as_json, advice=asks)
 
@@ -115,12 +115,17 @@ def describe(error: BaseException) -> tuple[str, str]:
         return "log-rejected", str(error)
     name = getattr(error, "id", None)
     if isinstance(name, str) and name in MESSAGES:
-        return name, str(getattr(error, "detail", None) or error)
+        return name, _with_code(str(getattr(error, "detail", None) or error), getattr(error, "ckr", None))
     if isinstance(error, OSError):
         return "file", f"{error.filename or 'standard output'}: {error.strerror or type(error).__name__}"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
     return "unexpected", f"{type(error).__name__}{place}"
+
+
+def _with_code(detail: str, code: object) -> str:
+    """Add what the PKCS#11 module answered, the one thing that its maker's support asks for."""
+    return f"{detail} ({code})" if isinstance(code, str) and code not in detail else detail
 
 
 def explain(name: str, detail: str, rule: str | None = None, *, as_json: bool, advice: str | None = None) -> Exit:

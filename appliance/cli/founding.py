@@ -164,7 +164,7 @@ def _create(
 ) -> Exit:
     """Create the home, whole or not at all, then start once, so that the token makes every key that is missing."""
     from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415 - loads the engine
-    from appliance.home import Settings, create  # noqa: PLC0415 - loads the database
+    from appliance.home import Home, Settings, create  # noqa: PLC0415 - loads the database
 
     module, tokens, environment = hsm
     settings = Settings(
@@ -175,6 +175,8 @@ def _create(
     ceremony.check(founding, signatures)
     create(session.home, founding, signatures, settings, now())
     output.talk(f"founded {founding.name} in {session.home}; the token makes its keys")
+    if Home.open(session.home).settings != settings:
+        output.talk("settings.toml in the home stays as it is: --module, --module-env and --token were not used")
     engine = EngineTransport(session.home, session.pins.of_everybody)
     engine.close()
     output.talk("done: keep the passphrases apart from the keys, and start it with `coldcredctl serve`")

@@ -72,8 +72,16 @@ def token_uris(founding: Founding, given: Iterable[str]) -> dict[str, str]:
 
 
 def variables(given: Iterable[str]) -> dict[str, str]:
-    """Give the variables that the module finds its tokens by, from NAME=VALUE."""
-    return dict(_pairs(given, "--module-env NAME=VALUE"))
+    """Give the variables that the module finds its tokens by, from NAME=VALUE; what is no such one is misuse.
+
+    Paths in them are taken from the working directory, as that of the module is.
+    """
+    from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
+
+    try:
+        return wiring.module_variables(dict(_pairs(given, "--module-env NAME=VALUE")), Path.cwd())
+    except ValueError as error:
+        raise click.UsageError(f"--module-env: {error}") from error
 
 
 def _pairs(given: Iterable[str], form: str) -> list[tuple[str, str]]:

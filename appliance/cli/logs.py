@@ -45,7 +45,7 @@ def _row(entry: Json) -> dict[str, Json]:
     """Give an entry's line: who, and the members that say what it is about."""
     record = Record.of(entry, "entry")
     event = record.record("event").members()
-    shown = ("workload", "credential", "profile", "site", "name", "request", "reason", "size", "version")
+    shown = ("workload", "credential", "profile", "site", "name", "token", "request", "reason", "size", "version")
     what = " ".join(f"{name}={output.cell(event[name])[:48]}" for name in shown if name in event)
     return {
         "seq": record.integer("seq"),

@@ -160,6 +160,10 @@ _BY_STATE = {
             "the signing key is suspended",
             "two people make it sign again with `coldcredctl key activate NAME --reason WHY`",
         ),
+        "key-ended": (
+            "the signing key has ended",
+            "see `coldcredctl key list`; reading goes on, and exports up to the newest checkpoint",
+        ),
         "not-suspended": ("nothing is suspended there", "see what stands; nothing is to be done"),
         "approval-void": (
             "the approval was given for something else than what stands now",
@@ -239,6 +243,12 @@ _BY_STATE = {
             "start the appliance with the token's PIN; it makes what is missing",
         ),
     },
+    "no bundle was made; the log and the site are as they were": {
+        "log-forked": (
+            "the site holds a checkpoint of another history than this log",
+            "stop this appliance, whose home was put back or copied; give that checkpoint and an export to an auditor",
+        ),
+    },
     "the attempt is in the log; nothing unsigned left the appliance": {
         "hsm-fault": ("the HSM did not sign", "see that the token is there, then make a new request"),
     },
@@ -261,6 +271,12 @@ _BY_STATE = {
         "clock-behind-log": ("the clock is behind the log", "set the clock right, then start again"),
         "hsm-content": ("the token does not hold what the log says", "see that the right token is attached"),
         "socket-in-use": ("something else answers on the socket", "stop the other server first"),
+    },
+    "nothing is signed from this home; its log, and what the token keeps, are as they were": {
+        "home-behind-token": (
+            "another home, or a newer state of this one, used the token since",
+            "serve the newest home and no other; if it is lost, do not go on with this one: see docs/threat-model.md",
+        ),
     },
     "the appliance does not start on a damaged log; nothing was signed": {
         "log-damaged": (
@@ -287,7 +303,10 @@ _BY_STATE = {
         ),
     },
     "nothing was signed; the log says what was begun": {
-        "module-missing": ("the PKCS#11 module cannot be loaded", "check its path in settings.toml"),
+        "module-missing": (
+            "the PKCS#11 module cannot be loaded",
+            "check its path: --module, or settings.toml in the home",
+        ),
         "token-missing": ("the token is not there", "attach it, or check `coldcredctl token list`"),
         "token-ambiguous": ("several tokens fit", "name its serial in settings.toml; none is guessed"),
         "pin-missing": ("the token was not opened", "give its PIN at the prompt or with --pin-fd N"),
@@ -296,10 +315,21 @@ _BY_STATE = {
         "key-ambiguous": ("two keys answer to one id", "somebody put an object in the token: find out who"),
         "key-exists": ("a key of that id exists", "start again; the appliance adopts or destroys it"),
         "key-exposed": ("a key could leave the token", "take the key out of service; it was not born here"),
+        "key-unfit": (
+            "a key is not as it was made",
+            "find out what changed it; it cannot leave the token, and yet it signs nothing",
+        ),
         "key-mismatch": ("a key is not the one the log pins", "treat the token as replaced or damaged"),
         "key-remains": ("a destroyed key is still there", "treat the token as faulty"),
-        "mechanism-missing": ("the token cannot do that", "take a token with P-256 and Ed25519"),
+        "mechanism-missing": (
+            "the token cannot do that",
+            "take a token that has it, or found with what it has: the log key may be ES256",
+        ),
         "charter-refused": ("the key's charter refused it", "see `coldcredctl key list`"),
+        "head-refused": (
+            "the log has not grown from the head that the token keeps",
+            "see that no other copy of this home is served, then start again",
+        ),
         "signature-wrong": ("the token gave a wrong signature", "treat the token as damaged"),
         "worker-lost": ("the process with the HSM ended", "run the command again; a new one starts"),
         "worker-timeout": ("the HSM did not answer in time", "see that it is attached, then try again"),
@@ -342,6 +372,10 @@ _BY_STATE = {
         "card-key-exposed": (
             "the key on the card could leave it, or was not born there",
             "make another with `coldcredctl operator keygen FILE --card URI`, and have that enrolled",
+        ),
+        "card-key-unfit": (
+            "the key on the card is not as `keygen` makes it",
+            "make another with `coldcredctl operator keygen --card`, and have that enrolled",
         ),
         "card-of-appliance": ("this token is an appliance's, and no card of yours", "take a card of your own"),
         "card-unable": ("the card cannot do that", "choose the other --algorithm, or another card"),

@@ -36,6 +36,8 @@ async def _serve(path: Path, openings: Openings | None, ready_fd: int | None, op
                     os.close(ready_fd)
 
     async with open_engine(path, openings) as engine:
+        if engine.standing.head_in_token is False:
+            talk("the log key's token takes no data objects: no older copy of this home, and no second one, is noticed")
         await serve(engine, home.socket_path, door, ready, talk)
         talk("stopping")
     talk("stopped")

@@ -62,7 +62,9 @@ def status(session: Session) -> Exit:
     else:
         facts |= _read(session)
         if facts.get("makes_checkpoints") is False and (facts["served"] or facts.get("suspended_keys")):
-            output.talk("the log key is suspended, or its token is closed: no checkpoint and no bundle is made")
+            output.talk(
+                "the log key is suspended or has ended, or its token is closed: no checkpoint and no bundle is made"
+            )
     output.data(facts, output.facts(facts))
     return Exit.DONE
 

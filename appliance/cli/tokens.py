@@ -35,7 +35,10 @@ def list_them(module: Path, environment: tuple[str, ...]) -> None:
     """List the tokens that a module offers; needs no PIN."""
     from appliance import wiring  # noqa: PLC0415 - loads the engine, which `--help` need not
 
-    _show(wiring.list_tokens(str(module.absolute()), variables(environment)))
+    found, unread = wiring.list_tokens(str(module.absolute()), variables(environment))
+    _show(found)
+    for slot in unread:
+        output.talk(f"passed over, as it could not be read: {slot}")
 
 
 @token.command("init")

@@ -119,7 +119,7 @@ class Running:
         """Decide the next chunk; None where every line of it is held already; `Refused` where no key can sign it."""
         authority = standing.authority
         chunk: Chunk = batches.decide_chunk(self.batch, self.following, authority, standing.lookups, now, random)
-        keys.check_usable(authority, standing.opened, chunk.decision.signings)
+        keys.check_usable(authority, standing.opened, chunk.decision.signings, now)
         self.following = chunk.following
         self.issued += chunk.issued
         self.refused += chunk.refused

@@ -20,6 +20,7 @@ from appliance.nouns import checkpoints, keys
 from appliance.standing import Archive, Standing
 from coldcred.canonical import Json, sha256_hex
 from coldcred.log.entry import Entry
+from coldcred.log.note import Checkpoint
 from hsm.errors import HsmError
 from hsm.keystore import KeyStore
 
@@ -159,8 +160,7 @@ class Carrier:
     @property
     def signs_log(self) -> bool:
         """Whether checkpoints can be signed."""
-        key = self._standing.authority.key_for("log")
-        return key is not None and key.token in self._keystores and not key.suspended
+        return keys.signs_log(self._standing.authority, self._keystores.keys(), self._now())
 
     def append(self, events: Sequence[Event], blobs: Mapping[str, bytes] = _NONE) -> tuple[int, ...]:
         """Stage events as the next entries, all or none, with the blobs they name; fold them and give their seqs.
@@ -252,9 +252,12 @@ class Carrier:
         """
         authority, loop = self._standing.authority, asyncio.get_running_loop()
         wanted = [signing.Wanted(item.key_id, item.input) for work in works for item in work.decision.signings]
+        heads = [place for place, item in enumerate(wanted) if signing.is_head(authority, item)]
         found = await self._ask(works, wanted)
         if before is not None and not before.done():
-            await asyncio.wait({before})  # outcomes come in the order of their entries
+            await asyncio.wait({before})  # outcomes come in the order of their entries, heads in that of their sizes
+        for place in heads:
+            found[place] = await self._sign_head(wanted[place])
         answers = iter(zip(wanted, found, strict=True))
         concluded: list[tuple[Work, list[bytes | signing.Failure]]] = []
         checked, wrong = 0, []
@@ -282,6 +285,22 @@ class Carrier:
                 return await loop.run_in_executor(self._hsm, signing.ask, authority, self._keystores, wanted)
         except Refused as refused:
             return [signing.Failure(refused.id, refused.detail)] * len(wanted)
+
+    async def _sign_head(self, item: signing.Wanted) -> bytes | HsmError | signing.Failure:
+        """Have a checkpoint kept as the log's head, with the proof that it has grown from the last one, and signed."""
+        authority, loop = self._standing.authority, asyncio.get_running_loop()
+        keystore = signing.keystore_of(authority, self._keystores, item)
+        if keystore is None:
+            return signing.UNREACHED
+        try:
+            kept = await loop.run_in_executor(self._hsm, keystore.kept, bytes.fromhex(item.key_id))
+        except HsmError as error:
+            return error
+        proof: tuple[bytes, ...] = ()
+        if kept is not None:
+            size = Checkpoint.parse(item.input).size
+            proof = await loop.run_in_executor(self.disk, self._log.growth, kept.size, kept.root, size)
+        return await loop.run_in_executor(self._hsm, signing.sign_head, keystore, item, proof)
 
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         self._flights.discard(flight)
@@ -316,7 +335,7 @@ class Carrier:
         following = work.decision.finish(signatures)
         if isinstance(following, Finished):
             return following
-        keys.check_usable(self._standing.authority, self._standing.opened, following.signings)
+        keys.check_usable(self._standing.authority, self._standing.opened, following.signings, self._now())
         return self.stage(following, work.release, work.origin)
 
     def _refuse(self, work: Work, refused: Refused) -> None:

@@ -15,12 +15,12 @@ from appliance.standing import Standing
 from coldcred import charter
 from coldcred.bundle.targets import VERSIONS_EACH
 from coldcred.canonical import Json
-from coldcred.charter import BundleCharter, Purpose
+from coldcred.charter import BundleCharter, LogCharter, Purpose
 from coldcred.errors import ColdcredError
 from coldcred.keys import PublicKey
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
-from hsm.errors import KeyAmbiguous, KeyExists, KeyExposed, KeyMismatch, KeyMissing, PinDelayed
+from hsm.errors import KeyAmbiguous, KeyExists, KeyMismatch, KeyMissing, PinDelayed
 from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
 
 
@@ -107,7 +107,7 @@ class Recovery:
     def reconcile(self, keystores: Mapping[str, KeyStore], random: Callable[[int], bytes]) -> None:
         """Order the founding's keys, finish what was ordered, and refuse a token whose content is not what we left.
 
-        Raises `HsmError` or `HomeError` (hsm-content).
+        Raises `HsmError` or `HomeError` (hsm-content, home-behind-token).
         """
         for plan in self._home.founding.keys:
             if plan.name not in self.standing.authority.keys:
@@ -123,7 +123,18 @@ class Recovery:
             self._check_foreign(label, keystore.inventory())
             for key in self._on(label):
                 if key.public is not None:
-                    keystore.admit(bytes.fromhex(key.key_id), key.charter, key.public, self._memory(key))
+                    memory, until = self._memory(key), key.not_after
+                    keystore.admit(bytes.fromhex(key.key_id), key.charter, key.public, memory, until)
+                if isinstance(key.charter, LogCharter):
+                    self._keep_head(keystore, key, key.charter)
+
+    def _keep_head(self, keystore: KeyStore, key: SigningKey, charter: LogCharter) -> None:
+        """Have the token keep the log's head as it is at this start: no other copy of this home starts after it."""
+        key_id, size = bytes.fromhex(key.key_id), self.standing.head.size
+        kept = keystore.kept(key_id)
+        proof = self._log.growth(kept.size, kept.root, size) if kept is not None else ()
+        text = Checkpoint(charter.origin, size, self.standing.frontier.root()).text()
+        self.standing.head_in_token = keystore.keep(key_id, text, proof)
 
     def _memory(self, key: SigningKey) -> CharterMemory:
         """Give what the log says a key has signed, so that a new worker lets it sign nothing older."""
@@ -154,6 +165,7 @@ class Recovery:
         exclusive = {token.label: token.exclusive for token in self._home.founding.tokens}
         known = {bytes.fromhex(key.key_id) for key in self._on(label)}
         strange = [f"key {stored.label}" for stored in inventory.keys if stored.key_id not in known]
+        strange += [f"a head of key {key_id.hex()}" for key_id in inventory.heads if key_id not in known]
         strange += inventory.foreign
         if exclusive.get(label) and strange:
             raise HomeError(HomeFault.HSM_CONTENT, f"token {label} holds what no entry ordered: {', '.join(strange)}")
@@ -184,6 +196,6 @@ def _check_stored(inventory: Inventory, key: SigningKey) -> None:
     if len(found) > 1:
         raise KeyAmbiguous(f"{len(found)} keys of the token have the id of {key.name}; none is taken")
     if found[0].faults:
-        raise KeyExposed(f"key {key.name}: {', '.join(found[0].faults)}")
+        raise found[0].unfit(f"key {key.name}")
     if found[0].public != key.public or found[0].label != charter.label(key.charter):
         raise KeyMismatch(f"the key with the id of {key.name} is not the one that the log pinned")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from appliance.authority import Authority, SigningKey
+from coldcred.charter import Purpose
 from coldcred.errors import BadSignature
 from hsm.errors import HsmError, SignatureWrong
 from hsm.keystore import MAX_INPUTS, KeyStore
@@ -32,18 +33,45 @@ class Failure:
 WRONG = Failure(SignatureWrong.id, "the HSM gave a signature that does not verify under the key pinned here")
 
 
+UNREACHED = Failure("key-not-ready", "no such key")
+
+
+def is_head(authority: Authority, item: Wanted) -> bool:
+    """Whether a checkpoint is to be signed, whose turn comes by itself (`sign_head`)."""
+    key = _find(authority, item)
+    return key is not None and key.charter.purpose is Purpose.LOG
+
+
+def keystore_of(authority: Authority, keystores: Mapping[str, KeyStore], item: Wanted) -> KeyStore | None:
+    """Give the store whose key is to sign, or None where the key is not made or its token is closed."""
+    key = _find(authority, item)
+    return None if key is None or key.public is None else keystores.get(key.token)
+
+
+def sign_head(keystore: KeyStore, item: Wanted, proof: Sequence[bytes]) -> bytes | HsmError:
+    """Have the store keep a checkpoint as the log's head (R33) and sign it; blocks while it works."""
+    key_id = bytes.fromhex(item.key_id)
+    try:
+        keystore.keep(key_id, item.input, proof)
+    except HsmError as error:
+        return error
+    (answer,) = keystore.sign_unverified(key_id, [item.input])
+    return answer
+
+
 def ask(
     authority: Authority, keystores: Mapping[str, KeyStore], wanted: Sequence[Wanted]
 ) -> list[bytes | HsmError | Failure]:
-    """Give, in order, what the HSM answers for each input, unverified; blocks while it works, never retries."""
-    results: list[bytes | HsmError | Failure] = [Failure("key-not-ready", "no such key")] * len(wanted)
-    keys = {key.key_id: key for key in authority.keys.values()}
+    """Give, in order, what the HSM answers for each input, unverified; blocks while it works, never retries.
+
+    Checkpoints are passed over: each is signed by `sign_head`.
+    """
+    results: list[bytes | HsmError | Failure] = [UNREACHED] * len(wanted)
     for key_id in dict.fromkeys(item.key_id for item in wanted):
         places = [place for place, item in enumerate(wanted) if item.key_id == key_id]
-        key = keys.get(key_id)
-        if key is None or key.public is None or key.token not in keystores:
+        keystore = keystore_of(authority, keystores, wanted[places[0]])
+        if keystore is None or is_head(authority, wanted[places[0]]):
             continue
-        keystore = keystores[key.token]
         for first in range(0, len(places), MAX_INPUTS):
             some = places[first : first + MAX_INPUTS]
             found = keystore.sign_unverified(bytes.fromhex(key_id), [wanted[place].input for place in some])
@@ -75,5 +103,12 @@ def tell_wrong(authority: Authority, keystores: Mapping[str, KeyStore], wanted: 
             keystores[token].signed_wrongly()
 
 
+def _find(authority: Authority, item: Wanted) -> SigningKey | None:
+    return next((key for key in authority.keys.values() if key.key_id == item.key_id), None)
+
+
 def _key(authority: Authority, item: Wanted) -> SigningKey:
-    return next(key for key in authority.keys.values() if key.key_id == item.key_id)
+    key = _find(authority, item)
+    if key is None:
+        raise LookupError(f"no key {item.key_id}")
+    return key

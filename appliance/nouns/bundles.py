@@ -4,8 +4,9 @@ Made in steps, each logged before it is signed: the site's status lists, a check
 snapshot and timestamp, of which each names the one before.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from appliance.authority import Authority, SigningKey, Trust
 from appliance.bundling import documents, metadata
@@ -19,11 +20,13 @@ from coldcred.bundle.targets import verify_bundle
 from coldcred.canonical import Json, sha256_hex
 from coldcred.charter import BundleCharter, Purpose, StatusCharter
 from coldcred.documents import BundleTimes
-from coldcred.errors import BundleRefused
+from coldcred.errors import BundleRefused, LogRejected, Malformed
 from coldcred.jose import Typ, assemble, signing_input
 from coldcred.keys import PublicKey
 from coldcred.layout import Pins
-from coldcred.log.tree import Frontier
+from coldcred.log import consistency
+from coldcred.log.note import Checkpoint, open_checkpoint
+from coldcred.log.tree import Tree
 from coldcred.record import Record
 from coldcred.status import StatusList
 
@@ -44,6 +47,7 @@ class _Making:
     public: PublicKey
     lists: tuple[str, ...]
     files: dict[str, bytes]
+    carried_back: int | None = None
 
     def facts(self) -> dict[str, Json]:
         """Give the members that the first and the last event share."""
@@ -56,14 +60,19 @@ class _Making:
         }
 
 
-def decide_create(
-    authority: Authority, lookups: Lookups, frontier: Callable[[], Frontier], blob: Blob, ask: Ask, now: int
-) -> Decision:
-    """Make the next bundle for a site: args `site`. `frontier` is asked when the checkpoint's turn comes."""
+def decide_create(authority: Authority, lookups: Lookups, tree: Tree, blob: Blob, ask: Ask, now: int) -> Decision:
+    """Make the next bundle for a site: args `site`, and `from` where a checkpoint of the site's was carried back.
+
+    It carries proofs that the log grew from the checkpoints of the site's last bundles, and from that one (R38).
+    `tree` grows meanwhile, and is asked for its size when the checkpoint's turn comes.
+    """
     args = Record(ask.command.args, "bundle.create")
     site = names.label(args.text("site"), "site name")
+    carried = args.optional_text("from")
     args.done()
     making = _begin(authority, lookups, blob, ask, site, now)
+    if carried is not None:
+        making = replace(making, carried_back=_carried_back(authority, tree, carried.encode()))
     status_key, status_public = keys.ready(authority, Purpose.STATUS)
     inputs = [_status_input(making, lookups, status_public, uri) for uri in making.lists]
     signed = signs(*((status_public.thumbprint, data) for data in inputs))
@@ -71,9 +80,32 @@ def decide_create(
 
     def checkpoint(signatures: Sequence[bytes]) -> Finished | Decision:
         tokens = [assemble(data, signature) for data, signature in zip(inputs, signatures, strict=True)]
-        return checkpoints.decide(authority, frontier(), lambda note: _site(making, tokens, note))
+        covered = tree.frontier()
+
+        def with_proofs(note: bytes) -> Decision:
+            sizes = [*lookups.site_checkpoints.get(site, ())]
+            if making.carried_back is not None:
+                sizes.append(making.carried_back)
+            return _site(making, tokens, note, covered.size, consistency.prove(tree, sizes, covered.size))
+
+        return checkpoints.decide(authority, covered, with_proofs)
 
     return Decision((event,), tuple(Signing(0, status_key.key_id, data) for data in inputs), finish=checkpoint)
+
+
+def _carried_back(authority: Authority, tree: Tree, note: bytes) -> int:
+    """Give the size of a checkpoint that a site holds; `Refused` where this log never was what it says."""
+    try:
+        known: Checkpoint = open_checkpoint(note, checkpoints.verifier_key(authority))
+    except (Malformed, LogRejected) as error:
+        raise Refused(Refusal.MALFORMED, f"the checkpoint that was carried back: {error}") from error
+    if known.size > tree.size:
+        detail = f"a checkpoint that this log key signed covers {known.size} entries, and this log has {tree.size}"
+        raise Refused(Refusal.LOG_FORKED, detail)
+    if tree.frontier(known.size).root() != known.root:
+        detail = f"this log key signed a checkpoint over {known.size} entries that are not the first of this log"
+        raise Refused(Refusal.LOG_FORKED, detail)
+    return known.size
 
 
 def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: str, now: int) -> _Making:
@@ -89,7 +121,9 @@ def _begin(authority: Authority, lookups: Lookups, blob: Blob, ask: Ask, site: s
         raise Refused(Refusal.NO_TRUST, f"the trust that custodians signed does not know site {site} yet")
     key, public = keys.ready(authority, Purpose.BUNDLE)
     status_key, _ = keys.ready(authority, Purpose.STATUS)
-    keys.ready(authority, Purpose.LOG)  # for the checkpoint in between: a number is not begun that cannot be finished
+    log_key, _ = keys.ready(authority, Purpose.LOG)  # for the checkpoint in between
+    for signs_later in (key, log_key):  # a number is not begun that cannot be finished
+        keys.check_dates(signs_later, now)
     prefix = status_key.charter.prefix if isinstance(status_key.charter, StatusCharter) else ""
     end = trust.end
     if not isinstance(key.charter, BundleCharter) or end > key.charter.until:
@@ -116,11 +150,11 @@ def _status_input(making: _Making, lookups: Lookups, public: PublicKey, uri: str
     return signing_input(Typ.STATUS_LIST, public.algorithm, public.thumbprint, status.claims())
 
 
-def _site(making: _Making, tokens: list[str], note: bytes) -> Decision:
+def _site(making: _Making, tokens: list[str], note: bytes, size: int, proofs: bytes) -> Decision:
     times = making.times
-    own = documents.appliance_documents(status_lists=tokens, taints=(), checkpoint=note, times=times)
+    own = documents.appliance_documents(status_lists=tokens, taints=(), checkpoint=note, times=times, proofs=proofs)
     unsigned = metadata.site(sequence=times.sequence, documents=own, expires=times.end)
-    return _sign(making, unsigned, lambda site: _snapshot(making, own, site))
+    return _sign(making, unsigned, lambda site: _snapshot(making, own, site), {"checkpoint": size})
 
 
 def _snapshot(making: _Making, own: dict[str, bytes], site: bytes) -> Decision:
@@ -162,9 +196,15 @@ def _check_as_a_site(bundle: bytes, making: _Making) -> None:
         raise Refused(Refusal.TRUST_REFUSED, f"its site would refuse it: {error}") from error
 
 
-def _sign(making: _Making, unsigned: Unsigned, then: Callable[[bytes], Decision]) -> Decision:
-    """Sign one role and go on with the file it becomes."""
+def _sign(
+    making: _Making,
+    unsigned: Unsigned,
+    then: Callable[[bytes], Decision],
+    also: Mapping[str, Json] = MappingProxyType({}),
+) -> Decision:
+    """Sign one role and go on with the file it becomes; `also` stands in its event."""
     members: dict[str, Json] = {
+        **also,
         "site": making.times.site,
         "sequence": making.times.sequence,
         "role": unsigned.role,

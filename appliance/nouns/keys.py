@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from appliance.authority import Authority, SigningKey
 from appliance.decision import Ask, Decision, Event, Signing
@@ -9,6 +10,7 @@ from appliance.errors import Refusal, Refused
 from appliance.nouns import suspensions
 from coldcred import charter, names
 from coldcred.canonical import Json
+from coldcred.charter import Purpose
 from coldcred.credential import Kind
 from coldcred.keys import PublicKey
 from coldcred.record import Record
@@ -72,18 +74,36 @@ def ready(authority: Authority, purpose: str, kind: Kind | None = None) -> tuple
     return key, key.public
 
 
-def check_usable(authority: Authority, opened: Collection[str], signings: Iterable[Signing]) -> None:
-    """Return when no key that is to sign is suspended, whatever was so when it was decided, and all can be reached.
+def check_usable(authority: Authority, opened: Collection[str], signings: Iterable[Signing], now: int) -> None:
+    """Return when no key that is to sign is suspended or has ended, whatever was so when it was decided.
 
-    `opened` has the tokens that this run opened: a ceremony's token stays closed on most days (R5).
+    And all can be reached: `opened` has the tokens that this run opened; a ceremony's stays closed on most days (R5).
     """
     wanted = {signing.key_id for signing in signings}
     for key in authority.keys.values():
         if key.key_id in wanted:
             _check_active(key)
+            check_dates(key, now)
             if key.token not in opened:
                 detail = f"key {key.name} is on token {key.token}, which is not open"
                 raise Refused(Refusal.KEY_NOT_READY, detail, rule=_OPEN)
+
+
+def check_dates(key: SigningKey, now: int) -> None:
+    """Return while `key` acts: until its end, or for a key of credentials, whose window is held to it, ever (R41)."""
+    if key.charter.purpose is not Purpose.TOKENS and now >= key.not_after:
+        raise Refused(Refusal.KEY_ENDED, f"{ended(key)}, so it signs nothing")
+
+
+def ended(key: SigningKey) -> str:
+    """Say in words which key ended when."""
+    return f"key {key.name} ended at {datetime.fromtimestamp(key.not_after, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def signs_log(authority: Authority, opened: Collection[str], now: int) -> bool:
+    """Whether checkpoints can be signed at `now`: the log key is made, reached, not suspended, and has not ended."""
+    key = authority.key_for(Purpose.LOG)
+    return key is not None and key.token in opened and not key.suspended and now < key.not_after
 
 
 def _check_active(key: SigningKey) -> None:

@@ -1,6 +1,6 @@
 """The trust that sites hold: drafted here, signed by custodians elsewhere, submitted back (rule R17)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from appliance.authority import Authority, Trust
@@ -11,6 +11,8 @@ from appliance.decision import Ask, Decision, Event
 from appliance.errors import Refusal, Refused
 from appliance.nouns import checkpoints
 from coldcred import documents, layout
+from coldcred.bundle.library import Root
+from coldcred.bundle.roles import read, read_stored
 from coldcred.canonical import Json
 from coldcred.charter import Purpose
 from coldcred.documents import Identity, TrustKey
@@ -87,8 +89,11 @@ def _documents(authority: Authority, plan: Plan) -> dict[str, bytes]:
     )
 
 
-def decide_submit(authority: Authority, ask: Ask, now: int) -> Decision:
-    """Take in what custodians signed: args `files`, the SHA-256 of each by its name in a bundle; the bytes attached."""
+def decide_submit(authority: Authority, blob: Callable[[str], bytes], ask: Ask, now: int) -> Decision:
+    """Take in what custodians signed: args `files`, the SHA-256 of each by its name in a bundle; the bytes attached.
+
+    `blob` gives what was submitted before, by its SHA-256.
+    """
     args = Record(ask.command.args, "trust.submit")
     files = _attached(args.record("files"), ask.attachments)
     args.done()
@@ -105,7 +110,7 @@ def decide_submit(authority: Authority, ask: Ask, now: int) -> Decision:
     if now >= plan.windows[-1].expires_at or versions.expires < end:
         raise Refused(Refusal.TRUST_REFUSED, "what was signed ends before its last window does; prepare it anew")
     _check_keys(authority, end)
-    _check_follows(authority.trust, versions, files, ask.attachments)
+    _check_follows(authority.trust, versions, files, blob)
     members: dict[str, Json] = {
         "files": {**_digests(ask)},
         "root_version": versions.root,
@@ -136,21 +141,28 @@ def _digests(ask: Ask) -> dict[str, str]:
 
 
 def _check_follows(
-    held: Trust | None, versions: custody.Versions, files: Mapping[str, bytes], attachments: Mapping[str, bytes]
+    held: Trust | None, versions: custody.Versions, files: Mapping[str, bytes], blob: Callable[[str], bytes]
 ) -> None:
     """Hold a submission to the one before: the roots stay and the targets' version rises by one."""
     expected = 1 if held is None else held.targets_version + 1
     if versions.targets != expected:
         raise Refused(Refusal.TRUST_REFUSED, f"targets have version {versions.targets} where {expected} comes next")
     for name, digest in held.files.items() if held else ():
-        if name in layout.ROOTS and (name not in files or attachments.get(digest) != files[name]):
+        if name in layout.ROOTS and (name not in files or not _is_same_root(files[name], blob(digest), name)):
             raise Refused(Refusal.TRUST_REFUSED, f"{name} is not the one that sites hold")
 
 
+def _is_same_root(new: bytes, held: bytes, name: str) -> bool:
+    """Whether two files are one root, by what is signed: another custodian may have added a signature (R39)."""
+    return read(new, Root, name).signed_bytes == read_stored(held, Root, name).signed_bytes
+
+
 def evolve_submitted(authority: Authority, event: Event) -> Authority:
-    """Fold `trust.submitted`."""
+    """Fold `trust.submitted`; a root that sites hold stays in the spelling in which they pinned it."""
     record = Record(event, "trust.submitted")
     names = record.record("files").members()
+    if authority.trust is not None:
+        names |= {name: digest for name, digest in authority.trust.files.items() if name in layout.ROOTS}
     trust = Trust(
         root_version=record.integer("root_version"),
         targets_version=record.integer("targets_version"),

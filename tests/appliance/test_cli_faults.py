@@ -69,7 +69,7 @@ def test_a_missing_token(copy: Plant, tmp_path: Path) -> None:
     """Where the token is not there, nothing is signed and it is said so."""
     empty = SoftHsm(tmp_path / "empty")
     empty.configure()
-    settings(copy, str(copy.folder / "hsm"), str(empty.folder))
+    settings(copy, str(copy.hsm), str(empty.folder))
     refused(copy.issue("--json"), 4, "token-missing")
 
 
@@ -79,7 +79,7 @@ def test_two_tokens_of_one_label(copy: Plant, softhsm_prepared: SoftHsm, tmp_pat
     both.configure()
     both.add_prepared(softhsm_prepared, "one")
     both.tool("initialise")
-    settings(copy, str(copy.folder / "hsm"), str(both.folder))
+    settings(copy, str(copy.hsm), str(both.folder))
     refused(copy.issue("--json"), 4, "token-ambiguous")
 
 
@@ -88,7 +88,7 @@ def test_another_token_of_that_label(copy: Plant, softhsm_prepared: SoftHsm, tmp
     other = SoftHsm(tmp_path / "other")
     other.configure()
     other.add_prepared(softhsm_prepared, "token-1")
-    settings(copy, str(copy.folder / "hsm"), str(other.folder))
+    settings(copy, str(copy.hsm), str(other.folder))
     refused(copy.issue("--json"), 4, "key-missing")
 
 

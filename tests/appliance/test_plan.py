@@ -94,7 +94,7 @@ def test_other_durations_are_refused(text: str) -> None:
         ('"workload.enrol" = 2', '"workload.destroy" = 2'),
         ("exclusive = true", 'exclusive = "yes"'),
         ('purpose = "log"', 'purpose = "logs"'),
-        ('algorithm = "Ed25519"', 'algorithm = "ES256"'),
+        ('algorithm = "Ed25519"', 'algorithm = "EdDSA"'),
         ('lifetime = "8h"', "lifetime = 28800"),
         ('lifetime = "8h"', 'lifetime = "8h"\nlifetime = "9h"'),
         ('token = "plant-a-daily"', 'token = "plant-b-daily"'),

@@ -19,7 +19,7 @@ from coldcred.bundle import apply, inspect
 from coldcred.bundle.targets import verify_bundle
 from coldcred.canonical import b64u_encode, sha256_hex
 from coldcred.documents import TrustKey
-from coldcred.errors import BundleReason, BundleRefused
+from coldcred.errors import BundleReason, BundleRefused, LogContradicted
 from coldcred.founding import Site
 from coldcred.jose import Typ
 from coldcred.layout import Pins
@@ -54,11 +54,12 @@ def trust(site: Path, tmp_path: Path) -> Path:
 
 
 def refusal(path: Path, bundle: bytes, now: float = NOW) -> BundleReason:
-    """Return why a bundle is refused, having seen that nothing was changed by it."""
+    """Return why a bundle is refused, having seen that nothing was changed by it, but for evidence that is kept."""
     before = tree(path)
     with pytest.raises(BundleRefused) as caught:
         apply(bundle, path, now=now)
-    assert tree(path) == before
+    assert {**tree(path), layout.EVIDENCE: before.get(layout.EVIDENCE)} == {layout.EVIDENCE: None, **before}
+    assert isinstance(caught.value, LogContradicted) == (tree(path) != before)
     assert caught.value.detail.isprintable()
     return caught.value.reason
 
@@ -450,7 +451,7 @@ def test_inspect(world: World) -> None:
     """A bundle says what it is without a trust store, at any time, with the fingerprint that people compare."""
     found = inspect(world.bundle(3, taints=["x"]))
     assert found.fingerprint == sha256_hex(world.root())
-    assert (found.root_version, found.targets_version, found.files) == (1, 1, 14)
+    assert (found.root_version, found.targets_version, found.files) == (1, 1, 15)
     assert (found.store.identity.appliance, found.store.times.sequence) == (APPLIANCE, 3)
     assert found.size == len(world.bundle(3, taints=["x"]))
 

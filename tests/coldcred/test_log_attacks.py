@@ -227,7 +227,7 @@ def test_roll_the_whole_file_back(logs: Logs) -> None:
 
 def test_truncate(logs: Logs) -> None:
     """A file that ends early is refused, cut in its entries, between two of them, or in what follows."""
-    export = logs.export(logs.ours.bodies)
+    export = logs.ours.export()
     assert refused(export) is None
     middle = export.index(logs.ours.bodies[MIDDLE])
     for end in (middle, middle + 10, len(export) - 1, len(export) // 2):

@@ -437,6 +437,28 @@ def _role_for_another_site(world: LogWorld) -> int:
     return step(world, lambda: world.sign_role(making, "site", site="line-2"))
 
 
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle lists a checkpoint that the log does not have.")
+def _bundle_with_a_checkpoint_of_nothing(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    world.checkpoint()
+    return step(world, lambda: world.sign_role(making, "site", checkpoint=world.head.size))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A bundle lists a checkpoint that was made before it was begun.")
+def _bundle_with_an_older_checkpoint(world: LogWorld) -> int:
+    size = step(world, world.checkpoint)
+    making = world.begin_bundle(1)
+    return step(world, lambda: world.sign_role(making, "site", checkpoint=size))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A role that lists no checkpoint says that it does.")
+def _snapshot_with_a_checkpoint(world: LogWorld) -> int:
+    making = world.begin_bundle(1)
+    size = step(world, world.checkpoint)
+    world.sign_role(making, "site", checkpoint=size)
+    return step(world, lambda: world.sign_role(making, "snapshot", checkpoint=size))
+
+
 @BROKEN.by(LogReason.MALFORMED, "Two roles are signed in one entry.")
 def _roles_together(world: LogWorld) -> int:
     making = world.begin_bundle(1)

@@ -259,10 +259,11 @@ def test_a_key_of_its_own_making_does_not_pass_for_the_logs(logged: LogWorld) ->
     assert refused(data, Anchor(key)) == (LogReason.WRONG_KEY, None)
 
 
-def test_blobs_that_nobody_names_do_no_harm(logged: LogWorld) -> None:
-    """An export may hold more than its entries name, such as what came with a refused command."""
-    more = blob_lines([*logged.blobs.values(), b"", b"\0" * 100])
-    assert refused(logged.export(blobs=more)) is None
+@pytest.mark.parametrize("added", [b"", b"\0" * 100, b"This was never signed by anybody. " * 1000])
+def test_a_blob_that_no_entry_names_is_nobody_s(logged: LogWorld, added: bytes) -> None:
+    """What somebody put into an export on the way makes it not intact, though nothing else was changed (L20)."""
+    more = blob_lines([*logged.blobs.values(), added])
+    assert refused(logged.export(blobs=more)) == (LogReason.MALFORMED, None)
 
 
 def test_two_blobs_whose_digests_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch, export: bytes) -> None:

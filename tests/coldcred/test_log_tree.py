@@ -95,6 +95,24 @@ def test_roots_are_those_of_the_definition() -> None:
             frontier = frontier.append(LEAVES[size])
 
 
+def test_a_tree_that_grows_proves_each_of_its_sizes() -> None:
+    """Edge and consistency proofs of every pair of sizes up to 64 are those of the leaves; beyond is a `ValueError`."""
+    grown = tree.Tree()
+    for size in range(MOST + 1):
+        assert (grown.size, grown.frontier()) == (size, tree.Frontier().extend(LEAVES[:size]))
+        if size < MOST:
+            grown.append(LEAVES[size])
+    for size in range(MOST + 1):
+        assert grown.frontier(size) == tree.Frontier().extend(LEAVES[:size])
+        for old in range(size + 1):
+            assert grown.consistency_proof(old, size) == tree.consistency_proof(LEAVES[:size], old)
+    for old, size in ((-1, 5), (6, 5), (1, MOST + 1), (0, -1)):
+        with pytest.raises(ValueError, match="no tree"):
+            grown.consistency_proof(old, size)
+    with pytest.raises(ValueError, match="bytes"):
+        grown.append(b"short")
+
+
 def test_a_frontier_never_changes_in_place() -> None:
     """Appending gives a new value and leaves the old one, so a failed commit can drop what it prepared."""
     before = tree.Frontier().extend(LEAVES[:5])
@@ -134,6 +152,7 @@ def test_every_consistency_proof_is_that_of_the_definition_and_verifies() -> Non
     for new in range(MOST + 1):
         for old in range(new + 1):
             proof = tree.consistency_proof(LEAVES[:new], old)
+            assert proof == tree.growth_proof(tree.Frontier().extend(LEAVES[:old]), LEAVES[old:new])
             assert proof == (naive_subproof(old, 0, new, complete=True) if old else ())
             tree.verify_consistency(
                 proof, old_size=old, old_root=naive_root(0, old), new_size=new, new_root=naive_root(0, new)

@@ -172,7 +172,7 @@ def test_each_last_digit_is_read_as_specified() -> None:
 def test_signatures_become_der_as_the_library_writes_it(signature: bytes) -> None:
     """The DER of r||s is, byte for byte, the library's."""
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
-    assert keys._der(signature) == utils.encode_dss_signature(r, s)
+    assert keys.signature_to_der(signature) == utils.encode_dss_signature(r, s)
 
 
 # names

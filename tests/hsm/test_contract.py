@@ -9,10 +9,22 @@ import pytest
 
 from coldcred.charter import KeyCharter, Purpose, TokenCharter, label
 from coldcred.keys import Algorithm
+from coldcred.log.tree import root_of
 from hsm.errors import CharterRefused, HsmError, KeyExists, KeyMismatch, KeyMissing, WorkerLost
 from hsm.keystore import MAX_INPUTS, CharterMemory, KeyOrder, KeyStore
 from tests.support.fake_keystore import FakeKeyStore
-from tests.support.hsm_inputs import CASES, admitted, log_input, signatures, site_input, token_input
+from tests.support.hsm_inputs import (
+    CASES,
+    LEAVES,
+    admitted,
+    keep,
+    log_input,
+    sign,
+    signatures,
+    site_input,
+    token_input,
+    tree_input,
+)
 from tests.support.signers import Signer
 from tests.support.softhsm import SoftHsm
 
@@ -48,7 +60,7 @@ def test_a_key_signs_what_its_charter_allows(store: KeyStore, purpose: Purpose) 
     """A generated and admitted key of each purpose signs inputs within its charter, verifiably, in order."""
     public = admitted(store, purpose)
     inputs = CASES[purpose].inputs(5, public.thumbprint)
-    for signature, data in zip(signatures(store.sign(KEY, inputs)), inputs, strict=True):
+    for signature, data in zip(signatures(sign(store, KEY, inputs)), inputs, strict=True):
         public.verify(signature, data)
 
 
@@ -57,7 +69,7 @@ def test_a_key_signs_what_its_charter_allows(store: KeyStore, purpose: Purpose) 
 def test_a_key_signs_for_one_purpose_only(store: KeyStore, purpose: Purpose, other: Purpose) -> None:
     """What a key of one purpose may sign, a key of another may not: a matrix with signatures on its diagonal only."""
     public = admitted(store, purpose)
-    (answer,) = store.sign(KEY, CASES[other].inputs(1, public.thumbprint))
+    (answer,) = sign(store, KEY, CASES[other].inputs(1, public.thumbprint))
     assert isinstance(answer, bytes) == (purpose is other)
 
 
@@ -71,7 +83,7 @@ def test_the_inventory_shows_each_key(store: KeyStore) -> None:
     found = {key.key_id: key for key in inventory.keys}
     assert found.keys() == {KEY, OTHER}
     assert (found[KEY].public, found[OTHER].public) == (public, log_key)
-    assert (found[KEY].algorithm, found[OTHER].algorithm) == (Algorithm.ES256, Algorithm.ED25519)
+    assert (found[KEY].algorithm, found[OTHER].algorithm) == (Algorithm.ES256, charter.algorithm)
     assert found[OTHER].label == label(charter)
     assert not any(key.faults for key in inventory.keys)
     assert inventory.foreign == ()
@@ -154,21 +166,24 @@ def test_a_refusal_in_a_batch_is_one_items_own(store: KeyStore) -> None:
 def test_a_log_never_shrinks(store: KeyStore) -> None:
     """The log key signs growing sizes and the same root again, and refuses a smaller size or another root."""
     public = admitted(store, Purpose.LOG)
-    sizes = store.sign(KEY, [log_input(5), log_input(5), log_input(4), log_input(5, root=b"x" * 32), log_input(6)])
-    assert [isinstance(answer, bytes) for answer in sizes] == [True, True, False, False, True]
-    refusal(store.sign(KEY, [log_input(5)])[0])
-    public.verify(signatures(store.sign(KEY, [log_input(6)]))[0], log_input(6))
+    five, six, other = tree_input(5), tree_input(6), log_input(5, root=b"x" * 32)
+    keep(store, KEY, five)
+    answers = store.sign(KEY, [five, five, tree_input(4), other])
+    assert [isinstance(answer, bytes) for answer in answers] == [True, True, False, False]
+    signatures(sign(store, KEY, [six]))
+    refusal(store.sign(KEY, [five])[0])
+    public.verify(signatures(store.sign(KEY, [six]))[0], six)
 
 
 def test_what_was_signed_before_is_told_at_admission(store: KeyStore) -> None:
     """Memory given at admission binds; admitting again with less does not lower it."""
     charter = CASES[Purpose.LOG].charter
     public = store.generate(KeyOrder(KEY, charter))
-    store.admit(KEY, charter, public, CharterMemory(log_size=10, log_root=(10).to_bytes(32)))
+    store.admit(KEY, charter, public, CharterMemory(log_size=10, log_root=root_of(LEAVES[:10])))
     store.admit(KEY, charter, public)
-    refusal(store.sign(KEY, [log_input(9)])[0])
+    refusal(store.sign(KEY, [tree_input(9)])[0])
     refusal(store.sign(KEY, [log_input(10, root=b"x" * 32)])[0])
-    signatures(store.sign(KEY, [log_input(10), log_input(11)]))
+    signatures(sign(store, KEY, [tree_input(10), tree_input(11)]))
 
 
 def test_a_bundles_versions_never_fall(store: KeyStore) -> None:
@@ -196,8 +211,8 @@ def test_misuse_is_a_value_error(store: KeyStore) -> None:
 
 def test_a_full_batch_is_signed(store: KeyStore) -> None:
     """As many inputs as a batch may have are signed, each its own."""
-    public = admitted(store, Purpose.LOG)
-    inputs = [log_input(size) for size in range(1, MAX_INPUTS + 1)]
+    public = admitted(store, Purpose.STATUS)
+    inputs = CASES[Purpose.STATUS].inputs(MAX_INPUTS, public.thumbprint)
     answers = signatures(store.sign(KEY, inputs))
     public.verify(answers[0], inputs[0])
     public.verify(answers[-1], inputs[-1])

@@ -10,7 +10,7 @@ from pkcs11 import exceptions
 
 from coldcred.canonical import sha256
 from coldcred.keys import Algorithm
-from hsm import cryptoki
+from hsm import cryptoki, slots
 from hsm.errors import (
     HsmError,
     KeyExists,
@@ -24,6 +24,7 @@ from hsm.errors import (
 )
 from hsm.keystore import TokenInfo
 from hsm.mechanisms import MECHANISMS
+from hsm.uri import TokenUri
 from tests.support.softhsm import PIN, SoftHsm
 
 FOREIGN = [ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError, OSError, OverflowError,
@@ -71,7 +72,7 @@ def test_no_exception_of_the_binding_escapes(error: type[Exception]) -> None:
         lambda: token.generate(KEY, "label", Algorithm.ES256),
         token.inventory,
         lambda: token.login(bytearray(b"1234")),
-        lambda: cryptoki._tokens(token._module),
+        lambda: slots.the_token(token._module, TokenUri(token="label")),
     ]
     for operation in operations:
         with pytest.raises(HsmError) as caught:
@@ -97,7 +98,7 @@ class _Opening:
     def __init__(self) -> None:
         self.pins: list[bytes] = []
 
-    def open(self, *, rw: bool, user_pin: cryptoki.Pin | None = None) -> object:
+    def open(self, *, rw: bool, user_pin: slots.Pin | None = None) -> object:
         if user_pin is not None:
             self.pins.append(bytes(user_pin.encode()))
         return rw
@@ -186,7 +187,7 @@ _START = """
 import os, sys, threading
 os.environ["SOFTHSM2_CONF"] = sys.argv[1]
 from coldcred.keys import Algorithm
-from hsm import cryptoki
+from hsm import cryptoki, slots
 from hsm.errors import *
 from hsm.uri import TokenUri
 token = cryptoki.open_token(sys.argv[2], TokenUri(token=sys.argv[3]))
@@ -237,8 +238,8 @@ def test_a_key_that_is_born_wrong_does_not_live(softhsm: SoftHsm) -> None:
     program = """
 from hsm import attributes
 honest = cryptoki._template
-cryptoki._template = lambda values: honest(values) | {cryptoki.Attribute.EXTRACTABLE: True} \
-    if "EXTRACTABLE" in values else honest(values)
+cryptoki._template = lambda *given: honest(*given) | {cryptoki.Attribute.EXTRACTABLE: True} \
+    if "EXTRACTABLE" in given[0] else honest(*given)
 try:
     token.generate(key, "tokens-" + "0" * 24, Algorithm.ES256)
 except KeyExposed as error:

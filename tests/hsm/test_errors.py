@@ -118,7 +118,7 @@ def test_ids_are_stable() -> None:
         "module-missing", "token-missing", "token-ambiguous", "token-exists", "pin-missing", "pin-incorrect",
         "pin-locked", "pin-unusable", "key-missing", "key-ambiguous", "key-exists", "key-exposed", "key-mismatch",
         "key-remains", "mechanism-missing", "charter-refused", "signature-wrong", "worker-lost", "worker-timeout",
-        "token-fault", "foreign-object", "pin-delayed",
+        "token-fault", "foreign-object", "pin-delayed", "key-unfit", "head-refused",
     ]  # fmt: skip
 
 

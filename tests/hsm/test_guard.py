@@ -9,7 +9,7 @@ from hsm.errors import CharterRefused, Reaction, TokenFault
 from hsm.guard import GuardedKeys
 from hsm.keystore import LANES, NOTHING_SIGNED, KeyOrder
 from tests.support.fake_keystore import MemoryToken
-from tests.support.hsm_inputs import CASES, log_input
+from tests.support.hsm_inputs import CASES, keep, tree_input
 
 KEY = b"0123456789abcdef"
 
@@ -32,13 +32,14 @@ class FailingToken(MemoryToken):
 def test_what_may_have_been_signed_is_remembered(reaction: Reaction) -> None:
     """A fault of the token says nothing about whether it signed, so the next checkpoint may not be smaller."""
     token = FailingToken()
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.LOG].charter
     guard.admit(KEY, charter, guard.generate(KeyOrder(KEY, charter)), NOTHING_SIGNED)
     token.fault = TokenFault("the token is busy", reaction=reaction)
-    assert [type(answer) for answer in guard.sign(KEY, [log_input(9)])] == [TokenFault]
+    keep(guard, KEY, tree_input(9))
+    assert [type(answer) for answer in guard.sign(KEY, [tree_input(9)])] == [TokenFault]
     token.fault = None
-    smaller, same = guard.sign(KEY, [log_input(8), log_input(9)])
+    smaller, same = guard.sign(KEY, [tree_input(8), tree_input(9)])
     assert isinstance(smaller, CharterRefused)
     assert isinstance(same, bytes)
 
@@ -47,11 +48,12 @@ def test_what_may_have_been_signed_is_remembered(reaction: Reaction) -> None:
 def test_a_batch_ends_where_the_worker_must(reaction: Reaction) -> None:
     """After a fault that a new worker cures nothing more goes to the token; after any other the batch goes on."""
     token = FailingToken()
-    guard = GuardedKeys(token)
-    charter = CASES[Purpose.LOG].charter
-    guard.admit(KEY, charter, guard.generate(KeyOrder(KEY, charter)), NOTHING_SIGNED)
+    guard = GuardedKeys(token, lambda: 0)
+    charter = CASES[Purpose.STATUS].charter
+    public = guard.generate(KeyOrder(KEY, charter))
+    guard.admit(KEY, charter, public, NOTHING_SIGNED)
     token.fault = TokenFault("no", reaction=reaction)
-    answers = guard.sign(KEY, [log_input(size) for size in (1, 2, 3)])
+    answers = guard.sign(KEY, CASES[Purpose.STATUS].inputs(3, public.thumbprint))
     assert [type(answer) for answer in answers] == [TokenFault] * 3
     assert token.asked == (3 if reaction in {Reaction.REFUSE, Reaction.RETRY} else 1)
 
@@ -76,7 +78,7 @@ class ThreadedToken(MemoryToken):
 def test_a_batch_is_signed_in_lanes_and_answered_in_order() -> None:
     """Every lane signs its part; each answer is the signature of the input at its place, a refusal stays at its own."""
     token = ThreadedToken()
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.TOKENS].charter
     public = guard.generate(KeyOrder(KEY, charter))
     guard.admit(KEY, charter, public, NOTHING_SIGNED)
@@ -96,7 +98,7 @@ def test_a_fault_in_one_lane_ends_the_others() -> None:
     """After a fault that a new worker cures every lane stops: what comes later was certainly not signed."""
     token = ThreadedToken()
     token.fails_in = 0
-    guard = GuardedKeys(token)
+    guard = GuardedKeys(token, lambda: 0)
     charter = CASES[Purpose.TOKENS].charter
     public = guard.generate(KeyOrder(KEY, charter))
     guard.admit(KEY, charter, public, NOTHING_SIGNED)

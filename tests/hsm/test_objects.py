@@ -12,7 +12,7 @@ from coldcred.keys import Algorithm
 from hsm import attributes
 from hsm.keystore import TokenInfo
 from hsm.mechanisms import MECHANISMS, public_key, row_of_key_type
-from hsm.objects import TokenObject, assemble
+from hsm.objects import MODULES_OWN, TokenObject, assemble
 from tests.support.signers import Signer
 
 TOKEN = TokenInfo("label", "serial", "manufacturer", "model")
@@ -45,14 +45,41 @@ def test_a_sound_pair_is_a_key() -> None:
     assert (key.key_id, key.label, key.algorithm, key.public, key.faults) == (b"id", LABEL, Algorithm.ES256, PUBLIC, ())
 
 
-@pytest.mark.parametrize("name", attributes.PRIVATE_KEY)
+@pytest.mark.parametrize("name", sorted(attributes.PRIVATE_KEY.keys() - attributes.UNUSED))
 def test_each_attribute_of_a_private_key_counts(name: str) -> None:
     """Each one wrong, or not readable, is a fault of its own that names it."""
     wrong = not attributes.PRIVATE_KEY[name]
     assert inventory(private(**{name: wrong}), public())[0] == [(f"CKA_{name} is {str(wrong).lower()}",)]
-    absent = {key: value for key, value in private().items() if key != name}
-    assert inventory(absent, public())[0] == [(f"CKA_{name} cannot be read",)]
     assert inventory(private(**{name: 1 if attributes.PRIVATE_KEY[name] else 0}), public())[0] != [()]
+    if name not in attributes.OPTIONAL:
+        assert inventory(without(name), public())[0] == [(f"CKA_{name} cannot be read",)]
+
+
+def without(name: str) -> dict[str, object]:
+    """Return the attributes of a sound private key without one of them."""
+    return {key: value for key, value in private().items() if key != name}
+
+
+def test_what_is_no_fault() -> None:
+    """Not to know CKA_COPYABLE, and whatever is said of decrypting, which no key of ours could do."""
+    for sound in (without("COPYABLE"), without("DECRYPT"), private(DECRYPT=True)):
+        assert inventory(sound, public(ENCRYPT=True))[0] == [()]
+
+
+@pytest.mark.parametrize("name", attributes.PRIVATE_KEY)
+def test_a_key_is_exposed_by_what_lets_it_leave_and_by_nothing_else(name: str) -> None:
+    """Wrong or unreadable: those attributes that say it was born in the token and stays there, and no others."""
+    for found in (private(**{name: not attributes.PRIVATE_KEY[name]}), without(name)):
+        (key,) = assemble(TOKEN, [TokenObject(found), TokenObject(public())]).keys
+        assert key.exposed == (name in attributes.STAYS)
+        if key.faults:
+            assert key.unfit("key k").id == ("key-exposed" if key.exposed else "key-unfit")
+
+
+@pytest.mark.parametrize("kind", sorted(MODULES_OWN))
+def test_what_a_module_shows_of_itself_is_not_foreign(kind: str) -> None:
+    """Objects that nobody made and nobody can remove refuse no start."""
+    assert inventory({"CLASS": kind}, private(), public()) == ([()], ())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +88,10 @@ def test_each_attribute_of_a_private_key_counts(name: str) -> None:
         ([], "has 0 public keys in the token"),
         ([public(), public()], "has 2 public keys in the token"),
         ([public(ID=b"other")], "has 0 public keys in the token"),
-        ([public(EC_POINT=POINT[:-1])], "public key: a CKA_EC_POINT that is not one short octet string"),
+        (
+            [public(EC_POINT=POINT[:-1])],
+            "public key: a CKA_EC_POINT that is neither a point nor one short octet string",
+        ),
         ([public(EC_POINT=b"\x04\x41" + bytes(65))], "public key: not a ES256 public key"),
         ([public(EC_PARAMS=b"")], "public key: is on another curve"),
         ([public(MODIFIABLE=True)], "public key: CKA_MODIFIABLE is true"),
@@ -111,7 +141,7 @@ def test_a_strangers_key_of_the_same_id_is_a_fault_of_ours() -> None:
 @given(text=st.text(), key_id=st.binary())
 def test_descriptions_cannot_deceive(text: str, key_id: bytes) -> None:
     """Whatever stands in a token, a description is one short line of printable ASCII."""
-    (line,) = inventory({"CLASS": "DATA", "LABEL": text, "ID": key_id})[1]
+    (line,) = inventory({"CLASS": "DATA", "LABEL": text, "ID": key_id, "VALUE": b"?"})[1]
     assert line.isascii()
     assert line.isprintable()
     assert len(line) < 640
@@ -126,7 +156,18 @@ def test_every_algorithm_has_its_row() -> None:
 
 @given(st.binary(max_size=70))
 def test_a_point_is_read_or_malformed(data: bytes) -> None:
-    """Any bytes in CKA_EC_POINT are a point of the curve or `Malformed`."""
+    """Any bytes in CKA_EC_POINT are a point of the curve, raw or in an octet string, or `Malformed`."""
     for row in MECHANISMS.values():
         with suppress(Malformed):
-            assert public_key(row, data).raw == data[2:]
+            assert public_key(row, data).raw in {data, data[2:]}
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_point_may_stand_raw_or_in_an_octet_string(algorithm: Algorithm) -> None:
+    """Both ways give the key, told apart by length; an Edwards point that begins as an octet string does is one."""
+    row, keys = MECHANISMS[algorithm], [Signer.named(f"point {n}", algorithm).public for n in range(64)]
+    for key in keys:
+        assert public_key(row, key.raw) == public_key(row, bytes((4, len(key.raw))) + key.raw) == key
+    for wrong in (keys[0].raw[:-1], keys[0].raw + b"x", bytes((4, len(keys[0].raw))) + keys[0].raw + b"x"):
+        with pytest.raises(Malformed):
+            public_key(row, wrong)

@@ -23,12 +23,12 @@ def empty(tmp_path: Path) -> SoftHsm:
 
 def test_a_new_token_is_ready_for_keys(empty: SoftHsm) -> None:
     """Initialised, listed, logged in with its PIN, and given a key; the buffers of both PINs are wiped."""
-    assert list_tokens(MODULE, empty.environment) == ()
+    assert list_tokens(MODULE, empty.environment).tokens == ()
     so_pin, pin = bytearray(b"officer-7351"), bytearray(b"user-7351")
     made = initialise_token(MODULE, "coldcred-daily", so_pin, pin, empty.environment)
     assert (so_pin, pin) == (bytearray(12), bytearray(9))
     assert made.label == "coldcred-daily"
-    assert list_tokens(MODULE, empty.environment) == (made,)
+    assert list_tokens(MODULE, empty.environment).tokens == (made,)
     uri = TokenUri(token=made.label, serial=made.serial)
     store = WorkerKeyStore(MODULE, uri, lambda: bytearray(b"user-7351"), environment=empty.environment)
     empty.stores.append(store)
@@ -42,7 +42,7 @@ def test_several_tokens_stand_side_by_side(empty: SoftHsm) -> None:
     labels = ["coldcred-daily", "x" * 32, "été"]
     for label in labels:
         initialise_token(MODULE, label, bytearray(b"officer-7351"), bytearray(b"user-7351"), empty.environment)
-    found = list_tokens(MODULE, empty.environment)
+    found = list_tokens(MODULE, empty.environment).tokens
     assert sorted(token.label for token in found) == sorted(labels)
     assert len({token.serial for token in found}) == 3
 
@@ -73,7 +73,7 @@ def test_an_officers_pin_the_token_does_not_take_is_refused(empty: SoftHsm) -> N
     """SoftHSM wants four characters; the refusal says that the PIN is unusable, and no token was made."""
     with pytest.raises(PinUnusable):
         initialise_token(MODULE, "coldcred-daily", bytearray(b"so"), bytearray(b"user-7351"), empty.environment)
-    assert list_tokens(MODULE, empty.environment) == ()
+    assert list_tokens(MODULE, empty.environment).tokens == ()
 
 
 def test_a_token_made_by_half_is_finished(empty: SoftHsm) -> None:
@@ -84,7 +84,7 @@ def test_a_token_made_by_half_is_finished(empty: SoftHsm) -> None:
     with pytest.raises(PinIncorrect):
         initialise_token(MODULE, label, bytearray(b"another-7351"), bytearray(b"user-7351"), empty.environment)
     made = initialise_token(MODULE, label, bytearray(b"officer-7351"), bytearray(b"user-7351"), empty.environment)
-    assert list_tokens(MODULE, empty.environment) == (made,)
+    assert list_tokens(MODULE, empty.environment).tokens == (made,)
     with pytest.raises(TokenExists):
         initialise_token(MODULE, label, bytearray(b"officer-7351"), bytearray(b"user-7351"), empty.environment)
     uri = TokenUri(token=label)
@@ -106,7 +106,7 @@ def test_an_impossible_pin_is_misuse(empty: SoftHsm) -> None:
     """No PIN at all is a `ValueError`, and no worker is left over."""
     with pytest.raises(ValueError, match="secret"):
         initialise_token(MODULE, "coldcred-daily", bytearray(b"officer-7351"), bytearray(), empty.environment)
-    assert list_tokens(MODULE, empty.environment) == ()
+    assert list_tokens(MODULE, empty.environment).tokens == ()
 
 
 def test_a_missing_module_is_said(empty: SoftHsm) -> None:

@@ -29,7 +29,7 @@ from hsm.errors import (
 from hsm.keystore import KeyOrder
 from hsm.process import WorkerProcess
 from hsm.supervisor import WorkerEvent
-from tests.support.hsm_inputs import CASES, admitted, log_input, signatures
+from tests.support.hsm_inputs import CASES, admitted, log_input, sign, signatures, tree_input
 from tests.support.softhsm import SoftHsm, is_dead, kill_worker
 from tests.support.tree import ROOT
 
@@ -158,11 +158,11 @@ def test_a_worker_remembers_what_its_predecessor_may_have_signed(softhsm: SoftHs
     """A checkpoint that was in hand at a crash binds the next worker, signed or not."""
     store, _ = softhsm.spied_store("kill@2", "once")
     admitted(store, Purpose.LOG)
-    signatures(store.sign(KEY, [log_input(5)]))
-    assert isinstance(store.sign(KEY, [log_input(9)])[0], WorkerLost)
-    assert isinstance(store.sign(KEY, [log_input(8)])[0], CharterRefused)
+    signatures(sign(store, KEY, [tree_input(5)]))
+    assert isinstance(sign(store, KEY, [tree_input(9)])[0], WorkerLost)
+    assert isinstance(store.sign(KEY, [tree_input(8)])[0], CharterRefused)
     assert isinstance(store.sign(KEY, [log_input(9, root=b"x" * 32)])[0], CharterRefused)
-    signatures(store.sign(KEY, [log_input(9)]))
+    signatures(sign(store, KEY, [tree_input(9)]))
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_key_that_comes_back_is_found_again(softhsm: SoftHsm) -> None:
     kill_worker(store)
     inputs = CASES[Purpose.TOKENS].inputs(3, public.thumbprint)
     assert isinstance(store.sign(KEY, inputs[:1])[0], KeyMissing)
-    signatures(store.sign(log_key, [log_input(1)]))
+    signatures(sign(store, log_key, [tree_input(1)]))
     for path in removed:
         shutil.copy(saved / path.relative_to(softhsm.tokens), path)
     assert isinstance(store.sign(KEY, inputs[:1])[0], KeyMissing | bytes)

@@ -7,7 +7,7 @@ store.fail_next(WorkerLost("the worker went away"))         # every input of the
 store.signed                                                # (CKA_ID, input) of each signature really made
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives import hashes
@@ -21,9 +21,12 @@ from hsm.errors import (
     KeyExists,
     KeyMissing,
     MechanismMissing,
+    Reaction,
+    TokenFault,
     WorkerLost,
 )
 from hsm.guard import GuardedKeys
+from hsm.heads import KeptHead
 from hsm.keystore import (
     NOTHING_SIGNED,
     CharterMemory,
@@ -54,11 +57,13 @@ class MemoryToken:
         self.mechanisms = mechanisms
         self.held: list[_Held] = []
         self.foreign: list[str] = []
+        self.heads: dict[bytes, KeptHead] = {}
         self.signed: list[tuple[bytes, bytes]] = []
 
     def inventory(self) -> Inventory:
         """Give all that is in the token."""
-        return Inventory(self.info, tuple(held.stored for held in self.held), tuple(self.foreign))
+        keys = tuple(held.stored for held in self.held)
+        return Inventory(self.info, keys, tuple(self.foreign), tuple(self.heads))
 
     def generate(self, key_id: bytes, label: str, algorithm: Algorithm) -> PublicKey:
         """Make a key pair."""
@@ -101,6 +106,14 @@ class MemoryToken:
         """Whether a key has this CKA_ID."""
         return any(held.stored.key_id == key_id for held in self.held)
 
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head that is kept for a log key."""
+        return self.heads.get(key_id)
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:
+        """Keep a head."""
+        self.heads[key_id] = head
+
     def close(self) -> None:
         """Log out: nothing to do."""
 
@@ -113,13 +126,21 @@ class MemoryToken:
         return found[0]
 
 
+class NoData(MemoryToken):
+    """A token that takes no data objects."""
+
+    def keep(self, key_id: bytes, head: KeptHead) -> None:  # noqa: ARG002 - refuses any
+        """Refuse, as a module without data objects does."""
+        raise TokenFault("no such objects", ckr="CKR_ATTRIBUTE_VALUE_INVALID", reaction=Reaction.REFUSE)
+
+
 class FakeKeyStore:
     """A `KeyStore` over a `MemoryToken`."""
 
-    def __init__(self, token: MemoryToken | None = None) -> None:
-        """Serve `token`, or an empty one."""
+    def __init__(self, token: MemoryToken | None = None, clock: Callable[[], int] = lambda: 0) -> None:
+        """Serve `token`, or an empty one; by its own `clock` no key has ended unless one is given."""
         self.token = MemoryToken() if token is None else token
-        self._keys = GuardedKeys(self.token)
+        self._keys = GuardedKeys(self.token, clock)
         self._public: dict[bytes, PublicKey] = {}
         self._faults: list[HsmError | None] = []
         self._closed = False
@@ -144,12 +165,17 @@ class FakeKeyStore:
         return self._keys.generate(order)
 
     def admit(
-        self, key_id: bytes, charter: KeyCharter, public: PublicKey, memory: CharterMemory = NOTHING_SIGNED
+        self,
+        key_id: bytes,
+        charter: KeyCharter,
+        public: PublicKey,
+        memory: CharterMemory = NOTHING_SIGNED,
+        until: int | None = None,
     ) -> None:
         """Let a key sign within its charter."""
         check_key_id(key_id)
         self._meet_fault()
-        self._keys.admit(key_id, charter, public, memory)
+        self._keys.admit(key_id, charter, public, memory, until)
         self._public[key_id] = public
 
     def destroy(self, key_id: bytes) -> None:
@@ -157,6 +183,14 @@ class FakeKeyStore:
         check_key_id(key_id)
         self._meet_fault()
         self._keys.destroy(key_id)
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head that is kept for a log key; faults are met by signing."""
+        return self._keys.kept(key_id)
+
+    def keep(self, key_id: bytes, checkpoint: bytes, proof: Sequence[bytes]) -> bool:
+        """Keep a head."""
+        return self._keys.keep(key_id, checkpoint, proof)
 
     def sign(self, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
         """Sign a batch."""

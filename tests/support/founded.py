@@ -40,6 +40,12 @@ class Plant:
 
     folder: Path
     home: Path
+    token: Path | None = None
+
+    @property
+    def hsm(self) -> Path:
+        """The folder of its token: beside the people, or a copied home's own."""
+        return self.token or self.folder / "hsm"
 
     @property
     def people(self) -> Path:
@@ -49,7 +55,7 @@ class Plant:
     @property
     def environment(self) -> str:
         """The option value that tells the module where its tokens are."""
-        return f"SOFTHSM2_CONF={self.folder / 'hsm' / 'softhsm2.conf'}"
+        return f"SOFTHSM2_CONF={self.hsm / 'softhsm2.conf'}"
 
     def ctl(self, *arguments: str | Path, who: str = "", passphrase: str = PASSPHRASE, pin: str | None = None) -> Ended:
         """Run `coldcredctl` on this home: `who` is `alice` for the operator key, `alice.custodian` for the other."""
@@ -72,9 +78,17 @@ class Plant:
         return self.ctl("issue", *asked, *more, who=who)
 
     def copy_home(self, folder: Path) -> "Plant":
-        """Give a plant whose home is a copy in `folder`; people and token are the same."""
+        """Give a plant whose home is a copy in `folder`, with a token of its own beside it; people are the same.
+
+        The token goes along: it keeps the head of one log.
+        """
         shutil.copytree(self.home, folder, ignore=shutil.ignore_patterns("*.sock"))
-        return replace(self, home=folder)
+        token = SoftHsm(folder.with_name(f"{folder.name}.hsm"))
+        shutil.copytree(self.hsm / "tokens", token.tokens)
+        token.configure()
+        settings = folder / "settings.toml"
+        settings.write_text(settings.read_text().replace(str(self.hsm), str(token.folder)))
+        return replace(self, home=folder, token=token.folder)
 
     @contextmanager
     def serving(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -129,17 +143,17 @@ def make_key(path: Path) -> None:
     identity.public_path(path).write_bytes(identity.public_jwk(public))
 
 
-def hsm_options(plant: Plant) -> list[str]:
+def hsm_options(plant: Plant, module: str = MODULE) -> list[str]:
     """Give the options of `init` that name the module and the token."""
     label = SoftHsm(plant.folder / "hsm").label
     token = tomllib.loads((EXAMPLE / "plan.toml").read_text())["tokens"][0]["label"]
-    return ["--module", MODULE, "--module-env", plant.environment, "--token", f"{token}=pkcs11:token={label}"]
+    return ["--module", module, "--module-env", plant.environment, "--token", f"{token}=pkcs11:token={label}"]
 
 
-def found(plant: Plant, plan: Path = EXAMPLE / "plan.toml") -> Ended:
+def found(plant: Plant, plan: Path = EXAMPLE / "plan.toml", module: str = MODULE) -> Ended:
     """Found the appliance at one terminal."""
     people: list[str | Path] = ["--people", plant.people, "--passphrase-dir", plant.people]
-    return plant.ctl("init", "all", "--plan", plan, *people, *hsm_options(plant))
+    return plant.ctl("init", "all", "--plan", plan, *people, *hsm_options(plant, module))
 
 
 def submit_trust(plant: Plant, custodians: tuple[str, ...]) -> None:

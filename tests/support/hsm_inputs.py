@@ -1,6 +1,7 @@
 """Per purpose, a charter and signing inputs within it, for tests of whatever holds keys."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +19,20 @@ from coldcred.charter import (
 )
 from coldcred.command import command_claims
 from coldcred.credential import write_claims
+from coldcred.errors import Malformed
 from coldcred.jose import Typ, signing_input
 from coldcred.keys import Algorithm, PublicKey
 from coldcred.log.note import Checkpoint
+from coldcred.log.tree import consistency_proof, leaf_hash, root_of
 from coldcred.status import StatusList, bits_with
+from hsm.errors import CharterRefused, HsmError
+from hsm.guard import GuardedKeys
 from hsm.keystore import KeyOrder, KeyStore
 from tests.support import world
 from tests.support.world import World
 
 WORLD = World.make()
+LEAVES = tuple(leaf_hash(b"entry %d" % number) for number in range(1024))
 UNTIL = world.NOW + 60 * world.DAY
 
 
@@ -59,6 +65,29 @@ def log_input(size: int, _kid: str = "", *, origin: str = world.ORIGIN, root: by
     return Checkpoint(origin, size, size.to_bytes(32) if root is None else root).text()
 
 
+def tree_input(size: int, _kid: str = "") -> bytes:
+    """Give the text of a checkpoint over the first `size` of `LEAVES`: each grows from every smaller one."""
+    return log_input(size, root=root_of(LEAVES[:size]))
+
+
+def keep(store: KeyStore | GuardedKeys, key_id: bytes, checkpoint: bytes) -> bool:
+    """Have a checkpoint over `LEAVES` kept as the head, with the proof from the one that is kept."""
+    kept = store.kept(key_id)
+    size = Checkpoint.parse(checkpoint).size
+    proof = () if kept is None or kept.size > size else consistency_proof(LEAVES[:size], kept.size)
+    return store.keep(key_id, checkpoint, proof)
+
+
+def sign(store: KeyStore | GuardedKeys, key_id: bytes, inputs: Sequence[bytes]) -> list[bytes | HsmError]:
+    """Sign each input, and have those that are checkpoints over `LEAVES` kept as the head before."""
+    answers: list[bytes | HsmError] = []
+    for data in inputs:
+        with suppress(Malformed, CharterRefused):
+            keep(store, key_id, data)
+        answers += store.sign(key_id, [data])
+    return answers
+
+
 def site_input(number: int, _kid: str = "", *, expires: int = UNTIL) -> bytes:
     """Give the signed part of the role `site` of bundle `number`."""
     documents = WORLD.site_documents(WORLD.times(number))
@@ -82,7 +111,7 @@ def command_input(number: int, kid: str, **changes: Any) -> bytes:
 CASES: dict[Purpose, Case] = {
     Purpose.TOKENS: Case(WORLD.access_charter(), token_input),
     Purpose.STATUS: Case(StatusCharter(Algorithm.ES256, f"{world.ISSUER}/status/"), status_input),
-    Purpose.LOG: Case(LogCharter(Algorithm.ED25519, world.ORIGIN), log_input),
+    Purpose.LOG: Case(LogCharter(Algorithm.ED25519, world.ORIGIN), tree_input),
     Purpose.BUNDLE: Case(BundleCharter(Algorithm.ES256, BUNDLE_ROLES, UNTIL), site_input),
     Purpose.OPERATOR: Case(OperatorCharter(Algorithm.ES256), command_input),
 }

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 MAGIC = b"coldcred-export 1\n"
 NAMES = ["about.json", "blobs.jsonl", "checkpoint", "entries.jsonl", "founding.json"]
 
+DIGEST = re.compile(rb'"([0-9a-f]{64})"')
+
 
 class Bad(Exception):
     """The export is not what it says it is."""
@@ -120,6 +122,17 @@ def chain(lines: list[bytes]) -> list[bytes]:
     return leaves
 
 
+def payload(blob: bytes) -> bytes:
+    """Give what a signed document says; nothing of any other blob."""
+    parts = blob.split(b".")
+    if len(parts) != 3:
+        return b""
+    try:
+        return base64.b64decode(parts[1] + b"=" * (-len(parts[1]) % 4), b"-_")
+    except ValueError:
+        return b""
+
+
 def lines_of(body: bytes) -> list[bytes]:
     """Cut a body into lines that each end with a newline."""
     need(body.endswith(b"\n"), "last line")
@@ -139,13 +152,15 @@ def check(data: bytes, vkey: str, kept: tuple[bytes, ...] = ()) -> None:
         for note in kept:
             old, root = checkpoint(note, key)
             need(old <= size and tree(leaves[:old]) == root, "kept checkpoint")
-        digests = []
+        digests, named = [], set(DIGEST.findall(bodies["entries.jsonl"]))
         for line in lines_of(bodies["blobs.jsonl"]):
             text = canonical(line)["body"]
             body = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
             need(base64.urlsafe_b64encode(body).decode().rstrip("=") == text, "blob")
             digests.append(hashlib.sha256(body).hexdigest())
+            named.update(DIGEST.findall(payload(body)))
         need(digests == sorted(set(digests)), "order of blobs")
+        need(named.issuperset(digest.encode() for digest in digests), "a blob that no entry names")
     except Bad:
         raise
     except (InvalidSignature, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:

@@ -85,6 +85,14 @@ def put_data(library: PyKCS11.PyKCS11Lib, task: Task) -> object:
     return None
 
 
+def destroy_data(library: PyKCS11.PyKCS11Lib, task: Task) -> object:
+    """Destroy all data objects."""
+    session = _session(library, task)
+    for found in session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_DATA)]):
+        session.destroyObject(found)
+    return None
+
+
 def extract(library: PyKCS11.PyKCS11Lib, task: Task) -> object:
     """Try to read and to wrap each private key; gives the names of the errors."""
     session = _session(library, task)
@@ -109,6 +117,7 @@ TASKS: dict[str, Callable[[PyKCS11.PyKCS11Lib, Task], object]] = {
     "objects": objects,
     "generate": generate,
     "put-data": put_data,
+    "destroy-data": destroy_data,
     "extract": extract,
 }
 

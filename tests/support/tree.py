@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"coldcred": ROOT / "verifier" / "coldcred", "hsm": ROOT / "hsm", "appliance": ROOT / "appliance"}
 """Import package to source folder, lowest floor first."""
 
-_MADE = {".git", "demo", "dist", "build", "__pycache__"}
+_MADE = {".git", ".modules", "demo", "dist", "build", "__pycache__"}
 
 
 def files() -> Iterator[Path]:

@@ -26,8 +26,9 @@ from coldcred.documents import BundleTimes, Identity, TrustKey
 from coldcred.founding import Site
 from coldcred.jose import Typ, assemble
 from coldcred.keys import Algorithm
+from coldcred.log import consistency
 from coldcred.log.note import Checkpoint, VerifierKey, sign_note
-from coldcred.log.tree import EMPTY_ROOT
+from coldcred.log.tree import Tree, leaf_hash
 from coldcred.plan import Plan
 from coldcred.status import StatusList, bits_with
 from tests.support.signers import Signer
@@ -49,6 +50,17 @@ STATUS_URI = f"{ISSUER}/status/{SITE}/1"
 PROFILE = "orders-access"
 ORIGIN = "plant-a.example/log/1"
 APPLIANCE = sha256_hex(b"founding of plant-a")
+
+
+def log(size: int, fork: int | None = None) -> Tree:
+    """Return the tree of a log of `size` entries; one that is forked has other entries from number `fork` on."""
+    made = Tree()
+    for seq in range(size):
+        made.append(leaf_hash(b"%d%s" % (seq, b"" if fork is None or seq < fork else b" otherwise")))
+    return made
+
+
+LOG = log(2048)
 
 
 @dataclass(frozen=True)
@@ -162,11 +174,18 @@ class World:
         made = StatusList(STATUS_URI, bits_with(frozenset(revoked)), self.now, self.now + DAY + GRACE, 3600)
         return self.jws(Typ.STATUS_LIST, replace(made, **changes).claims(), key or self.status_key)
 
-    def checkpoint(self, size: int = 0, root: bytes = EMPTY_ROOT, *, key: Signer | None = None) -> bytes:
-        """Return a signed checkpoint of the log; the root of a log that is not empty is made up."""
-        text = Checkpoint(ORIGIN, size, root if size == 0 else size.to_bytes(32)).text()
+    def checkpoint(self, size: int = 0, root: bytes | None = None, *, key: Signer | None = None) -> bytes:
+        """Return a signed checkpoint of the log; the root of one beyond `LOG` is made up."""
+        found = LOG.frontier(size).root() if size <= LOG.size else size.to_bytes(32)
+        text = Checkpoint(ORIGIN, size, root or found).text()
         signer = key or self.log_key
         return sign_note(text, (VerifierKey(ORIGIN, signer.public), signer.sign(text)))
+
+    def proofs(self, note: bytes, *sizes: int) -> bytes:
+        """Return the proofs from these sizes of the log to a checkpoint's; none to one that is no checkpoint of it."""
+        lines = note.split(b"\n")
+        size = int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else 0
+        return consistency.prove(LOG, sizes, size) if size <= LOG.size else consistency.write(())
 
     def times(self, sequence: int = 1, **changes: Any) -> BundleTimes:
         """Return the times of a bundle, each a minute later than the one before."""
@@ -177,13 +196,19 @@ class World:
     def site_documents(
         self, times: BundleTimes, *, revoked: Iterable[int] = (), taints: Iterable[str] = (), **changes: Any
     ) -> dict[str, bytes]:
-        """Return the appliance's documents for a bundle; `changes` replace arguments of `appliance_documents`."""
+        """Return the appliance's documents for a bundle; `changes` replace arguments of `appliance_documents`.
+
+        Bundle n has a checkpoint over n entries, and proofs from those of the 64 bundles before it.
+        """
+        sequence = times.sequence
         values: dict[str, Any] = {
             "status_lists": [self.status_list(revoked)],
             "taints": taints,
-            "checkpoint": self.checkpoint(times.sequence),
+            "checkpoint": self.checkpoint(sequence),
             "times": times,
         }
+        note = changes.get("checkpoint", values["checkpoint"])
+        values["proofs"] = self.proofs(note, *range(max(0, sequence - consistency.OF_BUNDLES), sequence))
         return bundling.appliance_documents(**(values | changes))
 
     def bundle(self, sequence: int = 1, **changes: Any) -> bytes:

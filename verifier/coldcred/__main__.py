@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from coldcred import streams
 from coldcred.cli import NOUNS
 from coldcred.cli.speech import BUNDLE_ADVICE, MISUSE, REFUSED, OutputLost, tell
-from coldcred.errors import BundleRefused, ColdcredError
+from coldcred.errors import BundleRefused, ColdcredError, LogContradicted
 
 _INTERRUPTED = 130
 _EXTRA = {"tuf", "securesystemslib"}
@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
     except OutputLost as error:
         tell(f"it was done, and what it says could not be written to standard output: {error}.")
+        return REFUSED
+    except LogContradicted as error:
+        kept = "What is trusted is as it was, and both checkpoints are kept: `coldcred bundle evidence` shows them."
+        tell(f"refused ({error.reason}): {error.detail}. {kept} {BUNDLE_ADVICE[error.reason]}")
         return REFUSED
     except BundleRefused as error:
         tell(f"refused ({error.reason}): {error.detail}. Nothing was changed. {BUNDLE_ADVICE[error.reason]}")

@@ -125,6 +125,9 @@ class BundleReason(StrEnum):
     STORE_DAMAGED = "store-damaged"
     STORE_UNWRITABLE = "store-unwritable"
     FAST_FORWARD = "fast-forward"
+    LOG_UNPROVEN = "log-unproven"
+    LOG_FORKED = "log-forked"
+    OTHER_LOG = "other-log"
 
 
 class BundleRefused(ColdcredError):
@@ -140,6 +143,16 @@ class BundleRefused(ColdcredError):
     def id(self) -> str:
         """The reason's id."""
         return self.reason.value
+
+
+class LogContradicted(BundleRefused):
+    """A bundle was refused for its log; `held` and `found` are the bundles: number and signed checkpoint."""
+
+    def __init__(self, reason: BundleReason, detail: str, *, held: tuple[int, bytes], found: tuple[int, bytes]) -> None:
+        """Name the rule, say what was found, and hand over both checkpoints, each with the number of its bundle."""
+        super().__init__(reason, detail)
+        self.held = held
+        self.found = found
 
 
 class LogReason(StrEnum):

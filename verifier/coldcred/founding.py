@@ -278,8 +278,6 @@ def _check_keys(founding: Founding) -> None:
 
 def _check_charter(founding: Founding, key: KeyPlan) -> None:
     match key.charter:
-        case charter.LogCharter(algorithm=algorithm) if algorithm is not Algorithm.ED25519:
-            message = "founding: the log key is Ed25519 (signed note type 0x01)"
         case charter.BundleCharter(algorithm=algorithm) if algorithm is not Algorithm.ES256:
             message = "founding: the bundle key is ES256 (ECDSA P-256)"
         case charter.BundleCharter(until=until) if until <= founding.time:

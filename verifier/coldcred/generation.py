@@ -59,6 +59,16 @@ def read_pins(handle: int) -> tuple[Pins, bytes]:
     return pins, root
 
 
+def read_beside(handle: int, name: str, most: int) -> bytes | None:
+    """Read a file that stands beside the generations and may be absent (`Rejected`: `trust-damaged`)."""
+    try:
+        return _read_file(handle, name, most)
+    except FileNotFoundError:
+        return None
+    except (OSError, Malformed) as error:
+        raise _damaged(name, _cause(error)) from error
+
+
 def current(handle: int) -> int | None:
     """Give the number of the generation in use, or None where no bundle was applied yet."""
     try:

@@ -9,10 +9,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from coldcred.canonical import Json, b64u_decode, b64u_encode, dumps, sha256
 from coldcred.errors import BadSignature, Malformed
@@ -116,6 +116,23 @@ class PublicKey:
         message = "a key that is neither P-256 nor Ed25519"
         raise Malformed(message)
 
+    @classmethod
+    def from_spki(cls, der: bytes) -> Self:
+        """Read a SubjectPublicKeyInfo (RFC 5280 section 4.1), written in the one way that `spki` writes it."""
+        try:
+            key = cls.from_cryptography(load_der_public_key(der))
+        except (ValueError, UnsupportedAlgorithm) as error:
+            message = "not a SubjectPublicKeyInfo"
+            raise Malformed(message) from error
+        if key.spki() != der:
+            message = "a SubjectPublicKeyInfo that is not written as it is here"
+            raise Malformed(message)
+        return key
+
+    def spki(self) -> bytes:
+        """Give the key as a SubjectPublicKeyInfo, DER; a P-256 point is uncompressed."""
+        return self._loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
     def cryptography(self) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
         """Give the key as the `cryptography` library's own object."""
         return self._loaded
@@ -142,7 +159,7 @@ class PublicKey:
             if isinstance(key, ed25519.Ed25519PublicKey):
                 key.verify(signature, message)
             else:
-                key.verify(_der(signature), sha256(message), _ECDSA_SHA256)
+                key.verify(signature_to_der(signature), sha256(message), _ECDSA_SHA256)
         except InvalidSignature as error:
             reason = f"the signature does not verify under key {self.thumbprint}"
             raise BadSignature(reason) from error
@@ -192,7 +209,21 @@ class SealingKey:
         return b64u_encode(sha256(dumps(self.jwk())))
 
 
-def _der(signature: bytes) -> bytes:
+def signature_from_der(signature: bytes) -> bytes:
+    """Give r||s (64 bytes) of an ECDSA signature in DER (RFC 3279 section 2.2.3); other spellings: `BadSignature`."""
+    try:
+        r, s = utils.decode_dss_signature(signature)
+        plain = r.to_bytes(COORDINATE) + s.to_bytes(COORDINATE)
+    except (ValueError, OverflowError) as error:
+        reason = "an ECDSA signature that is not DER"
+        raise BadSignature(reason) from error
+    if signature_to_der(plain) != signature:
+        reason = "an ECDSA signature that is not in its one DER form"
+        raise BadSignature(reason)
+    return plain
+
+
+def signature_to_der(signature: bytes) -> bytes:
     """Give r||s as the DER that the library reads (RFC 3279 section 2.2.3)."""
     r, s = signature[:COORDINATE], signature[COORDINATE:]
     if not (r[0] and s[0]):  # one in 128 has a shorter number

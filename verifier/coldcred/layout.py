@@ -1,8 +1,9 @@
 """Which files a rotation bundle and a trust store hold: one closed list, each name with its most bytes.
 
     site.json root.json site.key site-key.json       made once, by `coldcred site init`
-    generations/N/...  generations/N/manifest.json   a bundle's files verbatim, never changed once written
+    generations/N/...  generations/N/manifest.json   a bundle's files, and the checkpoints of all before; never changed
     current -> generations/N                         swapped by rename
+    evidence.json                                    where a log contradicted itself: both checkpoints
 
 Every name that is opened or written comes from here; no path is ever built from foreign text.
 """
@@ -32,9 +33,10 @@ IDENTITY, JWKS, PLAN, PROFILES, SITES = (
 )
 STATUS_LISTS = tuple(f"targets/revocation/status-{number}.jwt" for number in range(1, MAX_STATUS_LISTS + 1))
 TAINTS, CHECKPOINT, TIMES = "targets/revocation/taints.json", "targets/log/checkpoint", "targets/time/bundle.json"
+CONSISTENCY = "targets/log/consistency.json"
 
 BY_CUSTODIANS = (IDENTITY, JWKS, PLAN, PROFILES, SITES)
-BY_APPLIANCE = (*STATUS_LISTS, TAINTS, CHECKPOINT, TIMES)
+BY_APPLIANCE = (*STATUS_LISTS, TAINTS, CHECKPOINT, CONSISTENCY, TIMES)
 ROLES = (TIMESTAMP, SNAPSHOT, TARGETS, SITE_ROLE)
 REQUIRED = (ROOTS[0], *ROLES, *BY_CUSTODIANS, STATUS_LISTS[0], TAINTS, CHECKPOINT, TIMES)
 
@@ -42,13 +44,19 @@ LIMITS: Mapping[str, int] = MappingProxyType(
     {
         **dict.fromkeys((*ROOTS, *ROLES), MAX_METADATA),
         **dict.fromkeys((IDENTITY, TAINTS, CHECKPOINT, TIMES), MAX_SMALL),
+        CONSISTENCY: 256 * 1024,
         **dict.fromkeys((JWKS, PLAN, PROFILES, SITES), 1024 * 1024),
         **dict.fromkeys(STATUS_LISTS, 512 * 1024),
     }
 )
-"""The closed list: every name that a bundle or a generation may hold, with its most bytes."""
+"""The closed list: every name that a bundle may hold, with its most bytes."""
+
+KEPT = "checkpoints.json"
+IN_GENERATION: Mapping[str, int] = MappingProxyType({**LIMITS, KEPT: MAX_METADATA})
+"""What a generation may hold: a bundle's files, and beside them the checkpoints of the bundles before it."""
 
 PINS, ROOT, CURRENT, GENERATIONS, MANIFEST = "site.json", "root.json", "current", "generations", "manifest.json"
+EVIDENCE = "evidence.json"
 SITE_KEY, ENROLMENT = "site.key", "site-key.json"
 
 
@@ -95,10 +103,10 @@ def parse_manifest(body: bytes) -> dict[str, tuple[int, str]]:
     record = Record.of(loads_canonical(body, max_bytes=MAX_METADATA), MANIFEST)
     record.version()
     rows: dict[str, tuple[int, str]] = {}
-    for row in record.records("files", most=len(LIMITS)):
+    for row in record.records("files", most=len(IN_GENERATION)):
         name, length, digest = row.text("name"), row.integer("length"), row.digest("sha256")
         row.done()
-        if name not in LIMITS or name in rows or length > LIMITS[name]:
+        if name not in IN_GENERATION or name in rows or length > IN_GENERATION[name]:
             raise Malformed(f"{name[:128]!a} is listed, which does not belong there")
         rows[name] = length, digest
     record.done()

@@ -83,6 +83,16 @@ class TrustStore:
         Raises `Rejected`: `trust-missing` where there is none or no bundle was applied, `trust-damaged` naming the
         file that is not what was applied.
         """
+        return cls._open(path)[0]
+
+    @classmethod
+    def open_whole(cls, path: str | os.PathLike[str]) -> tuple[Self, tuple[bytes, ...]]:
+        """Read a trust store, and the checkpoints of all bundles that were applied to it, the oldest first."""
+        store, files = cls._open(path)
+        return store, kept_checkpoints(files)
+
+    @classmethod
+    def _open(cls, path: str | os.PathLike[str]) -> tuple[Self, Mapping[str, bytes]]:
         with generation.opened(path) as handle:
             pins, _ = generation.read_pins(handle)
             found = generation.read_current(handle)
@@ -97,7 +107,7 @@ class TrustStore:
         if store.site != pins.site:
             detail = f"{layout.PINS}: it is for site {pins.site}, and the bundle for {store.site}"
             raise Rejected(Reason.TRUST_DAMAGED, detail)
-        return store
+        return store, files
 
     @classmethod
     def of_files(cls, files: Mapping[str, bytes], *, generation: int) -> Self:
@@ -141,6 +151,21 @@ class TrustStore:
     def refuses_stale(self, profile: str) -> bool:
         """Whether a profile's credentials are refused once trust is stale; one unknown here is, to be safe."""
         return self.profiles.get(profile, True)
+
+
+def kept_checkpoints(files: Mapping[str, bytes]) -> tuple[bytes, ...]:
+    """Give the signed checkpoints that a site has believed, the oldest first, from the files of its generation.
+
+    An earlier release kept only the one of its bundle. Raises `Rejected` (`trust-damaged`).
+    """
+    from coldcred.log.keeping import parse_kept  # noqa: PLC0415 - verifying a credential needs none of it
+
+    if layout.KEPT not in files:
+        return (files[layout.CHECKPOINT],) if layout.CHECKPOINT in files else ()
+    try:
+        return parse_kept(files[layout.KEPT])
+    except Malformed as error:
+        raise Rejected(Reason.TRUST_DAMAGED, f"{layout.KEPT}: {error}") from error
 
 
 def _read_status_lists(

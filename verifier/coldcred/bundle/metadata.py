@@ -9,6 +9,9 @@
 
 An earlier timestamp or snapshot holds a newer one to its versions only while it verifies under the newest root: once
 custodians have replaced the appliance's key, numbers that a thief burnt no longer count (section 5.3.11).
+
+What somebody on the way can change without a key is how a file is spelled: which good signatures a root or the
+timestamp carries, and in which of two forms. So these are compared by what is signed, and stored in one spelling.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +22,9 @@ from typing import TypeVar
 
 from coldcred import layout
 from coldcred.bundle.library import (
+    Key,
     LengthOrHashMismatchError,
+    Metadata,
     MetaFile,
     Root,
     Signed,
@@ -29,12 +34,13 @@ from coldcred.bundle.library import (
     Timestamp,
     UnsignedMetadataError,
 )
-from coldcred.bundle.roles import SITE, read
+from coldcred.bundle.roles import SITE, read, read_stored, respelled
 from coldcred.errors import BundleReason, BundleRefused, Malformed
 
 MAX_JUMP = 1000  # of the version of targets, and for each site of the bundle's number, in one step
 
 _Role = TypeVar("_Role", Timestamp, Snapshot, Targets)
+_AnyRole = TypeVar("_AnyRole", Root, Timestamp)
 
 _TARGETS_META, _SITE_META = "targets.json", "site.json"
 
@@ -44,6 +50,7 @@ class VerifiedMetadata:
     """What the metadata of a bundle established; `expires` is the timestamp's (Unix seconds).
 
     `renewed`: the custodians have replaced the appliance's key since the bundle held, so its numbers begin anew.
+    `spelled` has roots and timestamp in the one spelling that is stored, by name.
     """
 
     root_version: int
@@ -51,6 +58,7 @@ class VerifiedMetadata:
     targets_version: int
     expires: int
     renewed: bool
+    spelled: Mapping[str, bytes]
 
 
 def verify(files: Mapping[str, bytes], pinned: bytes, *, held: Mapping[str, bytes] | None, at: int) -> VerifiedMetadata:
@@ -59,13 +67,13 @@ def verify(files: Mapping[str, bytes], pinned: bytes, *, held: Mapping[str, byte
     `held` are the files of the bundle applied before. Raises `BundleRefused`.
     """
     with _refusing():
-        root = _roots(files, pinned, held or {})
+        root, spelled = _roots(files, pinned, held or {})
         _check_expiry(root, layout.ROOTS[root.version - 1], at)
         # What was held counts role by role, while it verifies under the newest root.
         before_timestamp = _held(root, held, layout.TIMESTAMP, Timestamp)
         before_snapshot = _held(root, held, layout.SNAPSHOT, Snapshot)
         before_targets = _held(root, held, layout.TARGETS, Targets)
-        timestamp = _timestamp(files, root, before_timestamp, at)
+        timestamp, spelled[layout.TIMESTAMP] = _timestamp(files, root, before_timestamp, at)
         snapshot = _snapshot(files, root, timestamp, before_snapshot, at)
         targets = _targets(files, root, snapshot, before_targets, at)
         site = _site(files, targets, snapshot, at)
@@ -74,7 +82,18 @@ def verify(files: Mapping[str, bytes], pinned: bytes, *, held: Mapping[str, byte
         if not timestamp.version == snapshot.version == site.version:
             raise Malformed("site, snapshot and timestamp do not have one version")
     expires, renewed = int(timestamp.expires.timestamp()), held is not None and before_timestamp is None
-    return VerifiedMetadata(root.version, timestamp.version, targets.version, expires, renewed)
+    return VerifiedMetadata(root.version, timestamp.version, targets.version, expires, renewed, spelled)
+
+
+def content(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Give what a bundle of good metadata says, without how it is spelled: roots and timestamp as they are signed.
+
+    All else is bound by length and SHA-256 from there on, so there its bytes are what is signed (R39).
+    """
+    said = {name: files[name] for name in layout.LIMITS if name in files}
+    said |= {name: read_stored(files[name], Root, name).signed_bytes for name in layout.ROOTS if name in files}
+    said[layout.TIMESTAMP] = read_stored(files[layout.TIMESTAMP], Timestamp, layout.TIMESTAMP).signed_bytes
+    return said
 
 
 def check_root(data: bytes) -> Root:
@@ -86,46 +105,63 @@ def check_root(data: bytes) -> Root:
     return root
 
 
-def _roots(files: Mapping[str, bytes], pinned: bytes, held: Mapping[str, bytes]) -> Root:
+def _roots(files: Mapping[str, bytes], pinned: bytes, held: Mapping[str, bytes]) -> tuple[Root, dict[str, bytes]]:
+    """Follow the chain of roots from version 1, of which one is pinned; gives the last, and all as they are stored."""
     chain = [name for name in layout.ROOTS if name in files]
     if gap := set(layout.ROOTS[: len(chain)]) - set(chain):
         raise BundleRefused(BundleReason.INCOMPLETE, f"{min(gap)} is missing from the chain of roots")
-    trusted = check_root(pinned)
-    if trusted.version > len(chain) or files[layout.ROOTS[trusted.version - 1]] != pinned:
+    pin = read_stored(pinned, Root, layout.ROOT)
+    if pin.signed.version > len(chain):
+        raise BundleRefused(BundleReason.ROOT_MISMATCH, "the bundle does not come from the root that this site pins")
+    place = layout.ROOTS[pin.signed.version - 1]
+    if read(files[place], Root, place).signed_bytes != pin.signed_bytes:
         raise BundleRefused(BundleReason.ROOT_MISMATCH, "the bundle does not come from the root that this site pins")
     for name in (name for name in layout.ROOTS if name in held):
         if name not in files:
             raise BundleRefused(BundleReason.ROLLBACK, f"{name} is missing, which this site already holds")
-        if files[name] != held[name]:
+        if read(files[name], Root, name).signed_bytes != read_stored(held[name], Root, name).signed_bytes:
             raise BundleRefused(BundleReason.ROOT_MISMATCH, f"{name} is not the one that this site already holds")
-    for name in chain[trusted.version :]:
-        metadata = read(files[name], Root, name)
-        trusted.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-        metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-        if metadata.signed.version != trusted.version + 1:
-            raise Malformed(f"{name}: it has version {metadata.signed.version}")
+    spelled: dict[str, bytes] = {}
+    trusted: Root | None = None
+    for version, name in enumerate(chain, start=1):
+        metadata = pin if name == place else read(files[name], Root, name)
+        counted = _counted(metadata.signed, metadata)
+        if trusted is not None:
+            counted |= _counted(trusted, metadata)
         trusted = metadata.signed
-    return trusted
+        if trusted.version != version:
+            raise Malformed(f"{name}: it has version {trusted.version}")
+        spelled[name] = pinned if name == place else respelled(metadata, counted)
+    if trusted is None:
+        raise BundleRefused(BundleReason.INCOMPLETE, "it has no root")
+    return trusted, spelled
+
+
+def _counted(by: Root, metadata: Metadata[_AnyRole]) -> dict[str, Key]:
+    """Give the keys of a root whose signatures count, by id (`UnsignedMetadataError` where they are too few)."""
+    role = metadata.signed.type
+    by.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+    return dict(by.get_verification_result(role, metadata.signed_bytes, metadata.signatures).signed)
 
 
 def _held(root: Root, held: Mapping[str, bytes] | None, name: str, role: type[_Role]) -> _Role | None:
     """Give what the bundle before said, if the newest root would still believe it."""
     if held is None:
         return None
-    before = read(held[name], role, name)
+    before = read_stored(held[name], role, name)
     result = root.get_verification_result(role.type, before.signed_bytes, before.signatures)
     return before.signed if result.verified else None
 
 
-def _timestamp(files: Mapping[str, bytes], root: Root, before: Timestamp | None, at: int) -> Timestamp:
+def _timestamp(files: Mapping[str, bytes], root: Root, before: Timestamp | None, at: int) -> tuple[Timestamp, bytes]:
     metadata = read(files[layout.TIMESTAMP], Timestamp, layout.TIMESTAMP)
-    root.verify_delegate(Timestamp.type, metadata.signed_bytes, metadata.signatures)
+    counted = _counted(root, metadata)
     timestamp = metadata.signed
     _check_expiry(timestamp, layout.TIMESTAMP, at)
     if before is not None:
         _check_newer(layout.TIMESTAMP, timestamp.version, before.version)
         _check_newer(layout.SNAPSHOT, timestamp.snapshot_meta.version, before.snapshot_meta.version)
-    return timestamp
+    return timestamp, respelled(metadata, counted)
 
 
 def _snapshot(

@@ -1,26 +1,27 @@
 """What a bundle says, once its metadata is verified: whose it is, for whom, its number, its plan and its times.
 
 Checked in this order, of which the first that fails gives the reason: appliance and trust domain are those of the first
-bundle, the site is this one, the number rises, the log's checkpoint is signed and does not shrink, the end is the
-timestamp's, the plan is safe, status lists are in force, and the site's clock is not behind.
+bundle, the site is this one, the number rises, the log grew from the one that is known and revocations stay; then what
+the bundle says by itself: its number, its log's checkpoint and proofs, its end, its plan and its status lists; and the
+site's clock is not behind.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coldcred import layout
+from coldcred.bundle import history
 from coldcred.bundle.metadata import MAX_JUMP, VerifiedMetadata, check_jump, verify
 from coldcred.errors import (
     BadSignature,
     BundleReason,
     BundleRefused,
     CharterExceeded,
-    LogRejected,
+    LogContradicted,
     Malformed,
 )
 from coldcred.framing import BUNDLE, MAX_BUNDLE, read
 from coldcred.layout import Pins
-from coldcred.log.note import Checkpoint, VerifierKey, open_checkpoint
 from coldcred.trust import CLOCK_SKEW, TrustStore
 
 VERSIONS_EACH = 2  # bundle n has TUF version 2n; 2n+1 is kept for its emergency sibling (R27)
@@ -28,11 +29,16 @@ VERSIONS_EACH = 2  # bundle n has TUF version 2n; 2n+1 is kept for its emergency
 
 @dataclass(frozen=True, slots=True)
 class VerifiedBundle:
-    """A bundle of which every byte is accounted for: its files, and the trust that they make."""
+    """A bundle of which every byte is accounted for: its files in one spelling, and the trust that they make.
+
+    `contradicted` is there where its log does not follow the one that the site held, and custodians have replaced the
+    bundle key meanwhile, so that it counts nevertheless.
+    """
 
     files: Mapping[str, bytes]
     store: TrustStore
     metadata: VerifiedMetadata
+    contradicted: LogContradicted | None = None
 
 
 def open_bundle(data: bytes) -> dict[str, bytes]:
@@ -69,18 +75,47 @@ def verify_bundle(
     files = open_bundle(data)
     before = None if held is None else _held_store(held, generation - 1)
     floor = 0 if before is None else before.times.issued_at
-    metadata = verify(files, root, held=held, at=max(floor, int(now)))
+    at = max(floor, int(now))
+    metadata = verify(files, root, held=held, at=at)
+    files |= metadata.spelled
     store = build_store(files, generation=generation)
     _check_identity(store, before)
     _check_site(store, pins.site)
-    _check_number(store, metadata, before)
-    _check_checkpoint(store, before)
+    contradicted = None
+    if before is not None and held is not None:
+        _check_number(store, metadata, before)
+        contradicted = _check_history(store, files, before, held, renewed=metadata.renewed)
+    check_itself(store, files, metadata, at)
+    _check_clock(store, floor, now)
+    return VerifiedBundle(files, store, metadata, contradicted)
+
+
+def check_itself(store: TrustStore, files: Mapping[str, bytes], metadata: VerifiedMetadata, at: int) -> None:
+    """Return when a bundle holds together at time `at` (Unix seconds), whatever a site knows (`BundleRefused`)."""
+    if metadata.version != store.times.sequence * VERSIONS_EACH:
+        detail = f"bundle {store.times.sequence} has TUF version {metadata.version}"
+        raise BundleRefused(BundleReason.MALFORMED, detail)
+    _check_site(store, store.site)
+    history.check_proofs(store, files)
     if metadata.expires != store.times.end:
         raise BundleRefused(BundleReason.MALFORMED, f"{layout.TIMES} ends at another time than {layout.TIMESTAMP}")
     store.plan.check(store.keys, store.times)
-    _check_status_lists(store, max(floor, int(now)))
-    _check_clock(store, floor, now)
-    return VerifiedBundle(files, store, metadata)
+    _check_status_lists(store, at)
+
+
+def _check_history(
+    store: TrustStore, files: Mapping[str, bytes], before: TrustStore, held: Mapping[str, bytes], *, renewed: bool
+) -> LogContradicted | None:
+    """Hold a bundle to the one before; gives what of its log did not follow where that is no reason to refuse it."""
+    if not renewed:
+        history.check_log(store, files, before, held, renewed=False)
+        history.check_revocations(store, before, held)
+        return None
+    try:
+        history.check_log(store, files, before, held, renewed=True)
+    except LogContradicted as contradicted:
+        return contradicted
+    return None
 
 
 def _held_store(held: Mapping[str, bytes], generation: int) -> TrustStore:
@@ -108,35 +143,14 @@ def _check_site(store: TrustStore, site: str) -> None:
         raise BundleRefused(BundleReason.OTHER_SITE, f"its custodians do not list site {site}")
 
 
-def _check_number(store: TrustStore, metadata: VerifiedMetadata, before: TrustStore | None) -> None:
+def _check_number(store: TrustStore, metadata: VerifiedMetadata, before: TrustStore) -> None:
     times = store.times
-    if metadata.version != times.sequence * VERSIONS_EACH:
-        raise BundleRefused(BundleReason.MALFORMED, f"bundle {times.sequence} has TUF version {metadata.version}")
-    if before is None:
-        return
     if not metadata.renewed:  # that it is not lower than before was seen on the timestamp's version, its double
         # Bundles of all sites are numbered in one series, so a large fleet moves on faster than one site.
         most = MAX_JUMP * len(store.sites)
         check_jump("the bundle's number", times.sequence, before.times.sequence, most=most)
     if times.issued_at < before.times.issued_at:
         raise BundleRefused(BundleReason.ROLLBACK, "it was issued before the bundle that is already applied")
-
-
-def _check_checkpoint(store: TrustStore, before: TrustStore | None) -> None:
-    size = _checkpoint(store).size
-    same_log = before is not None and before.identity.log_vkey == store.identity.log_vkey
-    if before is not None and same_log and size < (held := _checkpoint(before).size):
-        raise BundleRefused(BundleReason.ROLLBACK, f"its log has {size} entries where {held} were seen before")
-
-
-def _checkpoint(store: TrustStore) -> Checkpoint:
-    identity = store.identity
-    try:
-        return open_checkpoint(store.checkpoint, VerifierKey.parse(identity.log_vkey), origin=identity.log_origin)
-    except Malformed as error:
-        raise BundleRefused(BundleReason.MALFORMED, f"{layout.CHECKPOINT}: {error}") from error
-    except LogRejected as error:
-        raise BundleRefused(BundleReason.BAD_SIGNATURE, f"{layout.CHECKPOINT}: {error.detail}") from error
 
 
 def _check_status_lists(store: TrustStore, at: int) -> None:

@@ -3,11 +3,13 @@
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coldcred.canonical import Json
-from coldcred.cli.speech import ACCEPTED, TooLarge, put, read_file, utc
+from coldcred.cli.speech import ACCEPTED, Misuse, TooLarge, clean, put, read_file, tell, utc
 from coldcred.errors import BundleReason, BundleRefused
+from coldcred.files import write_file
 from coldcred.framing import MAX_BUNDLE
 from coldcred.trust import TrustStore
 
@@ -28,6 +30,12 @@ def add_parser(nouns: "Nouns") -> None:
     parser.add_argument("file", metavar="FILE", help="the bundle, or - for standard input")
     parser.add_argument("--trust", required=True, metavar="DIR", help="the site's trust store")
     parser.set_defaults(run=apply)
+    parser = verbs.add_parser(
+        "evidence", help="give an auditor the checkpoints that contradict this site's", allow_abbrev=False
+    )
+    parser.add_argument("--trust", required=True, metavar="DIR", help="the site's trust store")
+    parser.add_argument("--out", metavar="FILE", help="the file to write for `coldcred log verify --checkpoint`")
+    parser.set_defaults(run=evidence)
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -49,6 +57,33 @@ def apply(args: argparse.Namespace) -> int:
     what = "applied" if applied.changed else "already applied, nothing changed:"
     put(f"{what} bundle {times.sequence} for site {times.site}, issued {utc(times.issued_at)}")
     put(f"trust ages from {utc(times.ageing_after)}, is stale from {utc(times.stale_after)}, ends {utc(times.end)}")
+    if applied.contradicted is not None:
+        tell(
+            f"custodians have replaced the bundle key, so the log begins anew here: {applied.contradicted.detail}."
+            " Both checkpoints are kept: give an auditor what `coldcred bundle evidence` writes."
+        )
+    return ACCEPTED
+
+
+def evidence(args: argparse.Namespace) -> int:
+    """Say which checkpoints contradicted those of this site, and write them for an auditor."""
+    from coldcred.bundle.evidence import read  # noqa: PLC0415 - verifying needs no TUF, so only these verbs load it
+    from coldcred.log.keeping import parse_evidence  # noqa: PLC0415 - as above
+
+    body = read(args.trust)
+    if body is None:
+        put("no bundle has contradicted the log that this site knows")
+        return ACCEPTED
+    if args.out is not None:
+        try:
+            write_file(Path(args.out), body, replace=False)
+        except OSError as error:
+            raise Misuse(f"{args.out} cannot be written: {error.strerror}") from error
+    for one in parse_evidence(body):
+        put(f"{utc(one.at)} {one.reason}: bundle {one.found_bundle}, SHA-256 {one.sha256}")
+        for what, number, note in (("held", one.held_bundle, one.held), ("found", one.found_bundle, one.found)):
+            origin, size, root = (clean(line) for line in note.decode().split("\n")[:3])
+            put(f"  {what:<6}bundle {number}: {size} entries of {origin}, root {root}")
     return ACCEPTED
 
 
@@ -81,6 +116,9 @@ def _report(found: "Inspection") -> dict[str, Json]:
         "keys": _keys(store),
         "status_lists": [*store.status_lists],
         "taints": [*sorted(store.taints)],
+        "log_key": found.log_key,
+        "log_size": found.log_size,
+        "proofs": found.proofs,
         "files": found.files,
         "bytes": found.size,
     }
@@ -103,8 +141,11 @@ def _lines(found: "Inspection") -> list[str]:
     identity, times = store.identity, store.times
     lines = [
         f"bundle {times.sequence} for site {times.site} by appliance {identity.name} ({identity.appliance})",
-        f"  root      {found.fingerprint} (version {found.root_version}): whole and signed under this root;",
+        f"  root      {found.fingerprint} (version {found.root_version}): whole, and signed under this root;",
         "            whether it is the right one, only comparing its fingerprint tells",
+        f"  log       checkpoint signed by {found.log_key}, over {found.log_size} entries;",
+        f"            with {found.proofs} proofs that it grew from earlier ones",
+        "  checked   all that a site checks, but for its clock and for what it holds already",
         f"  times     issued {utc(times.issued_at)}, ageing {utc(times.ageing_after)}, stale {utc(times.stale_after)},",
         f"            ends {utc(times.end)}",
     ]
@@ -118,6 +159,6 @@ def _lines(found: "Inspection") -> list[str]:
         f"  key       {key.kid} for {key.charter.purpose}, {utc(key.not_before)} to {utc(key.expires_at)}"
         for key in store.keys.values()
     ]
-    lines += [f"  status    {uri}" for uri in store.status_lists]
+    lines += [f"  status    {found.uri}, until {utc(found.expires_at)}" for found in store.status_lists.values()]
     lines += [f"  tainted   {kid}" for kid in sorted(store.taints)]
     return lines

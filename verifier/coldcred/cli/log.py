@@ -66,7 +66,7 @@ def add_parser(nouns: "Nouns") -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a checkpoint that was kept, or an older export or a bundle that holds one; repeatable",
+        help="a checkpoint that was kept, an older export or a bundle that holds one, a site's evidence; repeatable",
     )
     parser.add_argument("--json", action="store_true", help="write the verdict as JSON")
     parser.set_defaults(run=run)
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         anchor = _anchor(args)
         with _opened(args.export) as stream:
-            report = verify(stream, anchor, [(name, _kept(name)) for name in args.checkpoint])
+            report = verify(stream, anchor, [kept for name in args.checkpoint for kept in _kept(name)])
     except (LogRejected, Rejected) as error:
         refusal = error
     if args.json:
@@ -103,20 +103,21 @@ def _anchor(args: argparse.Namespace) -> "Anchor | None":
             raise Misuse(f"--log-key: {error}") from error
     if args.trust is None:
         return None
-    store = TrustStore.open(args.trust)
+    store, earlier = TrustStore.open_whole(args.trust)
     try:
         key = VerifierKey.parse(store.identity.log_vkey)
     except Malformed as error:
         raise Rejected(Reason.TRUST_DAMAGED, f"the log key it holds: {error}") from error
-    return Anchor(key, store.identity.appliance, store.checkpoint)
+    return Anchor(key, store.identity.appliance, store.checkpoint, earlier)
 
 
-def _kept(name: str) -> bytes:
-    from coldcred.log.export import find_checkpoint  # noqa: PLC0415 - as above
+def _kept(name: str) -> list[tuple[str, bytes]]:
+    """Give the checkpoints in a file, each with a name for people."""
+    from coldcred.log.export import find_checkpoints  # noqa: PLC0415 - as above
 
     with _opened(name) as stream:
         try:
-            return find_checkpoint(stream)
+            return [(f"{name}{what}", note) for what, note in find_checkpoints(stream)]
         except Malformed as error:
             raise LogRejected(LogReason.BAD_CHECKPOINT, f"{name}: {error}") from error
 

@@ -69,6 +69,15 @@ BUNDLE_ADVICE: Mapping[BundleReason, str] = MappingProxyType(
         BundleReason.STORE_DAMAGED: _NEW_STORE,
         BundleReason.STORE_UNWRITABLE: "Make room or set permissions right, then run the same command again.",
         BundleReason.FAST_FORWARD: "Do not use this file; the appliance's key may be in the wrong hands.",
+        BundleReason.LOG_UNPROVEN: (
+            "Carry current/targets/log/checkpoint of the trust store back; `coldcredctl bundle create --from-checkpoint"
+            " FILE` makes a bundle that proves it, or says that it cannot."
+        ),
+        BundleReason.LOG_FORKED: (
+            "Do not use this file: the log was rewritten, or its appliance copied. Give an auditor the evidence and an"
+            " export of the log."
+        ),
+        BundleReason.OTHER_LOG: "Ask the custodians whether the log has a new key; it needs a trust store of its own.",
     }
 )
 

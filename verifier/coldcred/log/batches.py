@@ -97,7 +97,7 @@ class Batches:
             raise _bad("revokes a credential that no batch that it resumes issued")
         if not credentials and event.value("signs") == []:
             return ()
-        signs = self._signing.intent(event, seq, Purpose.TOKENS)
+        signs = self._signing.intent(event, seq, Purpose.TOKENS, time=time)
         if len(signs) != len(credentials):
             raise LogRejected(LogReason.MALFORMED, "does not sign each of its credentials once")
         for credential, sign in zip(credentials, signs, strict=True):

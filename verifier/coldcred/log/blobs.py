@@ -3,7 +3,8 @@
     {"body":"<base64url>"}
 
 One line each, sorted by digest. The first pass checks every line and keeps 16 bytes for it: the beginning of its
-digest and where it stands. A blob is read again when an entry names it, so memory does not grow with what is stored.
+digest and where it stands. A blob is read again when an entry names it, so memory does not grow with what is stored;
+one that no entry names does not belong there.
 """
 
 import re
@@ -29,6 +30,7 @@ class Blobs:
 
     def __init__(self, framed: FramedFile, stream: BinaryIO, name: str) -> None:
         """Check every line and remember where it stands; `Malformed` where one is not as it must be."""
+        self._name = name
         self._stream = stream
         self._prefixes = array("Q")
         self._offsets = array("Q", [_offset(framed, stream, name)])
@@ -40,6 +42,7 @@ class Blobs:
             self._prefixes.append(int.from_bytes(digest[:_PREFIX]))
             self._offsets.append(self._offsets[-1] + len(line) + 1)
             before = digest
+        self._named = bytearray(len(self._prefixes))
 
     def __len__(self) -> int:
         return len(self._prefixes)
@@ -52,9 +55,28 @@ class Blobs:
         while place < len(self._prefixes) and self._prefixes[place] == prefix:
             body = self._at(place)
             if sha256(body) == wanted:
+                self._named[place] = 1
+                self.name(_payload(body))
                 return body
             place += 1
         raise LogRejected(LogReason.MISSING_BLOB, f"the export does not hold blob {digest}")
+
+    def name(self, text: bytes) -> None:
+        """Take note of the blobs that an entry names: those of which the SHA-256 stands in `text`."""
+        for wanted in digests_in(text):
+            prefix = int.from_bytes(wanted[:_PREFIX])
+            place = bisect_left(self._prefixes, prefix)
+            while place < len(self._prefixes) and self._prefixes[place] == prefix:
+                if not self._named[place] and sha256(self._at(place)) == wanted:
+                    self._named[place] = 1
+                place += 1
+
+    def check_named(self) -> None:
+        """Return when each blob was named by an entry; nobody vouches for another (`LogRejected`, `malformed`)."""
+        place = self._named.find(0)
+        if place >= 0:
+            detail = f"{self._name} holds {sha256(self._at(place)).hex()}, which no entry names"
+            raise LogRejected(LogReason.MALFORMED, detail)
 
     def _at(self, place: int) -> bytes:
         first, after = self._offsets[place], self._offsets[place + 1]

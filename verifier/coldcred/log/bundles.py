@@ -4,13 +4,16 @@ All bundles of an appliance have numbers of one series, and a number that was be
 HSM worker rely on versions that only rise (rule R27).
 """
 
+from collections import deque
 from dataclasses import dataclass
 
-from coldcred.charter import Purpose
+from coldcred.charter import BundleCharter, Purpose
 from coldcred.command import Command
 from coldcred.errors import LogReason, LogRejected
 from coldcred.log.signing import Signing
 from coldcred.record import Record
+
+_REMEMBERED = 64  # checkpoints; between a bundle's first step and its second there are a few at most
 
 ROLES = ("site", "snapshot")
 """The roles between status lists and timestamp, each signed when the one before it was."""
@@ -33,6 +36,7 @@ class _Making:
 
     facts: _Facts
     command: str
+    begun: int
     roles: int = 0
 
 
@@ -43,6 +47,7 @@ class Bundles:
         """Begin before the first bundle; intents go to `signing`."""
         self._signing = signing
         self._newest = 0
+        self._checkpoints: deque[int] = deque(maxlen=_REMEMBERED)
         self._making: dict[int, _Making] = {}
 
     @property
@@ -50,33 +55,40 @@ class Bundles:
         """The number that the next bundle has."""
         return self._newest + 1
 
-    def begun(self, event: Record, command: Command, seq: int) -> None:
+    def begun(self, event: Record, command: Command, seq: int, time: int) -> None:
         """Take `bundle.begun`: the next number, for the site that was asked for."""
         facts = _read(event)
         if facts.site != command.args.get("site"):
             raise _bad("is for another site than the signed command asks for")
         if facts.sequence <= self._newest:
             raise _bad(f"begins bundle {facts.sequence} though bundle {self._newest} was begun before")
-        self._signing.intent(event, seq, Purpose.STATUS)
+        self._signing.intent(event, seq, Purpose.STATUS, time=time)
         self._newest = facts.sequence
-        self._making[facts.sequence] = _Making(facts, command.id)
+        self._making[facts.sequence] = _Making(facts, command.id, seq)
 
-    def signed(self, event: Record, command: Command, seq: int) -> None:
+    def checkpoint(self, size: int) -> None:
+        """Take note of a checkpoint of the log; each bundle has one that was made after it was begun."""
+        self._checkpoints.append(size)
+
+    def signed(self, event: Record, command: Command, seq: int, time: int) -> None:
         """Take `bundle.signed`: the next role of a bundle that was begun."""
         site, sequence, role = event.text("site"), event.integer("sequence"), event.text("role")
         making = self._under_way(sequence, command)
         if site != making.facts.site or role not in ROLES[making.roles : making.roles + 1]:
             raise _bad(f"signs role {role[:16]!a} of bundle {sequence} out of turn")
-        self._signing.intent(event, seq, Purpose.BUNDLE, most=1)
+        size = event.optional_integer("checkpoint")  # earlier releases did not say it
+        if size is not None and (role != ROLES[0] or size <= making.begun or size not in self._checkpoints):
+            raise _bad(f"brings bundle {sequence} a checkpoint over {size} entries, which was not made for it")
+        self._intent(event, seq, time, making.facts)
         making.roles += 1
 
-    def created(self, event: Record, command: Command, seq: int) -> None:
+    def created(self, event: Record, command: Command, seq: int, time: int) -> None:
         """Take `bundle.created`: the last role, after all others."""
         facts = _read(event)
         making = self._under_way(facts.sequence, command)
         if facts != making.facts or making.roles != len(ROLES):
             raise _bad(f"creates bundle {facts.sequence} before its roles are signed, or as another one than was begun")
-        self._signing.intent(event, seq, Purpose.BUNDLE, most=1)
+        self._intent(event, seq, time, facts)
         result = event.record("result")
         if (result.text("site"), result.integer("sequence"), result.integer("end")) != (
             facts.site,
@@ -86,6 +98,12 @@ class Bundles:
             raise _bad("has another result than its own members")
         result.done()
         del self._making[facts.sequence]
+
+    def _intent(self, event: Record, seq: int, time: int, facts: _Facts) -> None:
+        (sign,) = self._signing.intent(event, seq, Purpose.BUNDLE, time=time, most=1)
+        if isinstance(sign.key.charter, BundleCharter) and facts.end > sign.key.charter.until:
+            detail = f"signs a bundle that ends later than the charter of key {sign.key.name} reaches"
+            raise LogRejected(LogReason.WRONG_KEY, detail)
 
     def _under_way(self, sequence: int, command: Command) -> _Making:
         making = self._making.get(sequence)

@@ -22,6 +22,7 @@ from coldcred.canonical import loads_canonical
 from coldcred.errors import LogReason, LogRejected, Malformed
 from coldcred.founding import Founding
 from coldcred.framing import BUNDLE, EXPORT, FramedFile
+from coldcred.log import keeping
 from coldcred.log.blobs import Blobs
 from coldcred.log.extent import Kept, walk
 from coldcred.log.history import History
@@ -35,19 +36,21 @@ ABOUT, BLOBS, CHECKPOINT, ENTRIES, FOUNDING = FILES = (
 IN_BUNDLE: Final = "targets/log/checkpoint"
 
 _MAX_ABOUT = 4096
+_EVIDENCE: Final = b'{"found":'  # how a site's evidence begins, and no note does
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """What came from outside the export: the log's key and, where a trust store gave it, the appliance's id (hex).
 
-    `checkpoint` is the newest signed note that came with the key. Unlike one that was kept on purpose it may lie beyond
-    the export, which is then an older one: the report says so.
+    `checkpoint` is the newest signed note that came with the key, `earlier` are those that a site believed before it.
+    Unlike ones that were kept on purpose they may lie beyond the export, which is then older: the report says so.
     """
 
     key: VerifierKey
     appliance: str | None = None
     checkpoint: bytes | None = None
+    earlier: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +102,13 @@ def verify(stream: BinaryIO, anchor: Anchor | None = None, kept: Iterable[tuple[
         checkpoint = open_checkpoint(framed.read(CHECKPOINT, max_bytes=MAX_NOTE), key)
         _check_same_log(about, founded, checkpoint, anchor)
         held = tuple(_open_kept(name, note, key) for name, note in kept)
-        known = (
-            _open_kept("the trust store's checkpoint", anchor.checkpoint, key) if anchor and anchor.checkpoint else None
-        )
-        newer = known.checkpoint.size if known and known.checkpoint.size > checkpoint.size else None
-        if known and newer is None:
-            held = (*held, known)
+        known = _known(anchor, key)
+        newer = max((one.checkpoint.size for one in known if one.checkpoint.size > checkpoint.size), default=None)
+        held = (*held, *(one for one in known if one.checkpoint.size <= checkpoint.size))
         blobs = Blobs(framed, stream, BLOBS)
     history = History(founded, blobs)
     times = walk(framed.lines(ENTRIES), history, checkpoint, held)
+    blobs.check_named()
     if history.log_key() != key:
         raise LogRejected(LogReason.WRONG_KEY, "the checkpoint is signed by another key than the log's own log key")
     return Report(
@@ -129,6 +130,22 @@ def verify(stream: BinaryIO, anchor: Anchor | None = None, kept: Iterable[tuple[
     )
 
 
+def find_checkpoints(stream: BinaryIO) -> tuple[tuple[str, bytes], ...]:
+    """Give all checkpoints in a file that was kept: one as `find_checkpoint` does, or those of a site's evidence.
+
+    Before each stands what the file says that it is, which is nothing where there is one.
+    """
+    stream.seek(0)
+    if stream.read(len(_EVIDENCE)) != _EVIDENCE:
+        return (("", find_checkpoint(stream)),)
+    stream.seek(0)
+    found: list[tuple[str, bytes]] = []
+    for one in keeping.parse_evidence(stream.read(keeping.MAX_EVIDENCE + 1)):
+        found.append((f" (held, bundle {one.held_bundle})", one.held))
+        found.append((f" (refused, bundle {one.found_bundle})", one.found))
+    return tuple(found)
+
+
 def find_checkpoint(stream: BinaryIO) -> bytes:
     """Give the checkpoint in a file that was kept: a note, or an older export or a bundle that holds one (`Malformed`).
 
@@ -143,6 +160,14 @@ def find_checkpoint(stream: BinaryIO) -> bytes:
     if len(note) > MAX_NOTE:
         raise Malformed(f"neither a note nor an export nor a bundle: over {MAX_NOTE} bytes")
     return note
+
+
+def _known(anchor: Anchor | None, key: VerifierKey) -> tuple[Kept, ...]:
+    """Open the checkpoints that came with the key; those of a site under the key that its newest bundle names."""
+    if anchor is None or anchor.checkpoint is None:
+        return ()
+    notes = dict.fromkeys((*anchor.earlier, anchor.checkpoint))
+    return tuple(_open_kept("the trust store's checkpoint", note, key) for note in notes)
 
 
 def _about(body: bytes) -> _About:

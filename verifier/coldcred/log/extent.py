@@ -49,6 +49,7 @@ def walk(bodies: Iterable[bytes], history: History, checkpoint: Checkpoint, kept
     `Malformed` when it ends. Holds a few entries at a time.
     """
     held = tuple(kept)
+    sizes = {checkpoint.size, *(one.checkpoint.size for one in held)}
     lines, head, frontier, first_time = _Lines(bodies), Head(), Frontier(), 0
     try:
         for entry in verify_chain(lines):
@@ -57,6 +58,8 @@ def walk(bodies: Iterable[bytes], history: History, checkpoint: Checkpoint, kept
             first_time = first_time if entry.seq else entry.time
             head, frontier = Head.of(entry), frontier.append(entry.leaf)
             _check_kept(held, frontier)
+            if frontier.size in sizes:
+                history.check_checkpoint(entry.time)
     except LogRejected as error:
         if (
             error.reason is LogReason.BROKEN_CHAIN

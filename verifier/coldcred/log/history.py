@@ -24,7 +24,7 @@ from coldcred.log.credentials import Credentials
 from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, VerifierKey
 from coldcred.log.people import People, Step
-from coldcred.log.signing import Signing
+from coldcred.log.signing import Signing, check_dates
 from coldcred.log.staffing import Staffing
 from coldcred.log.tree import Frontier
 from coldcred.profile import Profile
@@ -70,6 +70,7 @@ class History:
             event.text("type")
             self._take(entry, event, before)
             event.done()
+            self._blobs.name(entry.body)
         except Malformed as error:
             raise LogRejected(LogReason.MALFORMED, str(error), entry.seq) from error
         except LogRejected as error:
@@ -86,6 +87,12 @@ class History:
         if key is None or not isinstance(key.charter, LogCharter):
             raise LogRejected(LogReason.WRONG_KEY, "no entry before made a log key")
         return VerifierKey(key.charter.origin, key.public)
+
+    def check_checkpoint(self, time: int) -> None:
+        """Return where a checkpoint over an entry of `time` is by a log key that had not ended; else `LogRejected`."""
+        key = self.signing.key_for(Purpose.LOG)
+        if key is not None:
+            check_dates(key, time)
 
     def _take(self, entry: Entry, event: Record, before: Frontier) -> None:
         match entry.type:
@@ -104,7 +111,7 @@ class History:
             case "outcomes":
                 self._settled(event)
             case "checkpoint":
-                self._checkpoint(event, entry.seq, before)
+                self._checkpoint(event, entry.seq, before, entry.time)
             case kind if kind in self._of_requests:
                 self._of_requests[kind](event, entry.time)
             case kind if kind in system.EVENTS:
@@ -150,9 +157,9 @@ class History:
             "policy.set": self._policy_set,
             "site.added": lambda _entry, event, command: deeds.site_added(event, command),
             "trust.submitted": lambda _entry, event, command: deeds.trust_submitted(event, command, blobs),
-            "bundle.begun": lambda entry, event, command: bundles.begun(event, command, entry.seq),
-            "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq),
-            "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq),
+            "bundle.begun": lambda entry, event, command: bundles.begun(event, command, entry.seq, entry.time),
+            "bundle.signed": lambda entry, event, command: bundles.signed(event, command, entry.seq, entry.time),
+            "bundle.created": lambda entry, event, command: bundles.created(event, command, entry.seq, entry.time),
             "log.exported": lambda entry, event, _command: deeds.exported(event, entry.seq, self._newest_checkpoint),
             "key.suspended": lambda entry, event, command: self.signing.suspended(
                 deeds.key_named(event, command), entry.time
@@ -232,15 +239,16 @@ class History:
         except (BadSignature, Malformed, UnicodeDecodeError) as error:
             raise LogRejected(LogReason.BAD_COMMAND, str(error)) from error
 
-    def _checkpoint(self, event: Record, seq: int, before: Frontier) -> None:
+    def _checkpoint(self, event: Record, seq: int, before: Frontier, time: int) -> None:
         """Take a checkpoint: over all entries before it, and signed as exactly the note that says so."""
         checkpoint = Checkpoint(self.log_key().name, event.integer("size"), bytes.fromhex(event.digest("root")))
         if (checkpoint.size, checkpoint.root) != (seq, before.root()):
             raise LogRejected(LogReason.WRONG_ROOT, "its size and root are not those of the entries before it")
-        (sign,) = self.signing.intent(event, seq, Purpose.LOG, most=1)
+        (sign,) = self.signing.intent(event, seq, Purpose.LOG, time=time, most=1)
         if sign.sha256 != sha256_hex(checkpoint.text()):
             raise LogRejected(LogReason.BAD_CHECKPOINT, "signs another text than its own checkpoint")
         self._checkpoints[seq] = checkpoint.size
+        self._bundles.checkpoint(checkpoint.size)
 
     def _issued(self, entry: Entry, event: Record, command: Command) -> None:
         name = command.args.get("profile")
@@ -250,7 +258,7 @@ class History:
         credential = deeds.read_issued(event, command, profile, issuer=self._founding.issuer)
         self._people.check_issuing(credential.subject, entry.time)
         self._credentials.check_combination(self._holdings(self._people.profiles, credential.issued_at), credential)
-        (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, most=1)
+        (sign,) = self.signing.intent(event, entry.seq, Purpose.TOKENS, time=entry.time, most=1)
         deeds.check_issued(credential, sign.key, seq=entry.seq, time=entry.time)
         kid, site = sign.key.public.thumbprint, str(entry.event["site"])
         self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))

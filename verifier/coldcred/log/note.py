@@ -3,7 +3,8 @@
 A note is a text that ends in a newline, an empty line, and signature lines `— NAME BASE64(key id || signature)`.
 A checkpoint is a note whose text is the log's origin, its size and its root hash. Signatures by keys that the
 caller does not hold are ignored, as witnesses add theirs; one bad signature by a key that he holds condemns the note.
-Only note type 0x01 (Ed25519 over the text) is read and written here.
+Two types of signature are read and written here: 0x01, Ed25519 over the text, and 0x02, ECDSA over its SHA-256 under a
+P-256 key, as DER. The key says which; a key id of type 0x02 is of the key alone and not of its name.
 """
 
 import base64
@@ -15,14 +16,14 @@ from typing import Self
 
 from coldcred.canonical import MAX_INTEGER, sha256
 from coldcred.errors import BadSignature, LogReason, LogRejected, Malformed
-from coldcred.keys import Algorithm, PublicKey
+from coldcred.keys import Algorithm, PublicKey, signature_from_der, signature_to_der
 from coldcred.log.tree import EMPTY_ROOT, HASH_SIZE
 
 MAX_NOTE = 1024 * 1024
 MAX_SIGNATURES = 100  # C2SP asks for at least 16; post-quantum ones of 5 kB each still fit a note of this size
 MAX_NAME = 255
 
-_ED25519 = b"\x01"
+_ED25519, _ECDSA = b"\x01", b"\x02"
 _KEY_ID = 4
 _DASH = "\u2014 "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
@@ -34,19 +35,20 @@ _CHECKPOINT_LINES = 3
 
 @dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A note key: its name and its Ed25519 key; the 4-byte key id follows from both."""
+    """A note key: its name and its key, Ed25519 or P-256; the 4-byte key id follows from them."""
 
     name: str
     key: PublicKey
     key_id: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Refuse a name or an algorithm that notes cannot carry (`Malformed`)."""
+        """Refuse a name that notes cannot carry (`Malformed`)."""
         _check_name(self.name)
-        if self.key.algorithm is not Algorithm.ED25519:
-            raise Malformed(f"a note key of {self.key.algorithm.value}; notes are signed with Ed25519")
-        key_id = sha256(self.name.encode() + b"\n" + _ED25519 + self.key.raw)[:_KEY_ID]
-        object.__setattr__(self, "key_id", key_id)
+        if self.key.algorithm is Algorithm.ED25519:
+            hashed = self.name.encode() + b"\n" + _ED25519 + self.key.raw
+        else:
+            hashed = self.key.spki()
+        object.__setattr__(self, "key_id", sha256(hashed)[:_KEY_ID])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -54,16 +56,26 @@ class VerifierKey:
         name, _, rest = text.partition("+")
         key_id, _, encoded = rest.partition("+")
         blob = _base64(encoded, "verifier key")
-        if blob[:1] != _ED25519:
-            raise Malformed("a verifier key whose signature type is not 0x01 (Ed25519)")
-        key = cls(name, PublicKey(Algorithm.ED25519, blob[1:]))
-        if key_id != key.key_id.hex():
+        if blob[:1] == _ED25519:
+            key = cls(name, PublicKey(Algorithm.ED25519, blob[1:]))
+        elif blob[:1] == _ECDSA:
+            key = cls(name, PublicKey.from_spki(blob[1:]))
+        else:
+            raise Malformed("a verifier key whose type is neither 0x01 (Ed25519) nor 0x02 (ECDSA)")
+        if key_id != key.key_id.hex() or key.format() != text:
             raise Malformed("a verifier key whose id does not follow from its name and key")
         return key
 
     def format(self) -> str:
         """Write the verifier key as one line of text."""
-        return f"{self.name}+{self.key_id.hex()}+{_base64_text(_ED25519 + self.key.raw)}"
+        edwards = self.key.algorithm is Algorithm.ED25519
+        blob = _ED25519 + self.key.raw if edwards else _ECDSA + self.key.spki()
+        return f"{self.name}+{self.key_id.hex()}+{_base64_text(blob)}"
+
+    def verify(self, signature: bytes, text: bytes) -> None:
+        """Return when `signature`, as a note carries it, is this key's over `text`, else raise `BadSignature`."""
+        plain = signature if self.key.algorithm is Algorithm.ED25519 else signature_from_der(signature)
+        self.key.verify(plain, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ class UnverifiedNote:
             if identity not in known:
                 continue
             try:
-                known[identity].key.verify(line.signature, self.text)
+                known[identity].verify(line.signature, self.text)
             except BadSignature as error:
                 detail = f"the signature of {line.name}+{line.key_id.hex()} does not verify"
                 raise LogRejected(LogReason.BAD_CHECKPOINT, detail) from error
@@ -135,10 +147,24 @@ def open_note(note: bytes, keys: Iterable[VerifierKey]) -> bytes:
     return unverified.text
 
 
-def sign_note(text: bytes, *signatures: tuple[VerifierKey, bytes]) -> bytes:
-    """Join a text and Ed25519 signatures over exactly these bytes, made elsewhere, into a note.
+def signed_by(note: bytes, key: VerifierKey) -> bytes:
+    """Give a note without the signatures of others than `key`, which may be many (`Malformed` where it is no note).
 
-    Each signature is verified first (`BadSignature`); a text that cannot be a note's is a `ValueError`.
+    Nothing is verified. A note that `key` did not sign comes back as it is.
+    """
+    unverified = parse_unverified(note)
+    lines = note[len(unverified.text) + 1 :].splitlines(keepends=True)
+    for line, signature in zip(lines, unverified.signatures, strict=True):
+        if (signature.name, signature.key_id) == (key.name, key.key_id):
+            return unverified.text + b"\n" + line
+    return note
+
+
+def sign_note(text: bytes, *signatures: tuple[VerifierKey, bytes]) -> bytes:
+    """Join a text and signatures over exactly these bytes, made elsewhere, into a note.
+
+    A signature is of 64 bytes, as tokens carry it, whatever its algorithm. Each is verified first (`BadSignature`); a
+    text that cannot be a note's is a `ValueError`.
     """
     if not 0 < len(signatures) <= MAX_SIGNATURES:
         raise ValueError(f"{len(signatures)} signatures for a note that takes 1 to {MAX_SIGNATURES}")
@@ -149,7 +175,8 @@ def sign_note(text: bytes, *signatures: tuple[VerifierKey, bytes]) -> bytes:
     lines = []
     for key, signature in signatures:
         key.key.verify(signature, text)
-        lines.append(f"{_DASH}{key.name} {_base64_text(key.key_id + signature)}\n")
+        written = signature if key.key.algorithm is Algorithm.ED25519 else signature_to_der(signature)
+        lines.append(f"{_DASH}{key.name} {_base64_text(key.key_id + written)}\n")
     return text + b"\n" + "".join(lines).encode()
 
 

@@ -134,8 +134,10 @@ class Signing:
             raise _wrong_key(f"the new key of {person} is {owner}'s already")
         self._registered[key.thumbprint] = person
 
-    def intent(self, event: Record, seq: int, purpose: Purpose, *, most: int = MAX_SIGNS) -> tuple[Sign, ...]:
-        """Take `signs`: 1 to `most` signatures, each by a key made before this entry and for `purpose`."""
+    def intent(
+        self, event: Record, seq: int, purpose: Purpose, *, time: int, most: int = MAX_SIGNS
+    ) -> tuple[Sign, ...]:
+        """Take `signs`: 1 to `most` signatures at `time`, each by a key made before this entry and for `purpose`."""
         signs = []
         for item in event.records("signs", least=1, most=most):
             key = self.keys.get(item.text("kid", max_chars=64))
@@ -145,6 +147,7 @@ class Signing:
                 raise _wrong_key(f"signs with key {key.name}, which is for {key.charter.purpose}, not for {purpose}")
             if key.name in self._suspended:
                 raise _wrong_key(f"signs with key {key.name}, which is suspended")
+            check_dates(key, time)
             signs.append(Sign(key, item.digest("sha256")))
             item.done()
         self._open[seq] = 0
@@ -174,6 +177,14 @@ class Signing:
         """Take `started`: what a stop or a crash left open was closed first (rule R31)."""
         for seq in self._open:
             raise LogRejected(LogReason.INCOMPLETE, "the appliance started anew and it had no outcome", seq)
+
+
+def check_dates(key: LoggedKey, time: int) -> None:
+    """Return where `key` may sign at `time`; one of credentials is held to the window of each of them instead (R41)."""
+    if key.charter.purpose is Purpose.TOKENS:
+        return
+    if not key.not_before - TOLERANCE <= time < key.not_after + TOLERANCE:
+        raise _wrong_key(f"signs with key {key.name} outside its dates")
 
 
 def _wrong_key(detail: str) -> LogRejected:

@@ -1,10 +1,10 @@
 """The Merkle tree over the log's entries (RFC 9162 section 2.1) and its two kinds of proof.
 
-A tree is the sequence of its leaf hashes; `Frontier` is what of it a writer must keep to append. Verifying never
-trusts the proof's shape: the number of hashes follows from the sizes and is checked first, every hash is 32 bytes,
-and the empty tree is a case of its own. The algorithm as printed in the RFC accepts empty hashes and trees of size 0.
-A proof binds hashes, not sizes (one proof can fit trees of 3 and of 4 leaves), so size and root are always taken
-together from one signed checkpoint.
+A tree is the sequence of its leaf hashes; `Frontier` is what of it a writer must keep to append, `Tree` what he must
+keep to prove that it grew. Verifying never trusts the proof's shape: the number of hashes follows from the sizes and is
+checked first, every hash is 32 bytes, and the empty tree is a case of its own. The algorithm as printed in the RFC
+accepts empty hashes and trees of size 0. A proof binds hashes, not sizes (one proof can fit trees of 3 and of 4
+leaves), so size and root are always taken together from one signed checkpoint.
 """
 
 import hashlib
@@ -77,6 +77,88 @@ class Frontier:
         return root
 
 
+class Tree:
+    """All perfect subtrees of a tree that grows: 64 bytes a leaf, and a proof takes as many steps as its size has bits.
+
+    A perfect subtree never changes once it is full, so proofs can be given for any size that the tree ever had.
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        """Begin with the empty tree."""
+        self._levels = [bytearray()]
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return len(self._levels[0]) // HASH_SIZE
+
+    def append(self, leaf: bytes) -> None:
+        """Take one more leaf hash (32 bytes, else `ValueError`)."""
+        if len(leaf) != HASH_SIZE:
+            raise ValueError(f"a leaf hash of {len(leaf)} bytes")
+        for height, level in enumerate(self._levels):
+            level.extend(leaf)
+            if len(level) // HASH_SIZE & 1:
+                return
+            leaf = node_hash(bytes(level[-2 * HASH_SIZE : -HASH_SIZE]), leaf)
+            if height + 1 == len(self._levels):
+                self._levels.append(bytearray(leaf))
+                return
+
+    def frontier(self, size: int | None = None) -> Frontier:
+        """Give the right edge that the tree had at `size` leaves, by default now; `ValueError` beyond it."""
+        size = self._within(size)
+        peaks, start = [], 0
+        for height in reversed(range(size.bit_length())):
+            if size >> height & 1:
+                peaks.append(self._node(height, start >> height))
+                start += 1 << height
+        return Frontier(size, tuple(peaks))
+
+    def consistency_proof(self, old_size: int, size: int | None = None) -> tuple[bytes, ...]:
+        """Prove that the tree of `size` leaves grew from that of `old_size` (RFC 9162 section 2.1.4.1).
+
+        Empty when the old tree is empty or the whole tree; `ValueError` beyond the tree.
+        """
+        size = self._within(size)
+        if not 0 <= old_size <= size:
+            raise ValueError(f"no tree of size {old_size} inside one of {size}")
+        if old_size in {0, size}:
+            return ()
+        height = _trailing_zeros(old_size)
+        index = (old_size - 1) >> height
+        path = [] if old_size == 1 << height else [self._node(height, index)]
+        while index or 1 << height < size:
+            if (sibling := index ^ 1) << height < size:
+                path.append(self._subtree(height, sibling, size))
+            index, height = index >> 1, height + 1
+        return tuple(path)
+
+    def _subtree(self, height: int, index: int, size: int) -> bytes:
+        """Give the root over the leaves that node `index` at `height` stands for, as far as there are any."""
+        start, end = index << height, min((index + 1) << height, size)
+        if end - start == 1 << height:
+            return self._node(height, index)
+        peaks = []
+        for below in reversed(range(height)):
+            if end - start >> below & 1:
+                peaks.append(self._node(below, start >> below))
+                start += 1 << below
+        return Frontier(end - (index << height), tuple(peaks)).root()
+
+    def _node(self, height: int, index: int) -> bytes:
+        return bytes(self._levels[height][index * HASH_SIZE : (index + 1) * HASH_SIZE])
+
+    def _within(self, size: int | None) -> int:
+        if size is None:
+            return self.size
+        if not 0 <= size <= self.size:
+            raise ValueError(f"no tree of size {size} inside one of {self.size}")
+        return size
+
+
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """Compute the root of a tree from its leaf hashes, keeping only the frontier in memory."""
     return Frontier().extend(leaves).root()
@@ -109,6 +191,26 @@ def consistency_proof(leaves: Sequence[bytes], old_size: int) -> tuple[bytes, ..
     if not whole:
         path.insert(0, root_of(leaves[old_size - (1 << height) : old_size]))
     return tuple(path)
+
+
+def growth_proof(old: Frontier, leaves: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Prove that the tree of `old` and these `leaves` after it grew from `old`: what `consistency_proof` gives.
+
+    It needs the right edge of the old tree and what came since, and no leaf before it.
+    """
+    if not old.size:
+        return ()
+    return _grown(old.size, old.size + len(leaves), old.peaks, leaves, whole=True)
+
+
+def _grown(old: int, new: int, peaks: tuple[bytes, ...], leaves: Sequence[bytes], *, whole: bool) -> tuple[bytes, ...]:
+    """SUBPROOF of section 2.1.4.1 for the part of both trees that begins with these peaks of the old one."""
+    if old == new:
+        return () if whole else peaks[:1]
+    split = 1 << ((new - 1).bit_length() - 1)
+    if old <= split:
+        return (*_grown(old, split, peaks, leaves[: split - old], whole=whole), root_of(leaves[split - old :]))
+    return (*_grown(old - split, new - split, peaks[1:], leaves, whole=False), peaks[0])
 
 
 def _siblings(leaves: Sequence[bytes], index: int, height: int) -> Iterator[bytes]:
