@@ -211,11 +211,7 @@ class Engine:
         self._watch.reserve.check(act, asyncio.get_running_loop().time())
 
     def _afford(self, asking: Asking) -> None:
-        try:
-            self._watch.afford(asking, asyncio.get_running_loop().time())
-        except Refused:
-            self._signal.set()
-            raise
+        self._watch.afford(asking, asyncio.get_running_loop().time(), self._signal.set)
 
     def _wrote(self, event: Event, size: int) -> None:
         self._watch.wrote(event, size, asyncio.get_running_loop().time())
@@ -333,7 +329,7 @@ class Engine:
             self._end(job, refused)
             return None
         if answer.refused is not None:
-            return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
+            return Work(Decision(()), release=lambda _ended: self._end(job, answer.refused))
         release = partial(self._release, job, answer.command)
         if answer.ask is None:
             warned = Finished(warnings=answer.warnings)
@@ -370,10 +366,6 @@ class Engine:
                 self._end(job, answers.outcome_of(self._standing, command, ended, self._entry_time()))
         except Refused as refused:
             self._end(job, refused)
-
-    def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
-        """Give the sender a refusal that is in the log by now."""
-        self._end(job, refused)
 
     def _end(self, job: Job, ended: Outcome | Refused | None) -> None:
         self._under_way.discard(job)
