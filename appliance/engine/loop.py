@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from appliance import deciding, intake, showing
+from appliance import addressed, deciding, intake, showing
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Event, Finished, Peer
 from appliance.engine import answers, handover
@@ -165,7 +165,7 @@ class Engine:
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
         with self._counted(token):
-            command = deciding.read_command(self._standing, token)
+            command = addressed.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
             raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}", _READING)
         if command.id in self._readings or command.id in self._standing.lookups.outcomes:
