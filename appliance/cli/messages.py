@@ -323,7 +323,7 @@ _BY_STATE = {
         "hsm-content": ("the token does not hold what the log says", "see that the right token is attached"),
         "socket-in-use": ("something else answers on the socket", "stop the other server first"),
     },
-    "nothing is signed from this home; its log, and what the token keeps, are as they were": {
+    "nothing more is signed from this home; its log keeps all that stands in it, and the token its head": {
         "home-behind-token": (
             "another home, or a newer state of this one, used the token since",
             "serve the newest home and no other; if it is lost, do not go on with this one: see docs/threat-model.md",

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from securesystemslib.formats import encode_canonical
 
 from coldcred import framing, layout
-from coldcred.bundle import apply
+from coldcred.bundle import apply, inspect
 from coldcred.bundle.roles import tuf_key
 from coldcred.bundle.targets import verify_bundle
 from coldcred.canonical import sha256_hex
@@ -177,6 +177,16 @@ def test_an_envelope_changed_by_anybody(walk: Walk, place: int, name: str, case:
     files = walk.bundles[place]
     if name in files:
         walk.check(place, {**files, name: ENVELOPES[case](files[name])})
+
+
+@pytest.mark.parametrize("name", METADATA)
+@pytest.mark.parametrize("case", ENVELOPES)
+def test_inspect_takes_no_envelope_that_a_site_refuses(walk: Walk, name: str, case: str) -> None:
+    """What `inspect` calls whole is taken by a site, the first root's envelope included."""
+    changed = {**walk.bundles[1], name: ENVELOPES[case](walk.bundles[1][name])}
+    if walk.check(1, changed):
+        with pytest.raises(BundleRefused):
+            inspect(framing.write(framing.BUNDLE, changed))
 
 
 @pytest.mark.parametrize("name", METADATA)

@@ -39,6 +39,7 @@ def said(ended: Ended) -> None:
     assert ended.code == 5, ended
     assert "(home-behind-token)" in lines[0], ended
     assert [line.split()[0] for line in lines[1:]] == ["why", "state", "next"]
+    assert "its log keeps all that stands in it" in lines[2]  # and it has what this start appended
 
 
 def twin(mine: Appliance, folder: Path) -> Appliance:

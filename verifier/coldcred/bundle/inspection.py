@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from coldcred import layout
 from coldcred.bundle import history
-from coldcred.bundle.metadata import verify
+from coldcred.bundle.metadata import check_root, verify
 from coldcred.bundle.targets import build_store, check_itself, open_bundle
 from coldcred.canonical import sha256_hex
 from coldcred.trust import TrustStore
@@ -36,6 +36,7 @@ def inspect(data: bytes) -> Inspection:
     """Verify a bundle against its own first root, as of when it was issued, and give what it says (`BundleRefused`)."""
     files = open_bundle(data)
     root = files[layout.ROOTS[0]]
+    check_root(root)  # a pinned root may be spelled as an earlier release stored it, one that is carried may not
     verify(files, root, held=None, at=0)  # its time is not known before it is read
     store = build_store(files, generation=0)
     metadata = verify(files, root, held=None, at=store.times.issued_at)
