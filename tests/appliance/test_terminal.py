@@ -19,7 +19,7 @@ from tests.support.commandline import CTL, ENVIRONMENT, run
 from tests.support.founded import PASSPHRASE, Plant, make_key
 from tests.support.softhsm import MODULE, PIN, SoftHsm
 
-_SECONDS = 60
+_SECONDS = 300
 _LOCAL_MODES = 3
 
 _HARNESS = """
