@@ -336,3 +336,29 @@ def test_merging_memories_lowers_nothing(one: CharterMemory, other: CharterMemor
     for memory in (one, other):
         assert all(dict(merged.versions)[role] >= version for role, version in memory.versions)
     assert merge(merged, one) == merged
+
+
+def _listing(path: str) -> bytes:
+    """Give the signed part of the role `site` with one more file listed at `path`."""
+    signed = loads(site_input(1))
+    assert isinstance(signed, dict)
+    listed = signed["targets"]
+    assert isinstance(listed, dict)
+    return dumps({**signed, "targets": {**listed, path: next(iter(listed.values()))}})
+
+
+def test_a_path_has_128_characters_at_most() -> None:
+    """One more is not signed."""
+    longest = f"log/{'a' * 124}"
+    assert len(longest) == 128
+    allowed(BUNDLE, _listing(longest))
+    assert "names" in refused(BUNDLE, _listing(f"{longest}a"))
+
+
+def test_metadata_has_a_mebibyte_at_most() -> None:
+    """An input of exactly that is read, to its last byte; one of a byte more is not."""
+    large = 1024 * 1024
+    spare = large - len(_listing("log/a")) + 1
+    assert len(_listing(f"log/{'a' * spare}")) == large
+    assert "names" in refused(BUNDLE, _listing(f"log/{'a' * spare}"))
+    assert "bytes" in refused(BUNDLE, _listing(f"log/{'a' * (spare + 1)}"))
