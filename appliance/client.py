@@ -7,6 +7,7 @@ when nothing serves the home.
 import http.client
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -334,8 +335,8 @@ class Client:
 
     def send_approval(self, token: str) -> Outcome:
         """Send a signed approval; the outcome is that of the command it is about."""
-        about = Record.of(loads(parse_unverified(token).payload), "approval").digest("command")
-        self.sending(about)
+        with suppress(Malformed):  # the appliance says what is wrong with it
+            self.sending(Record.of(loads(parse_unverified(token).payload), "approval").digest("command"))
         return self.heard(self.transport.approval(token))
 
     def signing(self) -> Signing:

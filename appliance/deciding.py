@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
-from appliance import counting, policy
+from appliance import addressed, counting, policy
 from appliance.authority import Authority, Custodian, Operator, Workload
 from appliance.cedar import PolicySet
 from appliance.decision import Ask, Decision, Event, Finished, Items, refused_members
@@ -30,85 +30,24 @@ from appliance.nouns import (
     trust,
     workloads,
 )
-from appliance.nouns.proofs import CLOCK_TOLERANCE
 from appliance.standing import Standing
 from coldcred import names
 from coldcred.acts import RULES, Act
 from coldcred.asked import Asked
 from coldcred.batch import is_batch
 from coldcred.canonical import Json, sha256_hex
-from coldcred.command import RENDERING, Approval, Command, Verdict, attachments_named, parse_approval, parse_command
-from coldcred.errors import BadSignature, ColdcredError, Malformed, UnknownSigner
+from coldcred.command import RENDERING, Approval, Command, Verdict, attachments_named
+from coldcred.errors import Malformed
 from coldcred.log.unkept import HEAD, KEPT_WHOLE
 from coldcred.record import Record
 
 MOST_APPROVALS = 256
 """Most people whose approvals of one request count: an entry names each of them."""
 
-LONGEST_APPROVAL = 4096
-"""Characters of an approval; it is kept whole even where it does not count."""
-
 MOST_PROFILES = 256
 """Most profiles that the lines of a batch name where it waits for people."""
 
 Random: TypeAlias = Callable[[int], bytes]
-
-
-def read_command(standing: Standing, token: str) -> Command:
-    """Read and verify a command meant for this appliance and epoch; raises `Refused`."""
-    try:
-        command = parse_command(token, standing.authority.signer_key)
-    except ColdcredError as error:
-        raise _unread(error) from error
-    _check_addressee(standing, command)
-    return command
-
-
-def read_approval(standing: Standing, token: str) -> Approval:
-    """Read and verify an approval meant for this appliance and epoch; raises `Refused`."""
-    if len(token) > LONGEST_APPROVAL:
-        raise Refused(Refusal.MALFORMED, f"an approval of {len(token)} characters, of at most {LONGEST_APPROVAL}")
-    try:
-        approval = parse_approval(token, standing.authority.approver_key)
-        names.check_texts(approval.reason, "reason")
-    except ColdcredError as error:
-        raise _unread(error) from error
-    _check_addressee(standing, approval)
-    return approval
-
-
-def _unread(error: ColdcredError) -> Refused:
-    reasons: dict[type[ColdcredError], Refusal] = {
-        Malformed: Refusal.MALFORMED,
-        UnknownSigner: Refusal.UNKNOWN_SIGNER,
-        BadSignature: Refusal.BAD_SIGNATURE,
-    }
-    return Refused(reasons.get(type(error), Refusal.MALFORMED), str(error))
-
-
-def _check_addressee(standing: Standing, document: Command | Approval) -> None:
-    authority = standing.authority
-    if document.appliance != authority.founding.appliance_id:
-        raise Refused(Refusal.WRONG_APPLIANCE, f"it names appliance {document.appliance[:16]}")
-    if document.epoch != authority.epoch:
-        raise Refused(Refusal.WRONG_EPOCH, f"it names epoch {document.epoch}, this is epoch {authority.epoch}")
-
-
-def check_begun(document: Command | Approval, now: int) -> None:
-    """Refuse what was signed more than 120 s in the future.
-
-    Outcomes are remembered for longer than a command can live, which is reckoned from now. So a command that begins
-    later is turned away and leaves nothing; it is good once its time has come.
-    """
-    if document.issued_at > now + CLOCK_TOLERANCE:
-        raise Refused(Refusal.NOT_YET_VALID, f"it was signed {document.issued_at - now} s in the future")
-
-
-def check_time(document: Command | Approval, now: int) -> None:
-    """Hold a command or approval to its own times: at most 120 s from the future, not at or after its end."""
-    check_begun(document, now)
-    if now >= document.expires_at:
-        raise Refused(Refusal.EXPIRED, f"it ended {now - document.expires_at} s ago")
 
 
 def check_manner(standing: Standing, command: Command, *, batch: bool) -> None:
@@ -122,21 +61,13 @@ def check_manner(standing: Standing, command: Command, *, batch: bool) -> None:
         raise Refused(Refusal.MALFORMED, detail, "R8 a batch is sent as one")
 
 
-def signer(standing: Standing, document: Command) -> Operator | Custodian | Workload:
-    """Give the person or the workload whose key signed a command; refuse where the key was retired meanwhile."""
-    found = standing.authority.signer(document.signer)
-    if found is None:
-        raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed it was retired", rule="R3 enrolled people")
-    return found
-
-
 def hold(standing: Standing, ask: Ask, items: Items, now: int) -> Ask:
     """Hold a command to its time and whoever asked to what stands; gives it with what it is decided under.
 
     `items` are the lines of its batch. Raises `Refused`.
     """
-    found = signer(standing, ask.command)
-    check_time(ask.command, now)
+    found = addressed.signer(standing, ask.command)
+    addressed.check_time(ask.command, now)
     policy.check_confirmed(standing.authority, {ask.person}, ask.command.act, now)
     asking = policy.principal(found)
     ask = replace(ask, ruled=policy.ruled(standing.authority, standing.policies, asking, ask.command, items))
@@ -155,7 +86,7 @@ def check_key(standing: Standing, request: Request) -> None:
 def asked_before(standing: Standing, request: Request, items: Items, now: int) -> Ask:
     """Give a request again as it was asked for, with the approvals that count at `now`; held to nothing yet."""
     authority, blob = standing.authority, standing.archive.blob
-    command = read_command(standing, blob(request.document).decode("ascii"))
+    command = addressed.read_command(standing, blob(request.document).decode("ascii"))
     given = counting.counted(authority, request, now)
     return Ask(
         command,
@@ -169,8 +100,8 @@ def asked_before(standing: Standing, request: Request, items: Items, now: int) -
 
 def check_still_asks(standing: Standing, command: Command, now: int) -> None:
     """Return while the command lives and whoever asked may still ask; one of many steps is held to it at each."""
-    check_time(command, now)
-    policy.permit(policy.principal(signer(standing, command)), command.act, policy.Resource())
+    addressed.check_time(command, now)
+    policy.permit(policy.principal(addressed.signer(standing, command)), command.act, policy.Resource())
 
 
 def refuse(standing: Standing, ask: Ask, refused: Refused) -> Decision:
@@ -195,11 +126,11 @@ def refuse(standing: Standing, ask: Ask, refused: Refused) -> Decision:
 
 def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
     """Give the event of an approval that counts, or of a denial; raises `Refused`."""
-    check_time(approval, now)
+    addressed.check_time(approval, now)
     authority, request = standing.authority, standing.lookups.requests.get(approval.command)
     if request is None:
         raise Refused(Refusal.UNKNOWN_REQUEST, f"no request {approval.command[:16]} waits here")
-    by = approver(standing, approval)
+    by = addressed.approver(standing, approval)
     if approval.verdict is Verdict.APPROVE:
         counting.check_approver(authority, by, request.person, Act(request.act), now)
     else:
@@ -233,16 +164,8 @@ def approval_event(standing: Standing, approval: Approval, now: int) -> Event:
 
 def approval_refused_event(standing: Standing, approval: Approval, refused: Refused) -> Event:
     """Give the event of an authenticated approval that does not count."""
-    about = _about(approval, approver(standing, approval))
+    about = _about(approval, addressed.approver(standing, approval))
     return {"type": "approval.refused", **about, "expires": approval.expires_at, **refused_members(refused)}
-
-
-def approver(standing: Standing, approval: Approval) -> Operator | Custodian:
-    """Give whoever signed an approval that was read a moment ago; its key is enrolled, or it could not be read."""
-    found = standing.authority.approver(approval.signer)
-    if found is None:
-        raise Refused(Refusal.UNKNOWN_SIGNER, "the key that signed the approval was retired", "R3 enrolled people")
-    return found
 
 
 def _about(approval: Approval, by: Operator | Custodian) -> Event:

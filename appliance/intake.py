@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from appliance import counting, deciding, policy, showing
+from appliance import addressed, counting, deciding, policy, showing
 from appliance.decision import Ask, Event, Items, Peer
 from appliance.errors import Refusal, Refused
 from appliance.lookups import Request
@@ -78,7 +78,7 @@ class Intake:
         not decided again: sending it tells how it stands. Raises `Refused` only for what cannot be laid at the door
         of somebody enrolled.
         """
-        command = deciding.read_command(self.standing, token)
+        command = addressed.read_command(self.standing, token)
         if peer is not None:
             _check_door(self.standing, command)
         recorded = self.standing.lookups.outcomes.get(command.id)
@@ -86,13 +86,13 @@ class Intake:
             completed = recorded.result.get("request") if command.act is Act.REQUEST_COMPLETE else None
             self._check_idle(completed)
             return Answer(completed if isinstance(completed, str) else command.id)
-        deciding.check_begun(command, now)
+        addressed.check_begun(command, now)
         self._check_idle(command.id)
         if command.act in {Act.REQUEST_WITHDRAW, Act.REQUEST_COMPLETE}:
             self._check_idle(command.args.get("request"))
         act = deciding.counts_as(self.standing, command.act, command.args)
         self.admit(act)
-        signer = deciding.signer(self.standing, command)
+        signer = addressed.signer(self.standing, command)
         asking = policy.principal(signer)
         self.afford(Asking(asking.id, act, _digest(command.token), _credentials(command, items)))
         waits = command.id in self.standing.lookups.requests
@@ -100,7 +100,7 @@ class Intake:
         deciding.check_manner(self.standing, command, batch=items is not None)
         given = [self._read_approval(approval, command) for approval in approvals]
         if waits:
-            deciding.check_time(command, now)
+            addressed.check_time(command, now)
             return self._count(command.id, given, now)
         stands = policy.under(self.standing.authority, command, items or ())
         ask = Ask(command, asking.id, people(asking.id, ()), (), attachments, stands, peer)
@@ -128,7 +128,7 @@ class Intake:
 
     def approval(self, token: str, now: int) -> Answer:
         """Take an approval; the one that fills the quorum leads to the decision, except for an issue."""
-        approval = deciding.read_approval(self.standing, token)
+        approval = addressed.read_approval(self.standing, token)
         return self._count(approval.command, [approval], now)
 
     def _count(self, request: str, approvals: Sequence[Approval], now: int) -> Answer:
@@ -180,7 +180,7 @@ class Intake:
             raise Refused(Refusal.BUSY, "this command is being carried out; send it again to hear its outcome")
 
     def _read_approval(self, token: str, about: Command) -> Approval:
-        approval = deciding.read_approval(self.standing, token)
+        approval = addressed.read_approval(self.standing, token)
         if approval.command != about.id:
             raise Refused(Refusal.UNKNOWN_REQUEST, "an approval that came with the command is about another one")
         return approval
@@ -201,7 +201,7 @@ class Intake:
             return None
         act = _approved(approval, request)
         self.admit(act)
-        by = deciding.approver(self.standing, approval).person
+        by = addressed.approver(self.standing, approval).person
         self.afford(Asking(by, act, _digest(approval.token)))
         kept = {_digest(approval.token): approval.token.encode()}
         try:
@@ -258,9 +258,9 @@ def batch_meant(
             return token, attachments
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
-    command = deciding.read_command(standing, token)
+    command = addressed.read_command(standing, token)
     request = standing.lookups.requests.get(str(command.args.get("request")))
-    asking = policy.principal(deciding.signer(standing, command)).id
+    asking = policy.principal(addressed.signer(standing, command)).id
     if command.id in standing.lookups.outcomes or request is None or not request.is_batch or request.person != asking:
         return None
     blob = standing.archive.blob

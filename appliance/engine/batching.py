@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from appliance import deciding
+from appliance import addressed, deciding
 from appliance.decision import Ask, Decision, Finished, Items
 from appliance.engine.carrying import Carrier, Contain, Work
 from appliance.errors import Refusal, Refused
@@ -232,7 +232,7 @@ class Batches:
     def _late(self, running: Running) -> Refused | None:
         """Say that a batch outlived its command: nothing is carried out after that, not even the end of a batch."""
         try:
-            deciding.check_time(running.ask.command, self._permit(running.ask.person))
+            addressed.check_time(running.ask.command, self._permit(running.ask.person))
         except Refused as refused:
             return refused if refused.reason is Refusal.EXPIRED else None
         return None

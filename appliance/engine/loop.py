@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 
-from appliance import deciding, intake, showing
+from appliance import addressed, deciding, intake, showing
 from appliance.clock import Clock, guarded
 from appliance.decision import Ask, Decision, Event, Finished, Peer
 from appliance.engine import answers, handover
@@ -165,7 +165,7 @@ class Engine:
     async def open_reading(self, token: str, source: str = "") -> Reader:
         """Open reading by a signed `read.open`, logged once; raises `Refused`."""
         with self._counted(token):
-            command = deciding.read_command(self._standing, token)
+            command = addressed.read_command(self._standing, token)
         if command.act is not Act.READ_OPEN:
             raise Refused(Refusal.NOT_ALLOWED, f"reading is opened by {Act.READ_OPEN}, not by {command.act}", _READING)
         if command.id in self._readings or command.id in self._standing.lookups.outcomes:
@@ -211,11 +211,7 @@ class Engine:
         self._watch.reserve.check(act, asyncio.get_running_loop().time())
 
     def _afford(self, asking: Asking) -> None:
-        try:
-            self._watch.afford(asking, asyncio.get_running_loop().time())
-        except Refused:
-            self._signal.set()
-            raise
+        self._watch.afford(asking, asyncio.get_running_loop().time(), self._signal.set)
 
     def _wrote(self, event: Event, size: int) -> None:
         self._watch.wrote(event, size, asyncio.get_running_loop().time())
@@ -333,7 +329,7 @@ class Engine:
             self._end(job, refused)
             return None
         if answer.refused is not None:
-            return Work(Decision(()), release=partial(self._end_with, job, answer.refused))
+            return Work(Decision(()), release=lambda _ended: self._end(job, answer.refused))
         release = partial(self._release, job, answer.command)
         if answer.ask is None:
             warned = Finished(warnings=answer.warnings)
@@ -370,10 +366,6 @@ class Engine:
                 self._end(job, answers.outcome_of(self._standing, command, ended, self._entry_time()))
         except Refused as refused:
             self._end(job, refused)
-
-    def _end_with(self, job: Job, refused: Refused, _ended: Finished | Refused) -> None:
-        """Give the sender a refusal that is in the log by now."""
-        self._end(job, refused)
 
     def _end(self, job: Job, ended: Outcome | Refused | None) -> None:
         self._under_way.discard(job)

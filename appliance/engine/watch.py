@@ -62,12 +62,13 @@ class Watch:
                 wake()
             raise
 
-    def afford(self, asking: Asking, at: float) -> None:
-        """Return when the signer's quotas let them ask; else count it, and raise `Refused` (quota-exceeded)."""
+    def afford(self, asking: Asking, at: float, wake: Callable[[], None]) -> None:
+        """Return when the signer's quotas let them ask; else count it, `wake` who writes that, and raise `Refused`."""
         try:
             self.check_quota(asking.signer, asking.act, asking.credentials, at)
         except Refused:
             self._turned_away.count(asking.signer, asking.digest, at)
+            wake()
             raise
 
     def check_quota(self, signer: str, act: str, credentials: int, at: float) -> None:

@@ -134,9 +134,7 @@ class People:
             asked = self._asked(event, time)
             self._check_under(event, asked, refused=True)
             command, ends = asked.command.id, asked.command.expires_at
-        event.text("reason", max_chars=64)
-        event.text("rule", max_chars=256)
-        event.text("detail")
+        unkept.take_reason(event)
         self._end(command, ends)
 
     def _refused_unkept(self, event: Record, time: int) -> str:
@@ -144,15 +142,12 @@ class People:
         self._forget(time)
         told = unkept.take(event)
         requester = self._documents.signer(told.kid)
-        if told.by != requester.id:
-            raise _bad("names somebody else than whose key the command's header names")
-        if told.command in self._requests or told.command in self._begun or event.texts("approvals"):
-            raise _bad("keeps only the beginning of a command that an entry before it names")
-        signed = people(requester.id, ())
-        check_people(event, signed, signed)
-        under = Told.take(event, told.act, refused=True)
-        if under.policy != self.policy or not under.leaves_out:
-            raise _bad("was decided under another policy than the one in force, or names profiles")
+        if told.by != requester.id or told.command in self._requests or told.command in self._begun:
+            raise _bad(
+                "names somebody else than the key in the command's header does, or what an entry before it keeps"
+            )
+        check_people(event, people(requester.id, ()), people(requester.id, ()))
+        Told.take(event, told.act, refused=True).check_unkept(self.policy)
         if requester.is_workload:
             take_peer(event)
         return told.command
@@ -278,9 +273,7 @@ class People:
         document, _ = self._told(event)
         if event.time("expires") != document.expires_at:
             raise _bad("does not say what the approval says that it names")
-        event.text("reason", max_chars=64)
-        event.text("rule", max_chars=256)
-        event.text("detail")
+        unkept.take_reason(event)
 
     def _told(self, event: Record) -> tuple[Approval, Principal]:
         """Read an approval again from its stored bytes and hold the entry to it; gives it and who signed it."""

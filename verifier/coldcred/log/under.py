@@ -60,6 +60,11 @@ class Told:
         if self.profiles != under.profiles and not self.leaves_out:
             raise _bad("was decided under other profiles than those that stand")
 
+    def check_unkept(self, policy: str) -> None:
+        """Hold what a refusal says whose command is not kept to the policy in force; its profiles are left out."""
+        if self.policy != policy or not self.leaves_out:
+            raise _bad("was decided under another policy than the one in force, or names profiles")
+
 
 def _bad(detail: str) -> LogRejected:
     return LogRejected(LogReason.BAD_COMMAND, detail)

@@ -1,4 +1,4 @@
-"""Refused commands of which only the beginning is kept, so that what is refused fills no disk (rule R40).
+"""What entries say of refusals, and of refused commands of which only the beginning is kept (rule R40).
 
 A command of up to 4 KiB is kept whole, and its signature can be checked. Of a longer one the entry has the SHA-256, the
 size and the first KiB, in which the header names the key. That it was signed with that key is the appliance's word.
@@ -40,4 +40,13 @@ def take(event: Record) -> Unkept:
     header, _ = split_signing_input(f"{first}.".encode())
     if header.typ != Typ.COMMAND:
         raise LogRejected(LogReason.BAD_COMMAND, "the beginning that it names is no command's")
+    if event.texts("approvals"):
+        raise LogRejected(LogReason.BAD_COMMAND, "counts approvals of a command that never waited")
     return Unkept(event.digest("command"), Act(act), event.text("by"), header.kid)
+
+
+def take_reason(event: Record) -> None:
+    """Take why something was refused, by which rule, and what was found: they grant nothing, so nobody checks them."""
+    event.text("reason", max_chars=64)
+    event.text("rule", max_chars=256)
+    event.text("detail")
