@@ -64,7 +64,7 @@ def test_strangers_are_counted_in_one_entry_and_cost_no_commit(
 
     def counted(log: Log, *arguments: object) -> None:
         appends.append(1)
-        append(log, *arguments)  # type: ignore[arg-type]
+        append(log, *arguments)  # type: ignore[arg-type]  # passed on as they came
 
     async def story() -> str:
         first = "a stranger's words"

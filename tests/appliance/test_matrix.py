@@ -138,7 +138,7 @@ async def in_situation(running: RunningPlant, situation: str) -> AsyncIterator[E
         assert (
             await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"}))
         ).state == "done"
-        until = {Condition.DUE: 2 * DAY, Condition.OVERDUE: 60}.get(situation, 90 * DAY)  # type: ignore[call-overload]
+        until = {Condition.DUE: 2 * DAY, Condition.OVERDUE: 60}.get(situation, 90 * DAY)  # type: ignore[call-overload]  # a situation that is no condition is not among them
         owner = "gail" if situation == Condition.ORPHANED else "alice"
         review_by = running.clock.now() + until
         assert (await running.enrol_with(engine, running.proof(), owner=owner, review_by=review_by)).state == "done"

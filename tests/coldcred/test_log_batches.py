@@ -168,7 +168,7 @@ def test_a_batch_names_what_its_command_names(begun: LogWorld) -> None:
     for member, value in (("items", other), ("held", other), ("resumes", ["0" * 64])):
         story = Story(begun.copy())
         seq = story.world.head.size
-        story.begin(**{member: value})  # type: ignore[arg-type]
+        story.begin(**{member: value})  # type: ignore[arg-type]  # each is an argument of its own
         assert refusal(story.world) == (LogReason.BAD_COMMAND, seq)
 
 

@@ -168,7 +168,7 @@ def test_a_log_key_signs_no_free_text(tail: bytes) -> None:
 
 
 @given(first=st.integers(1, 2**40), second=st.integers(1, 2**40), same=st.booleans())
-def test_the_log_only_grows(first: int, second: int, same: bool) -> None:  # noqa: FBT001
+def test_the_log_only_grows(first: int, second: int, same: bool) -> None:  # noqa: FBT001 - a case
     """After a size the same root at that size, or a larger size, is within the charter and nothing else is."""
     memory = allowed(LOG, log_input(first))
     assert (memory.log_size, memory.log_root) == (first, first.to_bytes(32))
@@ -287,7 +287,7 @@ def test_metadata_by_other_hands_is_read_too() -> None:
         Targets(version=2, expires=_date(), targets={"log/checkpoint": TargetFile.from_data("log/checkpoint", b"x")}),
     ]
     for signed in good:
-        data = Metadata(signed).signed_bytes  # type: ignore[type-var]
+        data = Metadata(signed).signed_bytes  # type: ignore[type-var]  # roles of several types
         allowed(BUNDLE, data)
         value = loads(data)
         assert isinstance(value, dict)

@@ -177,7 +177,7 @@ def test_a_worker_remembers_what_its_predecessor_may_have_signed(softhsm: SoftHs
         ("DataLenRange", True),
     ],
 )
-def test_a_fault_is_answered_by_what_its_class_says(softhsm: SoftHsm, exception: str, stays: bool) -> None:  # noqa: FBT001
+def test_a_fault_is_answered_by_what_its_class_says(softhsm: SoftHsm, exception: str, stays: bool) -> None:  # noqa: FBT001 - a case
     """A stale or logged-out worker is replaced and the rest of its batch not sent; a sound one goes on."""
     store, notes = softhsm.spied_store(f"{exception}@2", "once")
     public = admitted(store)
