@@ -182,3 +182,22 @@ def test_a_submission_brings_one_new_root_at_most(tmp_path: Path) -> None:
             assert Plan.parse(desk.files[layout.PLAN]).windows
 
     run(story())
+
+
+@pytest.mark.parametrize(("later", "reason"), [(0, None), (1, Refusal.KEY_ENDS)])
+def test_what_was_signed_later_than_it_was_prepared_ends_with_the_keys_too(
+    tmp_path: Path, later: int, reason: Refusal | None
+) -> None:
+    """A window that custodians let begin a second after the preparation would outlive the status key: refused again."""
+    running = RunningPlant(tmp_path / "home", members=_valid_for(plant.DAY + 6 * 3600, "status"))
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            desk = desk_of(running, await draft_of(running, engine))
+            window = Plan.parse(desk.files[layout.PLAN]).windows[0]
+            times = {"not_before": window.not_before + later, "expires_at": window.expires_at + later}
+            moved = plan(desk, **times)[layout.PLAN]
+            outcome = await _submit(running, engine, desk.over({layout.PLAN: moved}, expires=desk.now + 2 * plant.DAY))
+            assert outcome.reason == reason, outcome
+
+    run(story())
