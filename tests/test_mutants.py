@@ -60,9 +60,11 @@ def test_equal_checks_of_one_function_have_ids_of_their_own() -> None:
 
 @pytest.mark.parametrize("path", Campaign.read().modules)
 def test_the_campaign_names_what_there_is(path: str) -> None:
-    """Each module can be mutated, each mutant compiles, and each test file named for it exists."""
+    """Each module can be mutated, mutants of it compile (one in ten is tried), and each test file named exists."""
     campaign = Campaign.read()
-    for one in campaign.mutants(path):
+    found = campaign.mutants(path)
+    assert found
+    for one in found[::10]:
         compile(one.text, path, "exec")
     assert [test for test in campaign.modules[path] if not (ROOT / test).is_file()] == []
 
@@ -70,6 +72,7 @@ def test_the_campaign_names_what_there_is(path: str) -> None:
 def test_each_mutant_called_harmless_still_exists() -> None:
     """A reason outlives no check: where the code changed, the entry goes."""
     campaign = Campaign.read()
-    there = {one.id for path in campaign.modules for one in campaign.mutants(path)}
+    modules = {one.partition("::")[0] for one in campaign.harmless}
+    there = {one.id for path in modules for one in campaign.mutants(path)}
     assert set(campaign.harmless) - there == set()
     assert all(why.strip() for why in campaign.harmless.values())
