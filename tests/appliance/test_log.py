@@ -102,7 +102,7 @@ def _edit(path: Path, sql: str, *arguments: object) -> None:
 
 @pytest.mark.parametrize("digest", [False, True])
 @pytest.mark.parametrize("seq", [0, 5, 9, 10])
-def test_an_edited_entry_is_found_and_named(path: Path, seq: int, digest: bool) -> None:  # noqa: FBT001
+def test_an_edited_entry_is_found_and_named(path: Path, seq: int, digest: bool) -> None:  # noqa: FBT001 - a case
     """Loading names the entry that was edited, with its stored digest too unless it is the last.
 
     The last one, edited with its digest, only a checkpoint can show.

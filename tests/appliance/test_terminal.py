@@ -201,7 +201,7 @@ def test_the_echo_is_off_before_the_first_slow_step(plant: Plant, tmp_path: Path
         assert PIN.decode() not in screen.text
         os.kill(job, signal.SIGHUP)
         assert screen.ended() == 0, screen.text
-    newest = copy.done("log", "show", "--limit", "12", "--json", who="carol").json
+    newest = copy.done("log", "show", "--limit", "1000", "--json", who="carol").json
     assert {"stopped", "checkpoint"} <= {entry["event"]["type"] for entry in newest}
 
 

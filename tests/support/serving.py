@@ -273,7 +273,7 @@ class Server:
         self.process.kill()
         self.process.wait(STOP_SECONDS)
         for pid in left:
-            wait_until(lambda pid=pid: is_dead(pid), 5)  # type: ignore[misc]
+            wait_until(lambda pid=pid: is_dead(pid), 5)  # type: ignore[misc]  # mypy infers no lambda with a default
 
 
 @contextmanager
