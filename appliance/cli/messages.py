@@ -426,7 +426,7 @@ _BY_STATE = {
         ),
         "card-key-unfit": (
             "the key on the card is not as `keygen` makes it",
-            "make another with `coldcredctl operator keygen --card`, and have that enrolled",
+            "make another with `coldcredctl operator keygen FILE --card URI`, and have that enrolled",
         ),
         "card-of-appliance": ("this token is an appliance's, and no card of yours", "take a card of your own"),
         "card-unable": ("the card cannot do that", "choose the other --algorithm, or another card"),
