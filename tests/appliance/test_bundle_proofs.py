@@ -230,7 +230,7 @@ def test_a_root_that_sites_hold_stays_as_they_pinned_it(tmp_path: Path) -> None:
 
 
 def test_an_export_holds_what_its_entries_name(tmp_path: Path) -> None:
-    """What custodians signed is in it; what travelled beside a refused command is not, nor what came after its last entry."""
+    """What custodians signed is in it; what travelled beside a refused command, or came after its end, is not."""
     running = RunningPlant(tmp_path / "home")
 
     async def story() -> None:
