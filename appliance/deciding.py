@@ -190,12 +190,6 @@ def check_beside(command: Command, attachments: Mapping[str, bytes], *, waits: b
         raise Refused(Refusal.MALFORMED, f"what it names by {missing[0][:16]} does not travel beside it")
 
 
-def _check_texts(ask: Ask) -> None:
-    """Hold the arguments to the rule for texts; the checkpoint of a site is a signed note, and no text for people."""
-    signed = {"from"} if ask.command.act is Act.BUNDLE_CREATE else set()
-    names.check_texts({name: value for name, value in ask.command.args.items() if name not in signed})
-
-
 def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) -> None:
     """Refuse what could never be carried out before people are asked to approve it; raises `Refused`.
 
@@ -206,7 +200,7 @@ def check_early(standing: Standing, ask: Ask, named: Collection[str], now: int) 
     if len(named) > MOST_PROFILES:
         raise Refused(Refusal.MALFORMED, f"a batch that waits for people names at most {MOST_PROFILES} profiles")
     try:
-        _check_texts(ask)
+        names.check_texts(args)
         if act is Act.POLICY_SET:
             policies.read(standing.authority, Record(args, act), ask.attachments)
         elif act is Act.CREDENTIAL_ISSUE and not is_batch(args):
@@ -252,7 +246,7 @@ def check_signers(standing: Standing, ask: Ask, now: int) -> None:
 def decide(standing: Standing, ask: Ask, now: int, random: Random) -> Decision:
     """Decide the act that a sufficiently signed command asks for; raises `Refused`."""
     try:
-        _check_texts(ask)
+        names.check_texts(ask.command.args)
         return _DECIDERS[ask.command.act](standing, ask, now, random)
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error)) from error
