@@ -706,6 +706,14 @@ def test_targets_of_make_that_the_readme_names_exist() -> None:
         assert named <= targets
 
 
+def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
+    """Every line that installs takes files that were carried, and asks no package index."""
+    lines = [line for document in DOCUMENTS for line in re.findall(r"\bpip install .*", document.text)]
+    told = [line for line in lines if not line.startswith("pip install --require-hashes`")]
+    assert len(told) == 2
+    assert [line for line in told if "--no-index --find-links" not in line] == []
+
+
 def test_the_example_in_the_verifiers_readme_runs(
     made: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
