@@ -34,7 +34,7 @@ from coldcred import Freshness, TrustStore, framing, layout, verification
 from coldcred import __main__ as coldcred
 from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act
 from coldcred.bundle.roles import SITE
-from coldcred.canonical import Json, dumps, sha256_hex
+from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
 from coldcred.jose import Typ
@@ -337,7 +337,7 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
                 attachments[sha256_hex(proof)] = proof
             note = engine.standing.archive.newest_checkpoint()
             assert note is not None
-            documented[Act.BUNDLE_CREATE]["from"] = note[1].decode(), "yes"
+            documented[Act.BUNDLE_CREATE]["from"] = b64u_encode(note[1]), "yes"
             text = (example.FOLDER / "policy.cedar").read_bytes()
             documented[Act.POLICY_SET]["policy"] = sha256_hex(text), ""
             attachments[sha256_hex(text)] = text

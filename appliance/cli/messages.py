@@ -1,14 +1,14 @@
 """What is said to people when something is not done: what, in what state that leaves things, and what to do next.
 
-The engine gives stable ids and a detail; every sentence of advice is here. The texts follow the terminal manners of the
-rest: no capitals, no full stop.
+The engine gives stable ids and a detail; every sentence of advice is here, those of tokens and cards beside it. The
+texts follow the terminal manners of the rest: no capitals, no full stop.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from appliance.cli.faults import FAULTS
+from appliance.cli.messages_of_tokens import TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,13 +299,96 @@ _BY_STATE = {
             "stop this appliance, whose home was put back or copied; give that checkpoint and an export to an auditor",
         ),
     },
+    "the attempt is in the log; nothing unsigned left the appliance": {
+        "hsm-fault": ("the HSM did not sign", "see that the token is there, then make a new request"),
+    },
+    "the appliance has stopped signing; what was acknowledged is on the disk": {
+        "storage-fault": ("the log cannot be written", "see to the disk, then start the appliance again"),
+    },
+    "nothing is signed while the clock is behind the log": {
+        "clock-fault": ("the clock went back", "set the clock right"),
+    },
+    "nothing was begun": {
+        "clock-unusable": ("the clock stands where no clock is right", "set the clock right, then run it again"),
+    },
+    "the appliance did not start; its log and keys are as they were": {
+        "home-unreadable": ("the home cannot be read", "run this as the user who owns the home"),
+        "home-read-only": ("the home cannot be written", "mount it writable, or mend its owner and mode"),
+        "settings-invalid": ("the settings are not valid", "mend settings.toml in the home"),
+        "founding-invalid": ("the founding cannot be read", "bring back founding.json; its bytes never change"),
+        "module-open": (
+            "others could change the PKCS#11 module",
+            "have it and its folders belong to root or to the appliance's user, and writable by nobody else",
+        ),
+        "other-home": ("this is the log of something else", "check --home"),
+        "clock-behind-log": ("the clock is behind the log", "set the clock right, then start again"),
+        "hsm-content": ("the token does not hold what the log says", "see that the right token is attached"),
+        "socket-in-use": ("something else answers on the socket", "stop the other server first"),
+    },
+    "nothing is signed from this home; its log, and what the token keeps, are as they were": {
+        "home-behind-token": (
+            "another home, or a newer state of this one, used the token since",
+            "serve the newest home and no other; if it is lost, do not go on with this one: see docs/threat-model.md",
+        ),
+    },
+    "the appliance does not start on a damaged log; nothing was signed": {
+        "log-damaged": (
+            "the log is damaged",
+            "keep a copy of the home as it is, then compare it with the newest export",
+        ),
+    },
+    "nothing is signed that cannot be logged; what was acknowledged is on the disk": {
+        "disk-full": ("the disk is full", "make room on the disk of the home, then start again"),
+    },
+    "the command may have been carried out": {
+        "connection-lost": (
+            "the answer did not arrive",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
+        ),
+        "not-understood": ("the answer was not understood", "look at the log"),
+        "outcome-unknown": (
+            "this run ended before the answer was there",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
+        ),
+        "interrupted-unknown": (
+            "interrupted before the answer was there",
+            "look at `coldcredctl log show`; the same request file is never carried out twice",
+        ),
+    },
+    "the act was carried out and is in the log; its file is lost": {
+        "output-lost": ("what was made could not be written", "make room, ask anew, and revoke the lost credential"),
+    },
+    "the appliance took it, and its log says how it stands": {
+        "report-lost": (
+            "what became of it could not be written",
+            "`coldcredctl log show` has it; nothing needs to be sent again",
+        ),
+    },
+    "the record stands in the log; files are not kept": {
+        "told-once": ("this was done before, and its file was given then", "ask anew with a new request"),
+    },
+    "nothing was sent": {
+        "interrupted": ("interrupted", "run the same line again"),
+    },
+    "what was acknowledged is in the log; nothing else is": {
+        "defect": ("a defect in the appliance stopped it", "run `coldcredctl log verify`, then start it again"),
+        "unexpected": (
+            "a defect in this program stopped it",
+            "run `coldcredctl log verify`, then report what is said above",
+        ),
+    },
+    "no decision follows the tables": {
+        "tables-differ": (
+            "the reading tables are not what the log says",
+            "find out who wrote to the database, then `coldcredctl log rebuild`",
+        ),
+    },
 }
 
 MESSAGES: Mapping[str, Message] = MappingProxyType(
     {
         name: Message(what, state, advice)
-        for by_state in (_BY_STATE, FAULTS)
-        for state, messages in by_state.items()
+        for state, messages in (*_BY_STATE.items(), *TOKENS.items())
         for name, (what, advice) in messages.items()
     }
 )

@@ -83,7 +83,7 @@ SITUATIONS = (PLAIN, OPEN, MISSED, SUSPENDED, RESERVE, *Condition)
 def expected(principal: str, act: str, situation: str) -> Told:
     """Look a cell up in the documented table."""
     asked_by, people = TABLE[act]
-    if situation == RESERVE and act not in STOPPING - {"review.confirm"} and not act.startswith("key."):
+    if situation == RESERVE and act not in STOPPING - {"review.confirm", RECOVER} and not act.startswith("key."):
         return ("raised", "disk-reserve", "R11 the disk reserve")
     if situation == MISSED and act not in STOPPING | {"read.open"} and principal != WORKLOAD:
         return ("refused", "review-missed", "review spring")

@@ -308,7 +308,7 @@ class _Waiting:
         self._asked = 0
         self.all_asked = asyncio.Event()
 
-    async def submit_approval(self, _token: str, _source: str) -> object:
+    async def submit_approval(self, _token: str, _source: str, *, whole: bool) -> object:  # noqa: ARG002 - the engine's
         """Keep the caller waiting."""
         self._asked += 1
         if self._asked == PLACES:
@@ -446,7 +446,7 @@ def test_a_killed_worker_costs_one_batch(plant: Plant, tmp_path: Path) -> None:
 class _Broken:
     """An engine with a defect."""
 
-    async def submit_approval(self, _token: str, _source: str) -> object:
+    async def submit_approval(self, _token: str, _source: str, *, whole: bool) -> object:  # noqa: ARG002 - the engine's
         """Fail as no code should."""
         raise KeyError("canary 7741")
 
