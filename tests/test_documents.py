@@ -34,7 +34,7 @@ from coldcred import Freshness, TrustStore, framing, layout, verification
 from coldcred import __main__ as coldcred
 from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act
 from coldcred.bundle.roles import SITE
-from coldcred.canonical import Json, dumps, sha256_hex
+from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
 from coldcred.jose import Typ
@@ -48,7 +48,7 @@ from tests.support import example, plant
 from tests.support.markdown import Document, codes
 from tests.support.running import RunningPlant, run
 from tests.support.signers import Signer
-from tests.support.tree import PACKAGES, ROOT, sources
+from tests.support.tree import PACKAGES, ROOT, module_name, sources
 
 DOCS = ROOT / "docs"
 FORMAT = Document.read(DOCS / "format.md")
@@ -272,7 +272,7 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
                 attachments[sha256_hex(proof)] = proof
             note = engine.standing.archive.newest_checkpoint()
             assert note is not None
-            documented[Act.BUNDLE_CREATE]["from"] = note[1].decode(), "yes"
+            documented[Act.BUNDLE_CREATE]["from"] = b64u_encode(note[1]), "yes"
             text = (example.FOLDER / "policy.cedar").read_bytes()
             documented[Act.POLICY_SET]["policy"] = sha256_hex(text), ""
             attachments[sha256_hex(text)] = text
@@ -496,6 +496,49 @@ def test_limits_are_those_of_the_code(value: str, constant: str) -> None:
     """Each number in the table of limits is that of the constant beside it."""
     module, _, attribute = constant.rpartition(".")
     assert float(value) == getattr(importlib.import_module(module), attribute)
+
+
+_BOUNDS = re.compile(r"_?(?:MAX|MOST|LONGEST|LARGEST|SHORTEST|FEWEST|DEEPEST)(?:_[A-Z0-9_]+)?")
+
+
+@pytest.mark.parametrize("path", [path for package in PACKAGES for path in sources(package)], ids=name)
+def test_each_limit_of_the_code_is_in_the_table(path: Path) -> None:
+    """A constant whose name says that it bounds something, and that is a number, has a row of its own."""
+    module = module_name(path)
+    assigned = [
+        target.id
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and _BOUNDS.fullmatch(target.id)
+    ]
+    listed = {codes(row[2])[0] for row in FORMAT.table("Limits")}
+    bounds = {
+        f"{module}.{found}"
+        for found in assigned
+        if isinstance(getattr(importlib.import_module(module), found), int | float)
+    }
+    assert bounds - listed == set()
+
+
+def test_counts_in_prose_are_those_of_the_files(made: dict[str, bytes]) -> None:
+    """Where a document says how many entries the example's log has, it has so many, and its checkpoint covers them."""
+    said = [
+        int(number)
+        for text in (FORMAT.text, (example.FOLDER / "README.md").read_text())
+        for number in re.findall(r"(?:the whole log, |This one covers )([0-9,]+) entries", text)
+    ]
+    checkpoint = framing.read(made["log.export"], framing.EXPORT)["checkpoint"]
+    assert said == [len(entries(made))] * 2
+    assert checkpoint.splitlines()[1].decode() == str(said[0])
+
+
+def test_nothing_is_installed_by_a_name_that_nobody_owns() -> None:
+    """No document has people ask a package index for one of our two distributions, under any extra."""
+    asks = re.compile(r"pip3? install [^\n]*(?<![./\w-])coldcred(?:-appliance)?(?:\[\w+\])?(?:['\"\s]|$)", re.MULTILINE)
+    pages = [*DOCUMENTS, *(Document.read(ROOT / page) for page in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+    assert [name(page) for page in pages if asks.search(page.text)] == []
+    assert asks.search("    pip install 'coldcred[bundle]'   # an example of one")
 
 
 def test_sizes_that_no_constant_holds() -> None:

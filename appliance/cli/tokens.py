@@ -14,7 +14,7 @@ from coldcred import names
 from coldcred.canonical import Json
 
 _COLUMNS = ("label", "serial", "manufacturer", "model")
-_MODULE = click.option("--module", required=True, type=InputPath(), help="The PKCS#11 module's path.")
+_MODULE = click.option("--module", required=True, type=InputPath(text=True), help="The PKCS#11 module's path.")
 _ENVIRONMENT = click.option(
     "--module-env",
     "environment",

@@ -18,7 +18,7 @@ from coldcred import TrustStore, framing, layout
 from coldcred.acts import Act
 from coldcred.bundle import apply, init
 from coldcred.bundle.roles import tuf_key
-from coldcred.canonical import Json, b64u_decode, loads, sha256_hex
+from coldcred.canonical import Json, b64u_decode, b64u_encode, loads, sha256_hex
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.log import consistency
 from coldcred.log.consistency import OF_BUNDLES
@@ -143,7 +143,7 @@ def test_a_site_refuses_a_home_that_was_put_back(tmp_path: Path) -> None:
 
     async def carried(made: RunningPlant, text: str) -> Outcome:
         async with made.engine() as engine:
-            args: dict[str, Json] = {"site": SITE, "from": text}
+            args: dict[str, Json] = {"site": SITE, "from": b64u_encode(text.encode())}
             return await engine.submit_command(made.command("alice", Act.BUNDLE_CREATE, args))
 
     note = (path / "current" / layout.CHECKPOINT).read_bytes()
@@ -178,9 +178,9 @@ def test_what_is_carried_back_is_a_checkpoint_of_this_log(tmp_path: Path) -> Non
             engine.standing.lookups.site_checkpoints.clear()
             assert sizes(await bundle(running, engine))[0] == []
             engine.standing.lookups.site_checkpoints.clear()
-            assert sizes(await bundle(running, engine, **{"from": note}))[0] == [sizes(first)[1]]
+            assert sizes(await bundle(running, engine, **{"from": b64u_encode(note.encode())}))[0] == [sizes(first)[1]]
             for text in ("x", note.replace("\n", "\n\n", 1), note[:-8] + "AAAAAA=\n"):
-                args: dict[str, Json] = {"site": SITE, "from": text}
+                args: dict[str, Json] = {"site": SITE, "from": b64u_encode(text.encode())}
                 outcome = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, args))
                 assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
             await believed(running, engine)
