@@ -32,9 +32,9 @@ def agree(lines: Iterable[str], question: str, *, yes: bool = False) -> None:
 
     Raises `click.Abort` where the person says no, or leaves before the end.
     """
-    asks = sys.stdin.isatty() and not yes
+    asks = streams.is_terminal(sys.stdin) and not yes
     laid = rows(lines, err=True)
-    if asks and sys.stderr.isatty():
+    if asks and streams.is_terminal(sys.stderr):
         _page(laid)
     else:
         _write(laid)
@@ -61,12 +61,12 @@ def rows(lines: Iterable[str], *, err: bool = False) -> list[str]:
     return [_MARGIN + row for row in frame.rows(lines, columns - len(_MARGIN) - 1)]
 
 
-def _size(stream: TextIO) -> tuple[int, int]:
+def _size(stream: TextIO | None) -> tuple[int, int]:
     """Give columns and rows of the terminal that a stream writes to, as the terminal itself says them.
 
     No variable is asked: where it said more columns than there are, the terminal would make rows of its own.
     """
-    if not stream.isatty():
+    if stream is None or not streams.is_terminal(stream):
         return _COLUMNS, _ROWS
     found = os.get_terminal_size(stream.fileno())
     return found.columns or _COLUMNS, found.lines or _ROWS
