@@ -17,7 +17,7 @@ import pytest
 
 from appliance.cli.app import root
 from appliance.cli.asking import request_id
-from coldcred.canonical import dumps
+from coldcred.canonical import Json, dumps
 from tests.support.commandline import CTL, ENVIRONMENT, TIMEOUT, Ended
 from tests.support.founded import AUDIENCE, EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant, make_key
 from tests.support.softhsm import PIN
@@ -278,10 +278,15 @@ def test_what_shows_before_it_signs_needs_no_stream(lines: Lines, verb: str, clo
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-"])
 def test_a_batch_needs_no_stream(lines: Lines, tmp_path: Path, closed: str) -> None:
     """A batch has its file, so it is carried out whichever standard stream is closed."""
-    asked = {"profile": "orders-reader", "workload": WORKLOAD, "audience": AUDIENCE, "scopes": ["orders.read"]}
+    asked: dict[str, Json] = {
+        "profile": "orders-reader",
+        "workload": WORKLOAD,
+        "audience": AUDIENCE,
+        "scopes": ["orders.read"],
+    }
     (tmp_path / "asked").write_bytes(dumps({**asked, "ttl": 900}) + b"\n")
     line = ["issue", "--requests", str(tmp_path / "asked"), "--out", str(tmp_path / "out")]
-    streams = {"shell": f'exec "$@" {closed}'}
+    streams: dict[str, Any] = {"shell": f'exec "$@" {closed}'}
     run = ended(lines.plant, "alice", line, **streams)
     assert (run.code, b'"token":' in (tmp_path / "out").read_bytes()) == (0, True), run
 

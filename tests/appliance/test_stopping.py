@@ -16,8 +16,7 @@ from tests.support.running import SITE, RunningPlant, run
 @pytest.fixture
 def running(tmp_path: Path) -> RunningPlant:
     """Return the plant's appliance, where a bundle takes two people."""
-    members = plant.members()
-    quorums = {**members["quorums"], "acts": {**members["quorums"].get("acts", {}), Act.BUNDLE_CREATE: 2}}
+    quorums: Json = {"custodians": 2, "recovery": 2, "acts": {Act.BUNDLE_CREATE: 2}}
     return RunningPlant(tmp_path / "home", members={"quorums": quorums})
 
 
