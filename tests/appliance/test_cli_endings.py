@@ -150,7 +150,7 @@ def test_every_verb_that_submits_has_a_line() -> None:
 
 def entries(plant: Plant) -> list[dict[str, Any]]:
     """Give the newest entries that somebody's line made, oldest first."""
-    found = plant.done("log", "show", "--limit", "40", "--json", who="carol").json
+    found = plant.done("log", "show", "--limit", "1000", "--json", who="carol").json
     mine = [entry for entry in found if entry["event"]["type"] not in _SYSTEM]
     return sorted(mine, key=lambda entry: int(entry["seq"]))
 

@@ -34,7 +34,7 @@ ISSUE = Act.CREDENTIAL_ISSUE
 def running(tmp_path: Path) -> RunningPlant:
     """Return Plant A, whose workload may ask for itself."""
     profiles = [{**plant.profile(), "asked_by": ["issuer", "workload"]}]
-    return RunningPlant(tmp_path / "home", members={"profiles": profiles})  # type: ignore[dict-item]
+    return RunningPlant(tmp_path / "home", members={"profiles": profiles})  # type: ignore[dict-item]  # a list of objects is JSON
 
 
 def allowed(quotas: Quotas, signer: str, at: float, act: str = ISSUE, credentials: int = 0) -> bool:
@@ -163,7 +163,7 @@ def test_what_is_written_is_charged_to_whom_it_names() -> None:
         ({"type": "approval.refused"}, 0, 1),
     ):
         spent.clear()
-        watch.wrote({**event, "by": "alice"}, 100, 0)  # type: ignore[dict-item]
+        watch.wrote({**event, "by": "alice"}, 100, 0)  # type: ignore[dict-item]  # an event's members are JSON
         assert spent == [
             ("alice", Of.BYTES, 100),
             ("alice", Of.CREDENTIALS, credentials),
