@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance import disk
+from appliance.disk import LAST, RESERVE
+from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
 from appliance.outcome import State
 from appliance.quotas import PERSON, Limit, Of, Quotas
@@ -72,5 +75,38 @@ def test_an_approval_of_anything_else_waits_for_room(running: RunningPlant) -> N
             with pytest.raises(Refused) as caught:
                 await engine.submit_approval(running.approval("bob", command))
             assert caught.value.reason is Refusal.DISK_RESERVE
+
+    run(story())
+
+
+def test_nobody_uses_up_the_reserve(running: RunningPlant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key's many suspensions, each of them good, end at its share: others still stop things, it too with room."""
+    monkeypatch.setattr(disk, "SHARE", 20_000)
+    monkeypatch.setattr(disk, "LOOK_EVERY", 0.0)
+
+    async def suspend(engine: Engine, person: str) -> Refused | None:
+        asked: dict[str, Json] = {"workload": plant.WORKLOAD, "reason": "again"}
+        try:
+            outcome = await engine.submit_command(running.command(person, Act.WORKLOAD_SUSPEND, asked))
+        except Refused as refused:
+            return refused
+        assert outcome.state is State.DONE, outcome
+        return None
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.enrol(engine)
+            for _ in range(30):
+                assert await suspend(engine, "alice") is None
+            running.free = LAST
+            written = 0
+            while (refused := await suspend(engine, "alice")) is None:
+                written += 1
+            assert refused.reason is Refusal.DISK_RESERVE
+            assert "the rest is for the others" in refused.detail
+            assert 5 < written < 30
+            assert await suspend(engine, "bob") is None
+            running.free = 2 * RESERVE
+            assert await suspend(engine, "alice") is None
 
     run(story())
