@@ -206,6 +206,15 @@ def test_rules_that_are_named_by_section_stand_there() -> None:
         assert {rule for rule in rules if rule} <= set(numbered), section
 
 
+def test_each_rule_stands_where_the_index_says() -> None:
+    """Each section that the index names for a rule cites its number."""
+    parts = re.split(r"^## ([0-9]+)\. ", FORMAT.text, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for rule, _says, where in FORMAT.table("14. Rules by number"):
+        for section in re.findall(r"[0-9]+", re.sub(r"\[.*?\]\(.*?\)", "", where)):
+            assert re.search(rf"\b{rule}\b", sections[section]), (rule, section)
+
+
 @pytest.mark.parametrize("heading", FORMAT.headings, ids=name)
 def test_paragraphs_are_numbered_without_a_gap(heading: str) -> None:
     """Numbers count from 1 below each heading, so that a paragraph can be named."""
