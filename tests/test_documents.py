@@ -572,6 +572,49 @@ def test_limits_are_those_of_the_code(value: str, constant: str) -> None:
     assert float(value) == getattr(importlib.import_module(module), attribute)
 
 
+_BOUNDS = re.compile(r"_?(?:MAX|MOST|LONGEST|LARGEST|SHORTEST|FEWEST|DEEPEST)(?:_[A-Z0-9_]+)?")
+
+
+@pytest.mark.parametrize("path", [path for package in PACKAGES for path in sources(package)], ids=name)
+def test_each_limit_of_the_code_is_in_the_table(path: Path) -> None:
+    """A constant whose name says that it bounds something, and that is a number, has a row of its own."""
+    module = module_name(path)
+    assigned = [
+        target.id
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and _BOUNDS.fullmatch(target.id)
+    ]
+    listed = {codes(row[2])[0] for row in FORMAT.table("Limits")}
+    bounds = {
+        f"{module}.{found}"
+        for found in assigned
+        if isinstance(getattr(importlib.import_module(module), found), int | float)
+    }
+    assert bounds - listed == set()
+
+
+def test_counts_in_prose_are_those_of_the_files(made: dict[str, bytes]) -> None:
+    """Where a document says how many entries the example's log has, it has so many, and its checkpoint covers them."""
+    said = [
+        int(number)
+        for text in (FORMAT.text, (example.FOLDER / "README.md").read_text())
+        for number in re.findall(r"(?:the whole log, |This one covers )([0-9,]+) entries", text)
+    ]
+    checkpoint = framing.read(made["log.export"], framing.EXPORT)["checkpoint"]
+    assert said == [len(entries(made))] * 2
+    assert checkpoint.splitlines()[1].decode() == str(said[0])
+
+
+def test_nothing_is_installed_by_a_name_that_nobody_owns() -> None:
+    """No document has people ask a package index for one of our two distributions, under any extra."""
+    asks = re.compile(r"pip3? install [^\n]*(?<![./\w-])coldcred(?:-appliance)?(?:\[\w+\])?(?:['\"\s]|$)", re.MULTILINE)
+    pages = [*DOCUMENTS, *(Document.read(ROOT / page) for page in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+    assert [name(page) for page in pages if asks.search(page.text)] == []
+    assert asks.search("    pip install 'coldcred[bundle]'   # an example of one")
+
+
 def test_sizes_that_no_constant_holds() -> None:
     """The numbers that stand in sentences are those of the product."""
     assert "1024 submissions" in FORMAT.prose

@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_no_file_holds(subject: str) -> None:
         if pattern.search(line)
     ]
     assert not found
+
+
+_EXCEPTION = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma)")
+_WITH_REASON = re.compile(
+    r"#\s*(?:noqa: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*|type: ignore\[[a-z-]+(?:, ?[a-z-]+)*\])(?: -| +#) \S.*"
+)
+
+
+@pytest.mark.parametrize("path", [path for path in TEXTS if path.suffix == ".py"], ids=name)
+def test_an_exception_from_a_linter_rule_has_its_reason_beside_it(path: Path) -> None:
+    """Each `noqa` and each ignored type error names its rule, and says why in the same comment."""
+    with tokenize.open(path) as file:
+        comments = [token for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.COMMENT]
+    silent = [
+        f"{token.start[0]}: {token.string}"
+        for token in comments
+        if _EXCEPTION.match(token.string) and not _WITH_REASON.fullmatch(token.string)
+    ]
+    assert silent == []
 
 
 def public_definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:

@@ -292,7 +292,7 @@ def test_pins_in_memory(two: TwoTokens) -> None:
             workers = served.workers()
             assert len(workers) == 2
             assert copies(served.process.pid) == once
-            wait_until(lambda workers=workers: all(copies(worker) == none for worker in workers), 5)  # type: ignore[misc]
+            wait_until(lambda workers=workers: all(copies(worker) == none for worker in workers), 5)  # type: ignore[misc]  # mypy infers no lambda with a default
             for pid in (served.process.pid, *workers):
                 assert re.search(r"^Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
                 told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()

@@ -168,7 +168,7 @@ def test_a_log_key_signs_no_free_text(tail: bytes) -> None:
 
 
 @given(first=st.integers(1, 2**40), second=st.integers(1, 2**40), same=st.booleans())
-def test_the_log_only_grows(first: int, second: int, same: bool) -> None:  # noqa: FBT001
+def test_the_log_only_grows(first: int, second: int, same: bool) -> None:  # noqa: FBT001 - a case
     """After a size the same root at that size, or a larger size, is within the charter and nothing else is."""
     memory = allowed(LOG, log_input(first))
     assert (memory.log_size, memory.log_root) == (first, first.to_bytes(32))
@@ -287,7 +287,7 @@ def test_metadata_by_other_hands_is_read_too() -> None:
         Targets(version=2, expires=_date(), targets={"log/checkpoint": TargetFile.from_data("log/checkpoint", b"x")}),
     ]
     for signed in good:
-        data = Metadata(signed).signed_bytes  # type: ignore[type-var]
+        data = Metadata(signed).signed_bytes  # type: ignore[type-var]  # roles of several types
         allowed(BUNDLE, data)
         value = loads(data)
         assert isinstance(value, dict)
@@ -336,3 +336,29 @@ def test_merging_memories_lowers_nothing(one: CharterMemory, other: CharterMemor
     for memory in (one, other):
         assert all(dict(merged.versions)[role] >= version for role, version in memory.versions)
     assert merge(merged, one) == merged
+
+
+def _listing(path: str) -> bytes:
+    """Give the signed part of the role `site` with one more file listed at `path`."""
+    signed = loads(site_input(1))
+    assert isinstance(signed, dict)
+    listed = signed["targets"]
+    assert isinstance(listed, dict)
+    return dumps({**signed, "targets": {**listed, path: next(iter(listed.values()))}})
+
+
+def test_a_path_has_128_characters_at_most() -> None:
+    """One more is not signed."""
+    longest = f"log/{'a' * 124}"
+    assert len(longest) == 128
+    allowed(BUNDLE, _listing(longest))
+    assert "names" in refused(BUNDLE, _listing(f"{longest}a"))
+
+
+def test_metadata_has_a_mebibyte_at_most() -> None:
+    """An input of exactly that is read, to its last byte; one of a byte more is not."""
+    large = 1024 * 1024
+    spare = large - len(_listing("log/a")) + 1
+    assert len(_listing(f"log/{'a' * spare}")) == large
+    assert "names" in refused(BUNDLE, _listing(f"log/{'a' * spare}"))
+    assert "bytes" in refused(BUNDLE, _listing(f"log/{'a' * (spare + 1)}"))

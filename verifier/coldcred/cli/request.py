@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out_request is not None and args.request is None and (args.appliance is None or args.epoch is None):
         raise Misuse("a request that is carried names the appliance: give --appliance and --epoch")
     # Verifying asks nobody, so only this verb loads private keys and a client.
-    from coldcred.cli import asking  # noqa: PLC0415
+    from coldcred.cli import asking  # noqa: PLC0415 - verifying, which is asked most, does not load it
 
     return asking.ask(args, read_span(args.ttl))
 
