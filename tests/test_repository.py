@@ -206,6 +206,20 @@ def test_ci_names_every_debian_package() -> None:
     assert wanted <= named
 
 
+def test_every_debian_package_is_explained() -> None:
+    """docs/dependencies.md names each one that the scripts of provisioning may install."""
+    wanted = set()
+    for script, pattern in (
+        ("bootstrap", r'missing="\$missing ([^"]+)"'),
+        ("modules", r"\bwant ([a-z0-9 .+-]+[a-z0-9])"),
+    ):
+        found = re.findall(pattern, (ROOT / "provisioning" / script).read_text())
+        assert found, script
+        wanted |= {package for line in found for package in line.split()}
+    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    assert {package for package in wanted if f"`{package}`" not in explained} == set()
+
+
 @pytest.mark.parametrize("path", [path for path in TEXTS if path.suffix == ".md"], ids=name)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     """Each relative link of a Markdown file names a file that exists."""
