@@ -14,7 +14,7 @@ from coldcred.log.live import Issued
 from coldcred.record import MAX_TIME
 from tests.support import plant
 from tests.support.logrules import refusal, step
-from tests.support.logworld import LogWorld, vkey
+from tests.support.logworld import LogWorld, issue_args, vkey
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,29 @@ def test_an_approval_counts_until_its_end_and_two_minutes(
     world.time = ends + TOLERANCE + seconds - 1  # the entry comes a second later
     seq = step(world, lambda: world.complete(asking))
     assert refusal(world) == (None if reason is None else (reason, seq))
+
+
+@pytest.mark.parametrize("approver", [True, False])
+def test_an_approval_counts_while_whoever_gave_it_may_approve(begun: LogWorld, approver: bool) -> None:  # noqa: FBT001 - a case
+    """Dora's counts no more once she has become an issuer and approves nothing."""
+    world = begun.copy()
+    asking = world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, issue_args()))
+    world.approve("dora", asking)
+    world.set_roles("dora", ("approver", "issuer") if approver else ("issuer",))
+    seq = step(world, lambda: world.complete(asking))
+    assert refusal(world) == (None if approver else (LogReason.TOO_FEW_PEOPLE, seq))
+
+
+@pytest.mark.parametrize("people", [["bob", "alice"], ["alice", "alice", "bob"]])
+def test_people_stand_in_order_and_once(begun: LogWorld, people: list[Json]) -> None:
+    """The right people in another spelling of the list are not what an honest appliance writes."""
+    world = begun.copy()
+    asking = world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, issue_args()))
+    world.approve("bob", asking)
+    seq = step(world, lambda: world.complete(asking, people=people))
+    found = refusal(world)
+    assert found is not None
+    assert found[1] == seq
 
 
 @pytest.mark.parametrize(
