@@ -42,6 +42,7 @@ from coldcred.log import export as exports
 from coldcred.log import system
 from coldcred.log.note import VerifierKey
 from coldcred.record import Record
+from coldcred.workable import Hopeless
 from hsm.environment import NAMES, PREFIXES
 from hsm.errors import CAUSES
 from tests.support import example, plant
@@ -55,6 +56,7 @@ FORMAT = Document.read(DOCS / "format.md")
 DOCUMENTS = [
     Document.read(path) for path in (ROOT / "README.md", ROOT / "verifier" / "README.md", *sorted(DOCS.rglob("*.md")))
 ]
+THREATS = Document.read(DOCS / "threat-model.md")
 ADRS = sorted((DOCS / "adr").glob("*.md"))
 
 ASKED = {"command", "document", "act", "by", "people", "approvals", "policy"}
@@ -117,6 +119,14 @@ def entries(made: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return [json.loads(line)["event"] for line in body.splitlines()]
 
 
+def test_the_numbers_of_the_example_are_those_of_its_log(made: dict[str, bytes]) -> None:
+    """Where a page says how many entries there are, the checkpoint says so too."""
+    size = len(entries(made))
+    pages = (FORMAT.text, (example.FOLDER / "README.md").read_text())
+    assert [re.findall(r"(?:covers|log,) ([0-9]+) entries", page) for page in pages] == [[f"{size}"], [f"{size}"]]
+    assert made["log.export"].count(f"plant-a.example/log\n{size}\n".encode()) == 1
+
+
 # -- closed lists of ids
 
 
@@ -133,6 +143,7 @@ def entries(made: Mapping[str, bytes]) -> list[dict[str, Any]]:
         ("Charters by purpose", 0, list(Purpose)),
         ("Freshness", 0, list(Freshness)),
         ("Outcomes", 0, list(State)),
+        ("What can never work", 0, list(Hopeless)),
         ("7. Acts", 0, list(Act)),
     ],
     ids=name,
@@ -183,6 +194,60 @@ def test_rules_that_code_and_documents_cite_are_in_the_index() -> None:
     texts += [document.prose for document in DOCUMENTS]
     cited = {rule for text in texts for rule in re.findall(r"\bR[0-9]{1,2}\b", text)}
     assert cited == set(indexed)
+
+
+def test_rules_that_are_named_by_section_stand_there() -> None:
+    """`section 5, rule 9` in a table of ids leads to a numbered paragraph of that section."""
+    found = re.findall(r"section ([0-9]+), rules? ([0-9]+)(?: and ([0-9]+))?", FORMAT.prose)
+    assert found
+    for section, *rules in found:
+        (heading,) = (heading for heading in FORMAT.headings if heading.startswith(f"{section}. "))
+        numbered = re.findall(r"^([0-9]+)\. ", FORMAT.section(heading), re.MULTILINE)
+        assert {rule for rule in rules if rule} <= set(numbered), section
+
+
+@pytest.mark.parametrize("heading", FORMAT.headings, ids=name)
+def test_paragraphs_are_numbered_without_a_gap(heading: str) -> None:
+    """Numbers count from 1 below each heading, so that a paragraph can be named."""
+    numbered = re.findall(r"^([0-9]+)\. ", FORMAT.section(heading), re.MULTILINE)
+    assert numbered == [str(place) for place in range(1, len(numbered) + 1)]
+
+
+def test_no_paragraph_stands_twice() -> None:
+    """In no document: a merge that keeps both sides shows here."""
+    for document in DOCUMENTS:
+        paragraphs = [part.strip() for part in re.split(r"\n\n+", document.prose)]
+        rows = [line for line in document.prose.splitlines() if line.startswith("| ") and "---" not in line]
+        long = [text for text in (*paragraphs, *rows) if len(text) > 100]
+        assert [text[:80] for text in set(long) if long.count(text) > 1] == [], document.path.name
+
+
+# -- what is kept where
+
+
+def test_every_module_has_its_row_in_the_architecture() -> None:
+    """Each module of the packages is named in the table of modules, or a package below theirs that it is in."""
+    named = set(Document.read(DOCS / "architecture.md").codes)
+    for package in PACKAGES:
+        for path in sources(package):
+            parts = module_name(path).split(".")
+            below = {".".join(parts[:most]) for most in range(2, len(parts) + 1)}
+            assert parts[-1] == "__main__" or len(parts) == 1 or below & named, module_name(path)
+
+
+@pytest.mark.parametrize("section", [heading for heading in THREATS.headings if "| rule |" in THREATS.section(heading)])
+def test_each_promise_against_an_attacker_is_kept_and_tested_somewhere(section: str) -> None:
+    """A row names a rule of the index or a module, and where it names modules, a test."""
+    indexed = {row[0] for row in FORMAT.table("14. Rules by number")}
+    for line in THREATS.section(section).splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| ") or len(cells) != 4 or cells[1] in {"rule", "---"}:
+            continue
+        promise, rules, modules, tests = cells
+        assert promise, line
+        assert set(rules.split(", ")) <= indexed, promise
+        assert codes(modules), promise
+        assert re.findall(r"\]\(\.\./tests/[^)]+\)", tests), promise
 
 
 # -- the acts
@@ -682,6 +747,14 @@ def test_targets_of_make_that_the_readme_names_exist() -> None:
         named = set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", path.read_text(), re.MULTILINE))
         assert named
         assert named <= targets
+
+
+def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
+    """Every line that installs takes files that were carried, and asks no package index."""
+    lines = [line for document in DOCUMENTS for line in re.findall(r"\bpip install .*", document.text)]
+    told = [line for line in lines if not line.startswith("pip install --require-hashes`")]
+    assert len(told) == 2
+    assert [line for line in told if "--no-index --find-links" not in line] == []
 
 
 def test_the_example_in_the_verifiers_readme_runs(

@@ -39,14 +39,14 @@ _TOKEN = _option(
     "tokens",
     multiple=True,
     metavar="LABEL=URI",
-    help="The PKCS#11 URI of a token of the founding; pkcs11:token=LABEL unless given.",
+    help="The PKCS#11 URI of a token of the founding, pkcs11:token=LABEL unless given; may be repeated.",
 )
 _ENVIRONMENT = _option(
     "--module-env",
     "environment",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF.",
+    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF; may be repeated.",
 )
 
 

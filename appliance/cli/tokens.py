@@ -20,7 +20,7 @@ _ENVIRONMENT = click.option(
     "environment",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF.",
+    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF; may be repeated.",
 )
 
 

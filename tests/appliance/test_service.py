@@ -376,7 +376,7 @@ def test_a_server_stops_cleanly(plant: Plant, tmp_path: Path, number: signal.Sig
     with copy.serving() as server:
         copy.issue()
         server.send_signal(number)
-        out, err = server.communicate(timeout=20)
+        out, err = server.communicate(timeout=120)
         assert (server.returncode, out) == (0, "")
         assert "Traceback" not in err
     assert not (copy.home / "operator.sock").exists()

@@ -43,7 +43,7 @@ class Run:
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; gives its exit code and its talk."""
-        _, told = self.process.communicate(timeout=60)
+        _, told = self.process.communicate(timeout=300)
         return self.process.returncode, told
 
 

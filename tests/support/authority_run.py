@@ -110,7 +110,7 @@ class Run:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the appliance work until this is done."""
-        return self.loop.run_until_complete(asyncio.wait_for(work, 60))
+        return self.loop.run_until_complete(asyncio.wait_for(work, 300))
 
     def begin(self) -> Engine:
         """Start the appliance."""

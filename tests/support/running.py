@@ -283,7 +283,7 @@ async def settled(engine: Engine) -> None:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine with a bound on how long it may hang."""
-    return asyncio.run(asyncio.wait_for(work, 60))
+    return asyncio.run(asyncio.wait_for(work, 300))
 
 
 async def believed(running: RunningPlant, engine: Engine, person: str = "carol") -> None:
