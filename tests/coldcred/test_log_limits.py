@@ -13,8 +13,8 @@ from coldcred.log.export import Anchor, verify
 from coldcred.log.live import Issued
 from coldcred.record import MAX_TIME
 from tests.support import plant
-from tests.support.logrules import refusal, step
-from tests.support.logworld import LogWorld, vkey
+from tests.support.logrules import refusal, site_args, step
+from tests.support.logworld import LogWorld, issue_args, vkey
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,27 @@ def test_an_approval_counts_until_its_end_and_two_minutes(
     world.count("bob", asking, world.approval("bob", asking, exp=ends))
     world.time = ends + TOLERANCE + seconds - 1  # the entry comes a second later
     seq = step(world, lambda: world.complete(asking))
+    assert refusal(world) == (None if reason is None else (reason, seq))
+
+
+@pytest.mark.parametrize("approver", [True, False])
+def test_an_approval_counts_while_whoever_gave_it_may_approve(begun: LogWorld, approver: bool) -> None:  # noqa: FBT001 - a case
+    """Dora's counts no more once she has become an issuer and approves nothing."""
+    world = begun.copy()
+    asking = world.wait(world.command("alice", Act.CREDENTIAL_ISSUE, issue_args()))
+    world.approve("dora", asking)
+    world.set_roles("dora", ("approver", "issuer") if approver else ("issuer",))
+    seq = step(world, lambda: world.complete(asking))
+    assert refusal(world) == (None if approver else (LogReason.TOO_FEW_PEOPLE, seq))
+
+
+@pytest.mark.parametrize(("people", "reason"), [(["alice", "bob"], None), (["bob", "alice"], LogReason.BAD_COMMAND)])
+def test_people_stand_in_order(begun: LogWorld, people: list[Json], reason: LogReason | None) -> None:
+    """The right people in another order are not what an honest appliance writes."""
+    world = begun.copy()
+    asked, members = site_args()
+    asking = world.agreed(world.command("alice", Act.SITE_ADD, asked))
+    seq = world.asked("site.added", asking, members, {"site": "line-9"}, people=people)
     assert refusal(world) == (None if reason is None else (reason, seq))
 
 

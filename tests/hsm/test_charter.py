@@ -14,6 +14,7 @@ from appliance import bundling
 from coldcred.canonical import Json, dumps, loads
 from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, Purpose
 from coldcred.credential import write_claims
+from coldcred.founding import signature_claims
 from coldcred.jose import Header, Typ, signing_input
 from coldcred.keys import Algorithm
 from hsm.charter import check, headers, merge
@@ -362,3 +363,14 @@ def test_metadata_has_a_mebibyte_at_most() -> None:
     assert len(_listing(f"log/{'a' * spare}")) == large
     assert "names" in refused(BUNDLE, _listing(f"log/{'a' * spare}"))
     assert "bytes" in refused(BUNDLE, _listing(f"log/{'a' * (spare + 1)}"))
+
+
+@pytest.mark.parametrize(("register", "signs"), [("operator", True), ("custodian", False)])
+def test_a_persons_operator_key_signs_a_founding_as_that_alone(register: str, signs: bool) -> None:  # noqa: FBT001 - a case
+    """The same claims for the register of custodians, whose keys are other ones, are beyond its charter."""
+    charter = CASES[Purpose.OPERATOR].charter
+    data = signing_input(Typ.FOUNDING, Algorithm.ES256, KID, signature_claims("a" * 64, "alice", register, world.NOW))
+    if signs:
+        allowed(charter, data)
+    else:
+        assert "signs a founding as operator, not as 'custodian'" in refused(charter, data)
