@@ -1,6 +1,6 @@
 # From a bare Debian machine: `make demo`, then `make test`. Both install what is missing and say so.
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak modules bench lint format dev lock clean
+.PHONY: help demo test soak modules mutants bench lint format dev lock clean
 
 PYTHON := .venv/bin/python
 # The tests run against the installed wheels: -P keeps this directory, which holds the sources, off sys.path.
@@ -30,6 +30,10 @@ modules: ## the key-store contract on PKCS#11 modules of other makers; builds on
 	@provisioning/bootstrap test
 	@provisioning/modules
 	@$(PYTEST) -m modules --timeout 3600 $(ARGS)
+
+mutants: ## break the safety modules, one check at a time: which breakage does no test notice? ARGS="--sample 30" for a few
+	@provisioning/bootstrap dev
+	@PYTHONPATH=.:verifier .venv-dev/bin/python -m tests.mutants $(ARGS)
 
 bench: ## measure everything in one run: benchmarks/results.json and docs/benchmarks.md
 	@provisioning/bootstrap bench

@@ -24,7 +24,10 @@ def check(held: Holdings, workload: str, profile: str) -> None:
     found = held.conflict(workload, profile)
     if found is not None:
         whose = "it" if found.holder == workload else f"{found.holder}, of the same owner,"
-        detail = f"{whose} holds a live credential under profile {found.held}, so {workload} gets none under {profile}"
+        detail = (
+            f"{whose} holds a credential under profile {found.held} that its site still takes, so {workload} gets none"
+            f" under {profile}; one that is revoked counts until a bundle for its site is made"
+        )
         raise Refused(Refusal.TOXIC_COMBINATION, detail, rule=str(found.pair))
 
 

@@ -199,7 +199,7 @@ class Intake:
         request = lookups.requests.get(approval.command)
         if request is None and approval.command in lookups.outcomes:
             return None
-        act = _approved(approval, request)
+        act = self._approved(approval, request)
         self.admit(act)
         by = addressed.approver(self.standing, approval).person
         self.afford(Asking(by, act, _digest(approval.token)))
@@ -210,6 +210,14 @@ class Intake:
             self.stage([deciding.approval_refused_event(self.standing, approval, refused)], kept)
             return refused
         return None
+
+    def _approved(self, approval: Approval, request: Request | None) -> str:
+        """Give the act that an approval leads to, as it counts; a denial stops something, as a withdrawal does."""
+        if approval.verdict is Verdict.DENY:
+            return Act.REQUEST_WITHDRAW
+        if request is None:
+            return "approval"
+        return deciding.counts_as(self.standing, Act(request.act), _args(self.standing, request))
 
     def _refuse(self, ask: Ask, refused: Refused) -> Answer:
         """End a command; nothing that travels beside it is kept, so whoever may not ask fills no disk."""
@@ -227,11 +235,10 @@ def _digest(token: str) -> str:
     return sha256_hex(token.encode())
 
 
-def _approved(approval: Approval, request: Request | None) -> str:
-    """Give the act that an approval leads to; a denial stops something, as a withdrawal does."""
-    if approval.verdict is Verdict.DENY:
-        return Act.REQUEST_WITHDRAW
-    return "approval" if request is None else request.act
+def _args(standing: Standing, request: Request) -> Mapping[str, Json]:
+    """Give what a request asks for; its command was verified when it began to wait, its key may be retired by now."""
+    document = standing.archive.blob(request.document).decode("ascii")
+    return Record.of(loads(parse_unverified(document).payload), "command").record("args").members()
 
 
 def _credentials(command: Command, items: Items | None) -> int:

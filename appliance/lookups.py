@@ -194,22 +194,26 @@ class Lookups:
         issued = self.issued.get(jti)
         return issued is not None and now < issued.expires_at and not self.is_revoked(issued)
 
-    def revoke(self, jti: str, list_uri: str, index: int) -> None:
-        """Set the status bit of a credential that was issued here, whether or not it has ended."""
-        self.live.revoke(jti)
+    def revoke(self, jti: str, list_uri: str, index: int, *, held: bool = False) -> None:
+        """Set the status bit of a credential that was issued here, whether or not it has ended.
+
+        One that is `held` counts so until a bundle brings the revocation to its site.
+        """
+        self.live.revoke(jti, self.size if held else None)
         _mark(self.revoked, list_uri, index)
         self.revoked_at[list_uri] = self.size
 
     def revoke_all(self, selector: Selector, as_of: int) -> None:
         """Set the status bits of all that a revocation finds."""
         for jti, issued in list(self.live.select(selector, as_of)):
-            self.revoke(jti, issued.list_uri, issued.index)
+            self.revoke(jti, issued.list_uri, issued.index, held=True)
 
     def ship(self, site: str, lists: tuple[str, ...], command: str) -> None:
         """Record that a bundle with these lists, which `command` asked for, was signed for a site."""
         self.shipped[site] = lists
         begun = self.begun_at.pop(command, 0)
         self.shipped_at |= dict.fromkeys(lists, begun)
+        self.live.told(lists, begun)
 
     def owes(self, site: str) -> bool:
         """Whether something was revoked that no bundle has taken to the site yet."""

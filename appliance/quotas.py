@@ -89,7 +89,7 @@ class Quotas:
         for of, limit in _limits(signer).items():
             reserve = limit.reserve if act in STOPPING else 0
             left = self._bucket(signer, of, at).left + reserve
-            if left < wanted[of]:
+            if wanted[of] and left < wanted[of]:  # what takes nothing out may be done though it is overdrawn
                 raise Refused(Refusal.QUOTA_EXCEEDED, _say(signer, of, limit, wanted[of], left), RULE)
 
     def spend(self, signer: str, of: Of, amount: int, at: float) -> None:

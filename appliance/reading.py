@@ -131,6 +131,7 @@ class Reader:
 
         A text is read in a thread, where Cedar lets others work meanwhile; what it would change is asked by turns.
         """
+        self._check_reader()
         standing, now = self._standing, self._now()
         read = partial(preview.read, standing.authority, act, args, attachments)
         new = await asyncio.get_running_loop().run_in_executor(None, read)

@@ -54,7 +54,7 @@ def sign_by_threads(signers: list[object], digest: bytes, mechanism: object) -> 
 
     def sign(key: object) -> None:
         for _ in range(SIGNATURES // len(signers)):
-            key.sign(digest, mechanism=mechanism)  # type: ignore[attr-defined]
+            key.sign(digest, mechanism=mechanism)  # type: ignore[attr-defined]  # the binding adds it to private keys as it loads
 
     threads = [threading.Thread(target=sign, args=(key,)) for key in signers]
     began = time.perf_counter()

@@ -29,7 +29,7 @@ SUBJECTS = (
 def shares(profile: cProfile.Profile) -> list[tuple[str, float]]:
     """Give the share (0 to 1) of each subject in a profile; the rest is last."""
     found: defaultdict[str, float] = defaultdict(float)
-    stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]  # typeshed leaves it out
     for (file, _line, name), (_calls, _all, own, _below, _callers) in stats.items():
         place = f"{file} {name}"
         found[next((subject for subject, marks in SUBJECTS if any(mark in place for mark in marks)), "the rest")] += own

@@ -44,7 +44,7 @@ def measure(limits: dict[str, Row], store: TrustStore, root: bytes, bundle: byte
 
     def by_pyjwt() -> None:
         options = {"require": required}
-        jwt.decode(token, public, algorithms=["ES256"], audience=setting.AUDIENCE, issuer=issuer, options=options)  # type: ignore[arg-type]
+        jwt.decode(token, public, algorithms=["ES256"], audience=setting.AUDIENCE, issuer=issuer, options=options)  # type: ignore[arg-type]  # its types name no such options
 
     def by_joserfc() -> None:
         registry.validate(joserfc_jwt.decode(token, jwk, algorithms=["ES256"]).claims)

@@ -191,8 +191,8 @@ class GuardedKeys:
         try:
             return self._token.kept(key_id)
         except HsmError as error:
-            if error.reaction not in _GOES_ON:
-                raise
+            if error.reaction is not Reaction.REFUSE:
+                raise  # nobody knows what it keeps, and "nothing" would let an older copy start
             return None  # a module that knows no data objects
 
     def _log_key(self, key_id: bytes) -> tuple[_Admitted, LogCharter]:

@@ -58,7 +58,7 @@ class P256Signer(ec.EllipticCurvePrivateKey):
             raise answer
         return utils.encode_dss_signature(int.from_bytes(answer[:COORDINATE]), int.from_bytes(answer[COORDINATE:]))
 
-    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> NoReturn:  # noqa: ARG002
+    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> NoReturn:  # noqa: ARG002 - the abstract class names it
         """Refuse: the key signs and does nothing else."""
         raise TypeError("a signing key agrees on no secrets")
 
@@ -68,9 +68,9 @@ class P256Signer(ec.EllipticCurvePrivateKey):
 
     def private_bytes(
         self,
-        encoding: Encoding,  # noqa: ARG002
-        format: PrivateFormat,  # noqa: A002, ARG002
-        encryption_algorithm: KeySerializationEncryption,  # noqa: ARG002
+        encoding: Encoding,  # noqa: ARG002 - the abstract class names it
+        format: PrivateFormat,  # noqa: A002, ARG002 - the abstract class names it
+        encryption_algorithm: KeySerializationEncryption,  # noqa: ARG002 - the abstract class names it
     ) -> NoReturn:
         """Refuse: the key never leaves the token."""
         self.private_numbers()

@@ -34,7 +34,7 @@ from coldcred import Freshness, TrustStore, framing, layout, verification
 from coldcred import __main__ as coldcred
 from coldcred.acts import BEYOND_POLICY, MAY_APPROVE, RULES, Act
 from coldcred.bundle.roles import SITE
-from coldcred.canonical import Json, dumps, sha256_hex
+from coldcred.canonical import Json, b64u_encode, dumps, sha256_hex
 from coldcred.charter import Purpose
 from coldcred.errors import BundleReason, LogReason, Reason
 from coldcred.jose import Typ
@@ -42,19 +42,21 @@ from coldcred.log import export as exports
 from coldcred.log import system
 from coldcred.log.note import VerifierKey
 from coldcred.record import Record
+from coldcred.workable import Hopeless
 from hsm.environment import NAMES, PREFIXES
 from hsm.errors import CAUSES
 from tests.support import example, plant
 from tests.support.markdown import Document, codes
 from tests.support.running import RunningPlant, run
 from tests.support.signers import Signer
-from tests.support.tree import PACKAGES, ROOT, sources
+from tests.support.tree import PACKAGES, ROOT, module_name, sources
 
 DOCS = ROOT / "docs"
 FORMAT = Document.read(DOCS / "format.md")
 DOCUMENTS = [
     Document.read(path) for path in (ROOT / "README.md", ROOT / "verifier" / "README.md", *sorted(DOCS.rglob("*.md")))
 ]
+THREATS = Document.read(DOCS / "threat-model.md")
 ADRS = sorted((DOCS / "adr").glob("*.md"))
 
 ASKED = {"command", "document", "act", "by", "people", "approvals", "policy"}
@@ -133,6 +135,7 @@ def entries(made: Mapping[str, bytes]) -> list[dict[str, Any]]:
         ("Charters by purpose", 0, list(Purpose)),
         ("Freshness", 0, list(Freshness)),
         ("Outcomes", 0, list(State)),
+        ("What can never work", 0, list(Hopeless)),
         ("7. Acts", 0, list(Act)),
     ],
     ids=name,
@@ -183,6 +186,69 @@ def test_rules_that_code_and_documents_cite_are_in_the_index() -> None:
     texts += [document.prose for document in DOCUMENTS]
     cited = {rule for text in texts for rule in re.findall(r"\bR[0-9]{1,2}\b", text)}
     assert cited == set(indexed)
+
+
+def test_rules_that_are_named_by_section_stand_there() -> None:
+    """`section 5, rule 9` in a table of ids leads to a numbered paragraph of that section."""
+    found = re.findall(r"section ([0-9]+), rules? ([0-9]+)(?: and ([0-9]+))?", FORMAT.prose)
+    assert found
+    for section, *rules in found:
+        (heading,) = (heading for heading in FORMAT.headings if heading.startswith(f"{section}. "))
+        numbered = re.findall(r"^([0-9]+)\. ", FORMAT.section(heading), re.MULTILINE)
+        assert {rule for rule in rules if rule} <= set(numbered), section
+
+
+def test_each_rule_stands_where_the_index_says() -> None:
+    """Each section that the index names for a rule cites its number."""
+    parts = re.split(r"^## ([0-9]+)\. ", FORMAT.text, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for rule, _says, where in FORMAT.table("14. Rules by number"):
+        for section in re.findall(r"[0-9]+", re.sub(r"\[.*?\]\(.*?\)", "", where)):
+            assert re.search(rf"\b{rule}\b", sections[section]), (rule, section)
+
+
+@pytest.mark.parametrize("heading", FORMAT.headings, ids=name)
+def test_paragraphs_are_numbered_without_a_gap(heading: str) -> None:
+    """Numbers count from 1 below each heading, so that a paragraph can be named."""
+    numbered = re.findall(r"^([0-9]+)\. ", FORMAT.section(heading), re.MULTILINE)
+    assert numbered == [str(place) for place in range(1, len(numbered) + 1)]
+
+
+def test_no_paragraph_stands_twice() -> None:
+    """In no document: a merge that keeps both sides shows here."""
+    for document in DOCUMENTS:
+        paragraphs = [part.strip() for part in re.split(r"\n\n+", document.prose)]
+        rows = [line for line in document.prose.splitlines() if line.startswith("| ") and "---" not in line]
+        long = [text for text in (*paragraphs, *rows) if len(text) > 100]
+        assert [text[:80] for text in set(long) if long.count(text) > 1] == [], document.path.name
+
+
+# -- what is kept where
+
+
+def test_every_module_has_its_row_in_the_architecture() -> None:
+    """Each module of the packages is named in the table of modules, or a package below theirs that it is in."""
+    named = set(Document.read(DOCS / "architecture.md").codes)
+    for package in PACKAGES:
+        for path in sources(package):
+            parts = module_name(path).split(".")
+            below = {".".join(parts[:most]) for most in range(2, len(parts) + 1)}
+            assert parts[-1] == "__main__" or len(parts) == 1 or below & named, module_name(path)
+
+
+@pytest.mark.parametrize("section", [heading for heading in THREATS.headings if "| rule |" in THREATS.section(heading)])
+def test_each_promise_against_an_attacker_is_kept_and_tested_somewhere(section: str) -> None:
+    """A row names a rule of the index or a module, and where it names modules, a test."""
+    indexed = {row[0] for row in FORMAT.table("14. Rules by number")}
+    for line in THREATS.section(section).splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| ") or len(cells) != 4 or cells[1] in {"rule", "---"}:
+            continue
+        promise, rules, modules, tests = cells
+        assert promise, line
+        assert set(rules.split(", ")) <= indexed, promise
+        assert codes(modules), promise
+        assert re.findall(r"\]\(\.\./tests/[^)]+\)", tests), promise
 
 
 # -- the acts
@@ -272,7 +338,7 @@ def test_the_arguments_of_each_act_are_those_documented(tmp_path: Path, asked: d
                 attachments[sha256_hex(proof)] = proof
             note = engine.standing.archive.newest_checkpoint()
             assert note is not None
-            documented[Act.BUNDLE_CREATE]["from"] = note[1].decode(), "yes"
+            documented[Act.BUNDLE_CREATE]["from"] = b64u_encode(note[1]), "yes"
             text = (example.FOLDER / "policy.cedar").read_bytes()
             documented[Act.POLICY_SET]["policy"] = sha256_hex(text), ""
             attachments[sha256_hex(text)] = text
@@ -496,6 +562,49 @@ def test_limits_are_those_of_the_code(value: str, constant: str) -> None:
     """Each number in the table of limits is that of the constant beside it."""
     module, _, attribute = constant.rpartition(".")
     assert float(value) == getattr(importlib.import_module(module), attribute)
+
+
+_BOUNDS = re.compile(r"_?(?:MAX|MOST|LONGEST|LARGEST|SHORTEST|FEWEST|DEEPEST)(?:_[A-Z0-9_]+)?")
+
+
+@pytest.mark.parametrize("path", [path for package in PACKAGES for path in sources(package)], ids=name)
+def test_each_limit_of_the_code_is_in_the_table(path: Path) -> None:
+    """A constant whose name says that it bounds something, and that is a number, has a row of its own."""
+    module = module_name(path)
+    assigned = [
+        target.id
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and _BOUNDS.fullmatch(target.id)
+    ]
+    listed = {codes(row[2])[0] for row in FORMAT.table("Limits")}
+    bounds = {
+        f"{module}.{found}"
+        for found in assigned
+        if isinstance(getattr(importlib.import_module(module), found), int | float)
+    }
+    assert bounds - listed == set()
+
+
+def test_counts_in_prose_are_those_of_the_files(made: dict[str, bytes]) -> None:
+    """Where a document says how many entries the example's log has, it has so many, and its checkpoint covers them."""
+    said = [
+        int(number)
+        for text in (FORMAT.text, (example.FOLDER / "README.md").read_text())
+        for number in re.findall(r"(?:the whole log, |This one covers )([0-9,]+) entries", text)
+    ]
+    checkpoint = framing.read(made["log.export"], framing.EXPORT)["checkpoint"]
+    assert said == [len(entries(made))] * 2
+    assert checkpoint.splitlines()[1].decode() == str(said[0])
+
+
+def test_nothing_is_installed_by_a_name_that_nobody_owns() -> None:
+    """No document has people ask a package index for one of our two distributions, under any extra."""
+    asks = re.compile(r"pip3? install [^\n]*(?<![./\w-])coldcred(?:-appliance)?(?:\[\w+\])?(?:['\"\s]|$)", re.MULTILINE)
+    pages = [*DOCUMENTS, *(Document.read(ROOT / page) for page in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+    assert [name(page) for page in pages if asks.search(page.text)] == []
+    assert asks.search("    pip install 'coldcred[bundle]'   # an example of one")
 
 
 def test_sizes_that_no_constant_holds() -> None:

@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_no_file_holds(subject: str) -> None:
         if pattern.search(line)
     ]
     assert not found
+
+
+_EXCEPTION = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma)")
+_WITH_REASON = re.compile(
+    r"#\s*(?:noqa: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*|type: ignore\[[a-z-]+(?:, ?[a-z-]+)*\])(?: -| +#) \S.*"
+)
+
+
+@pytest.mark.parametrize("path", [path for path in TEXTS if path.suffix == ".py"], ids=name)
+def test_an_exception_from_a_linter_rule_has_its_reason_beside_it(path: Path) -> None:
+    """Each `noqa` and each ignored type error names its rule, and says why in the same comment."""
+    with tokenize.open(path) as file:
+        comments = [token for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.COMMENT]
+    silent = [
+        f"{token.start[0]}: {token.string}"
+        for token in comments
+        if _EXCEPTION.match(token.string) and not _WITH_REASON.fullmatch(token.string)
+    ]
+    assert silent == []
 
 
 def public_definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
@@ -184,6 +204,20 @@ def test_ci_names_every_debian_package() -> None:
     named = set(re.findall(r"^    ([a-z0-9][a-z0-9+.-]*) +#", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
     assert wanted
     assert wanted <= named
+
+
+def test_every_debian_package_is_explained() -> None:
+    """docs/dependencies.md names each one that the scripts of provisioning may install."""
+    wanted = set()
+    for script, pattern in (
+        ("bootstrap", r'missing="\$missing ([^"]+)"'),
+        ("modules", r"\bwant ([a-z0-9 .+-]+[a-z0-9])"),
+    ):
+        found = re.findall(pattern, (ROOT / "provisioning" / script).read_text())
+        assert found, script
+        wanted |= {package for line in found for package in line.split()}
+    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    assert {package for package in wanted if f"`{package}`" not in explained} == set()
 
 
 @pytest.mark.parametrize("path", [path for path in TEXTS if path.suffix == ".md"], ids=name)

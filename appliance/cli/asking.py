@@ -23,6 +23,7 @@ from appliance.cli.session import Session
 from appliance.client import Client, ClientError
 from appliance.outcome import SHORT_ID, Outcome, State
 from appliance.signing import COMMAND_LIFE
+from coldcred import streams
 from coldcred.acts import Act
 from coldcred.canonical import Json, loads
 from coldcred.command import document_id
@@ -107,7 +108,7 @@ def ask(session: Session, asking: Asking, manner: Manner) -> Exit:
         command = read_request(manner.request).token
         _same_act(command, asking, manner.request)
     else:
-        asks_first = not manner.yes and sys.stdin.isatty()
+        asks_first = not manner.yes and streams.is_terminal(sys.stdin)
         preview = previews.shown(client, asking.act, asking.args, asking.attachments, show=not asks_first)
         if asks_first and preview:
             _agree(client, asking, preview)

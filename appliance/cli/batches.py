@@ -23,6 +23,7 @@ from appliance.cli.places import PARTIAL
 from appliance.cli.session import Session
 from appliance.client import Client
 from appliance.outcome import Outcome, State
+from coldcred import streams
 from coldcred.acts import Act
 from coldcred.batch import MAX_FILE, MAX_SITTINGS, BatchArguments, Manifest, write_held
 from coldcred.canonical import Json, sha256_hex
@@ -182,7 +183,7 @@ def _keeping(partial: Partial, command: str) -> Iterator[RawIOBase]:
 @contextmanager
 def _progress(count: int, held: int) -> Iterator["click._termui_impl.ProgressBar[int]"]:
     """Show how far a batch came, on a terminal; elsewhere nothing moves."""
-    hidden = not sys.stderr.isatty()
+    hidden = not streams.is_terminal(sys.stderr)
     with click.progressbar(length=count, label="issuing", file=sys.stderr, hidden=hidden) as bar:
         bar.update(held)
         yield bar

@@ -10,7 +10,7 @@ from appliance.cli.grammar import Noun
 from appliance.cli.places import InputPath, OutputPath
 from appliance.cli.session import Session
 from coldcred.acts import Act
-from coldcred.canonical import Json
+from coldcred.canonical import Json, b64u_encode
 from coldcred.errors import Malformed
 from coldcred.files import FileKind
 from coldcred.log.export import find_checkpoint
@@ -52,7 +52,7 @@ def create(
 
 
 def _carried_back(path: Path) -> str:
-    """Give the signed checkpoint in a file from a site: the one of its trust store, or of a bundle that it holds."""
+    """Give the signed checkpoint in a file from a site, in base64url: that of its store, or of a bundle it holds."""
     try:
         with path.open("rb") as stream:
             note = find_checkpoint(stream)
@@ -61,6 +61,6 @@ def _carried_back(path: Path) -> str:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
     except Malformed as error:
         raise click.UsageError(f"{path} holds no checkpoint: {error}") from error
-    if len(note) > MAX_TEXT:
+    if len(encoded := b64u_encode(note)) > MAX_TEXT:
         raise click.UsageError(f"{path} holds a checkpoint of {len(note)} bytes; the log key's own line is enough")
-    return note.decode()
+    return encoded

@@ -82,7 +82,7 @@ def make(
 @click.option("--yes", is_flag=True, help="Sign without being asked once more at the terminal.")
 @click.pass_obj
 def sign(session: Session, *, draft: Path, out: Path, yes: bool) -> None:
-    """Sign the command in DRAFT with your own key, from now on for as long as it says."""
+    """Sign the command in DRAFT with your own key, from now on for as long as it says. It is shown as for `approve`."""
     found = read_draft(draft)
     identity = session.identity()
     output.talk(f"this draft asks for {found.act}, to be carried out within {found.life} s of your signature:")

@@ -27,7 +27,7 @@ _FILE = InputPath()
 _OUT = OutputPath(FileKind.DOCUMENT)
 
 
-def _option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401
+def _option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # noqa: ANN401 - what click takes for an option
     return click.option(*names, **attributes)
 
 
@@ -39,14 +39,14 @@ _TOKEN = _option(
     "tokens",
     multiple=True,
     metavar="LABEL=URI",
-    help="The PKCS#11 URI of a token of the founding; pkcs11:token=LABEL unless given.",
+    help="The PKCS#11 URI of a token of the founding, pkcs11:token=LABEL unless given; may be repeated.",
 )
 _ENVIRONMENT = _option(
     "--module-env",
     "environment",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF.",
+    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF; may be repeated.",
 )
 
 
@@ -201,7 +201,7 @@ def _look(session: Session, founding: Founding, hsm: _Hsm) -> None:
     A home that was begun is gone on with, with the settings that it was begun with and no others.
     """
     from appliance import wiring  # noqa: PLC0415 - loads the engine
-    from appliance.home import check_same, resumed  # noqa: PLC0415
+    from appliance.home import check_same, resumed  # noqa: PLC0415 - only founding needs it, and each start would pay for it
 
     settings = _settings(founding, hsm)
     begun = resumed(session.home, founding)

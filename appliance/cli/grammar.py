@@ -1,5 +1,6 @@
 """What every verb has in common: `--json`, help, and how durations and times are written."""
 
+import inspect
 import re
 from typing import Any
 
@@ -79,10 +80,22 @@ def _unmarked(value: Any) -> Any:  # noqa: ANN401 - whatever click made of an ar
     return tuple(_unmarked(one) for one in value) if isinstance(value, tuple) else value
 
 
+def _first_sentence(command: click.Command) -> str:
+    """Give the first sentence of a command's help on one line."""
+    paragraph, _, _ = inspect.cleandoc(command.help or "").partition("\n\n")
+    return re.split(r"(?<=[.])\s", " ".join(paragraph.split()), maxsplit=1)[0]
+
+
 class Noun(click.Group):
-    """A group of verbs."""
+    """A group of verbs, which its help lists with the first sentence of each, whole."""
 
     command_class = Verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each verb does; click would cut it off at the width of the screen."""
+        below = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_sentence(one)) for name, one in below.items() if one is not None])
 
 
 Noun.group_class = Noun

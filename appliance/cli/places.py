@@ -18,11 +18,20 @@ PARTIAL = ".partial"
 
 
 class InputPath(click.Path):
-    """A file or folder that is read."""
+    """A file or folder that is read; one that is written into settings too has to be `text`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, text: bool = False) -> None:
         """Take any path; whether it can be read its reader says."""
         super().__init__(path_type=Path)
+        self._text = text
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Refuse, where it has to be text, bytes that are no UTF-8: they arrive as surrogates."""
+        if self._text and not str(value).isascii() and any("\ud800" <= one <= "\udfff" for one in str(value)):
+            self.fail("it is not UTF-8 text", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class InputName(click.ParamType[str]):

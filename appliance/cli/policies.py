@@ -32,7 +32,10 @@ def policy() -> None:
 def set_policy(
     session: Session, *, file: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int, yes: bool
 ) -> Exit:
-    """Put the policy in FILE (Cedar) in force, whole, in place of the one before; takes two people."""
+    """Put the policy in FILE (Cedar) in force, whole, in place of the one before; takes two people.
+
+    At a terminal what it would change is shown first, and you are asked before you sign.
+    """
     body = _read(file)
     digest = PolicySet.parse(body).digest
     args: dict[str, Json] = {"policy": digest}

@@ -11,7 +11,7 @@ jumps over the rest. Anywhere else it is written whole to standard error, in row
 import os
 import sys
 import termios
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
@@ -24,7 +24,7 @@ from coldcred.rendering import frame
 
 _MARGIN = "  "
 _COLUMNS, _ROWS = 80, 24
-_GO_ON, _LEAVE = frozenset({b" ", b"\r", b"\n"}), frozenset({b"q", b"Q", b""})
+_GO_ON, _LEAVE = frozenset({b" ", b"\r", b"\n"}), frozenset({b"q", b"Q"})
 
 
 def agree(lines: Iterable[str], question: str, *, yes: bool = False) -> None:
@@ -32,19 +32,21 @@ def agree(lines: Iterable[str], question: str, *, yes: bool = False) -> None:
 
     Raises `click.Abort` where the person says no, or leaves before the end.
     """
-    asks = sys.stdin.isatty() and not yes
+    asks = streams.is_terminal(sys.stdin) and not yes
     laid = rows(lines, err=True)
-    if asks and sys.stderr.isatty():
-        _page(laid)
-    else:
+    if not asks:
         _write(laid)
-    if asks:
+        return
+    context = click.get_current_context(silent=True)
+    session = None if context is None else context.find_object(Session)
+    with _given_back(Terminal()) if session is None else nullcontext(session.terminal) as terminal:
+        if streams.is_terminal(sys.stderr):
+            _page(laid, terminal)
+        else:
+            _write(laid)
         termios.tcflush(sys.stdin, termios.TCIFLUSH)  # an answer is given to the question, after it was asked
-        context = click.get_current_context(silent=True)
-        session = None if context is None else context.find_object(Session)
-        with _given_back(Terminal()) if session is None else nullcontext(session.terminal) as terminal:
-            if not terminal.agrees(question):
-                raise click.Abort
+        if not terminal.agrees(question):
+            raise click.Abort
 
 
 @contextmanager
@@ -61,61 +63,32 @@ def rows(lines: Iterable[str], *, err: bool = False) -> list[str]:
     return [_MARGIN + row for row in frame.rows(lines, columns - len(_MARGIN) - 1)]
 
 
-def _size(stream: TextIO) -> tuple[int, int]:
+def _size(stream: TextIO | None) -> tuple[int, int]:
     """Give columns and rows of the terminal that a stream writes to, as the terminal itself says them.
 
     No variable is asked: where it said more columns than there are, the terminal would make rows of its own.
     """
-    if not stream.isatty():
+    if stream is None or not streams.is_terminal(stream):
         return _COLUMNS, _ROWS
     found = os.get_terminal_size(stream.fileno())
     return found.columns or _COLUMNS, found.lines or _ROWS
 
 
-def _page(laid: Sequence[str]) -> None:
-    """Write rows a screenful at a time, and wait for a key wherever more is to come."""
-    place = 0
-    with _keys() as next_key:
-        while True:
-            fits = max(_size(sys.stderr)[1] - 2, 1)
-            _write(laid[place : place + fits])
-            place += fits
-            if place >= len(laid):
-                return
-            _wait(f"-- rows {place} of {len(laid)}; space goes on, q leaves --", next_key)
+def _page(laid: Sequence[str], terminal: Terminal) -> None:
+    """Write rows a screenful at a time, and wait for a key wherever more is to come.
 
-
-def _wait(prompt: str, next_key: Callable[[], bytes]) -> None:
-    """Wait until the person goes on; raises `click.Abort` where they leave, or are gone.
-
-    What was typed before they saw the screen turns no page.
+    Raises `click.Abort` where the person leaves, or is gone. What was typed before they saw the screen turns no page.
     """
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
-    streams.say(prompt, end="")
-    try:
-        while (key := next_key()) not in _GO_ON:
-            if key in _LEAVE:
-                raise click.Abort
-    finally:
-        streams.say(f"\r{' ' * len(prompt)}\r", end="")
-
-
-@contextmanager
-def _keys() -> Iterator[Callable[[], bytes]]:
-    """Take single keys, unseen, from the terminal at standard input; what was typed before is dropped."""
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    silent = termios.tcgetattr(terminal)
-    silent[3] &= ~(termios.ICANON | termios.ECHO)
-    termios.tcsetattr(terminal, termios.TCSAFLUSH, silent)
-
-    def next_key() -> bytes:
-        return os.read(terminal, 1)
-
-    try:
-        yield next_key
-    finally:
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+    place = 0
+    while True:
+        fits = max(_size(sys.stderr)[1] - 2, 1)
+        _write(laid[place : place + fits])
+        place += fits
+        if place >= len(laid):
+            return
+        prompt = f"-- rows {place} of {len(laid)}; space goes on, q leaves --"
+        if terminal.key(prompt, _GO_ON | _LEAVE) not in _GO_ON:
+            raise click.Abort
 
 
 def _write(laid: Iterable[str]) -> None:

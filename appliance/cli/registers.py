@@ -30,7 +30,10 @@ def profile() -> None:
 def set_profile(
     session: Session, *, file: Path, request: Path | None, approval: tuple[Path, ...], valid_for: int, yes: bool
 ) -> Exit:
-    """Set the profile that FILE (TOML) describes, whole; takes two people."""
+    """Set the profile that FILE (TOML) describes, whole; takes two people.
+
+    At a terminal what it would change is shown first, and you are asked before you sign.
+    """
     founding = session.founding()
     if founding is None:
         raise HomeError(HomeFault.MISSING, f"{session.home} is not a folder with a home in it")
@@ -54,7 +57,9 @@ def site() -> None:
 
 @site.command("add")
 @click.argument("name")
-@click.option("--audience", "audiences", multiple=True, required=True, help="An audience that lives there; repeatable.")
+@click.option(
+    "--audience", "audiences", multiple=True, required=True, help="An audience that lives there; may be repeated."
+)
 @asks
 @click.pass_obj
 def add_site(

@@ -26,7 +26,7 @@ from coldcred.founding import Token
 @click.option("--closed", is_flag=True, help="Open no token: serve reading, and what needs no signature.")
 @click.pass_obj
 def serve(session: Session, *, ready_fd: int | None, closed: bool) -> Exit:
-    """Serve the home on its socket until stopped by SIGTERM or SIGINT.
+    """Serve the home on its socket until stopped by SIGTERM, SIGINT or SIGHUP.
 
     PINs of daily tokens may come from the service manager, in $CREDENTIALS_DIRECTORY. A token without one stays closed
     where nobody is there to type it.

@@ -138,7 +138,7 @@ class Session:
             if hsm and self.founding() is not None:
                 self._agree_to_open()
             # The engine and the PKCS#11 seam are loaded only when nothing serves the home.
-            from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415
+            from appliance.cli.inprocess import EngineTransport  # noqa: PLC0415 - only a home that nobody serves needs the engine
 
             transport = EngineTransport(self.home, self.openings() if hsm else None)
         self._exits.callback(transport.close)

@@ -8,6 +8,7 @@ written by this program.
 import os
 import signal
 import termios
+from collections.abc import Collection
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -33,6 +34,7 @@ class Terminal:
         self._before: list[Any] = []
         self._handlers: dict[signal.Signals, Any] = {}
         self._question = b""
+        self._by_line = True
 
     def __repr__(self) -> str:
         return f"Terminal(taken={self._descriptor is not None})"
@@ -102,9 +104,30 @@ class Terminal:
             self._answered(b"yes\r\n" if agreed else b"no\r\n")
         return agreed
 
+    def key(self, prompt: str, wanted: Collection[bytes]) -> bytes:
+        """Wait for one of these keys, none of which is shown, or for the end (empty); the prompt is erased after.
+
+        What was typed before the prompt stood there is none of them.
+        """
+        self.hush()
+        self._by_line = False
+        self._silence(termios.TCSAFLUSH)
+        descriptor = self._put(prompt)
+        try:
+            while (pressed := os.read(descriptor, 1)) and pressed not in wanted:
+                pass
+        finally:
+            self._by_line = True
+            self._answered(_ERASE_LINE)
+            self._silence(termios.TCSADRAIN)
+        return pressed
+
     def _ask(self, what: str) -> int:
+        return self._put(f"{what}: ")
+
+    def _put(self, question: str) -> int:
         descriptor = self.hush()
-        self._question = f"{what}: ".encode()
+        self._question = question.encode()
         os.write(descriptor, self._question)
         return descriptor
 
@@ -115,9 +138,11 @@ class Terminal:
                 os.write(self._descriptor, written)
 
     def _silence(self, when: int) -> None:
+        """Have nothing shown that is typed, and have it come by line or, while a key is waited for, by key."""
         if self._descriptor is not None:
             silent = termios.tcgetattr(self._descriptor)
-            silent[_LOCAL_MODES] &= ~(termios.ECHO | termios.ECHONL)
+            silent[_LOCAL_MODES] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON)
+            silent[_LOCAL_MODES] |= termios.ICANON if self._by_line else 0
             termios.tcsetattr(self._descriptor, when, silent)
 
     def _restore(self) -> None:

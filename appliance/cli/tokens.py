@@ -14,13 +14,13 @@ from coldcred import names
 from coldcred.canonical import Json
 
 _COLUMNS = ("label", "serial", "manufacturer", "model")
-_MODULE = click.option("--module", required=True, type=InputPath(), help="The PKCS#11 module's path.")
+_MODULE = click.option("--module", required=True, type=InputPath(text=True), help="The PKCS#11 module's path.")
 _ENVIRONMENT = click.option(
     "--module-env",
     "environment",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF.",
+    help="A variable that the module finds its tokens by, such as SOFTHSM2_CONF; may be repeated.",
 )
 
 

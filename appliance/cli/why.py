@@ -32,12 +32,12 @@ _WIDTH = 9
 @click.option("--profile", help="The profile of a credential.")
 @click.option("--workload", metavar="SPIFFE-ID", help="The machine that the credential would be for.")
 @click.option("--audience", help="Whom the credential would be shown to.")
-@click.option("--scope", "scopes", multiple=True, help="A scope; repeatable.")
+@click.option("--scope", "scopes", multiple=True, help="A scope; may be repeated.")
 @click.option("--ttl", type=Duration(), help="How long it would live.")
 @click.option("--purpose", help="What it would be for, where the profile asks.")
 @click.option("--task", help="The task, where the profile asks.")
 @click.option(
-    "--approved-by", "approved_by", multiple=True, metavar="ID", help="A person who would approve; repeatable."
+    "--approved-by", "approved_by", multiple=True, metavar="ID", help="A person who would approve; may be repeated."
 )
 @click.pass_obj
 def why(  # noqa: PLR0913 - each is one option of the verb

@@ -133,7 +133,7 @@ def _blob_lines(rows: list[_Row], kept: _Kept) -> bytes:
 async def _entries(size: int, log: Log, turns: Turns) -> AsyncIterator[list[bytes]]:
     first = 0
     while first < size:
-        found = await turns.page(_some(lambda first=first: log.bodies(first, size - first), len))  # type: ignore[misc]
+        found = await turns.page(_some(lambda first=first: log.bodies(first, size - first), len))  # type: ignore[misc]  # mypy infers no lambda with a default
         if not found:
             raise HomeError(HomeFault.LOG_DAMAGED, f"the log has {first} entries where {size} were")
         yield found
@@ -142,7 +142,7 @@ async def _entries(size: int, log: Log, turns: Turns) -> AsyncIterator[list[byte
 
 async def _blobs(log: Log, turns: Turns) -> AsyncIterator[list[_Row]]:
     after = b""
-    while found := await turns.page(_some(lambda after=after: log.blobs_after(after), lambda row: len(row[1]))):  # type: ignore[misc]
+    while found := await turns.page(_some(lambda after=after: log.blobs_after(after), lambda row: len(row[1]))):  # type: ignore[misc]  # mypy infers no lambda with a default
         yield found
         after = found[-1][0]
 

@@ -204,7 +204,7 @@ class Engine:
     def _chunk_time(self, signer: str) -> int:
         """Give the time for a chunk of a batch; raises `Refused` where nothing may be issued to its signer now."""
         self._admit(Act.CREDENTIAL_ISSUE)
-        self._watch.check_quota(signer, Act.CREDENTIAL_ISSUE, 0, asyncio.get_running_loop().time())
+        self._watch.check_quota(signer, Act.CREDENTIAL_ISSUE, 1, asyncio.get_running_loop().time())
         return self._now()
 
     def _admit(self, act: str) -> None:

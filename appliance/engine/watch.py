@@ -63,7 +63,11 @@ class Watch:
             raise
 
     def afford(self, asking: Asking, at: float, wake: Callable[[], None]) -> None:
-        """Return when the signer's quotas let them ask; else count it, `wake` who writes that, and raise `Refused`."""
+        """Return when the signer's quotas let them ask; else count it, `wake` who writes that, and raise `Refused`.
+
+        One who has used up a share of the disk's reserve is refused uncounted, as whatever the reserve is not for.
+        """
+        self.reserve.check_share(asking.signer)
         try:
             self.check_quota(asking.signer, asking.act, asking.credentials, at)
         except Refused:
@@ -78,6 +82,7 @@ class Watch:
     def wrote(self, event: Event, size: int, at: float) -> None:
         """Take what was written, so many bytes with its blobs, out of the quotas of whoever the event names by `by`."""
         if isinstance(signer := event.get("by"), str):
+            self.reserve.wrote(signer, size)
             items = event.get("items")
             issued = len(items) if isinstance(items, list) else event["type"] == "credential.issued"
             self._quotas.spend(signer, Of.BYTES, size, at)

@@ -17,7 +17,7 @@ from appliance.lookups import Lookups
 from appliance.nouns import checkpoints, keys
 from coldcred import layout, names
 from coldcred.bundle.targets import verify_bundle
-from coldcred.canonical import Json, sha256_hex
+from coldcred.canonical import Json, b64u_decode, sha256_hex
 from coldcred.charter import BundleCharter, Purpose, StatusCharter
 from coldcred.documents import BundleTimes
 from coldcred.errors import BundleRefused, LogRejected, Malformed
@@ -72,7 +72,7 @@ def decide_create(authority: Authority, lookups: Lookups, tree: Tree, blob: Blob
     args.done()
     making = _begin(authority, lookups, blob, ask, site, now)
     if carried is not None:
-        making = replace(making, carried_back=_carried_back(authority, tree, carried.encode()))
+        making = replace(making, carried_back=_carried_back(authority, tree, carried))
     status_key, status_public = keys.ready(authority, Purpose.STATUS)
     inputs = [_status_input(making, lookups, status_public, uri) for uri in making.lists]
     signed = signs(*((status_public.thumbprint, data) for data in inputs))
@@ -93,10 +93,10 @@ def decide_create(authority: Authority, lookups: Lookups, tree: Tree, blob: Blob
     return Decision((event,), tuple(Signing(0, status_key.key_id, data) for data in inputs), finish=checkpoint)
 
 
-def _carried_back(authority: Authority, tree: Tree, note: bytes) -> int:
-    """Give the size of a checkpoint that a site holds; `Refused` where this log never was what it says."""
+def _carried_back(authority: Authority, tree: Tree, note: str) -> int:
+    """Give the size of a checkpoint, in base64url, that a site holds; `Refused` where this log never was like it."""
     try:
-        known: Checkpoint = open_checkpoint(note, checkpoints.verifier_key(authority))
+        known: Checkpoint = open_checkpoint(b64u_decode(note), checkpoints.verifier_key(authority))
     except (Malformed, LogRejected) as error:
         raise Refused(Refusal.MALFORMED, f"the checkpoint that was carried back: {error}") from error
     if known.size > tree.size:

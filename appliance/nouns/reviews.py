@@ -58,8 +58,9 @@ def decide_confirm(authority: Authority, ask: Ask, now: int) -> Decision:
 def decide_close(authority: Authority, ask: Ask, now: int) -> Decision:
     """Close the review: args `review`. Workloads that nobody confirmed are suspended; people have to be confirmed."""
     args = Record(ask.command.args, Act.REVIEW_CLOSE)
-    review = _open(authority, names.label(args.text("review"), "review"))
+    name = names.label(args.text("review"), "review")
     args.done()
+    review = _open(authority, name)
     if review.people:
         left = ", ".join(sorted(review.people)[:8])
         detail = f"nobody confirmed {left}; confirm them, or remove them as operators, first"

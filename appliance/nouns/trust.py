@@ -97,8 +97,9 @@ def _documents(authority: Authority, plan: Plan) -> dict[str, bytes]:
 def decide_submit(authority: Authority, blob: Blob, ask: Ask, now: int) -> Decision:
     """Take in what custodians signed: args `files`, the SHA-256 of each by its name in a bundle; the bytes attached."""
     args = Record(ask.command.args, "trust.submit")
-    files = _attached(args.record("files"), ask.attachments)
+    named = args.record("files")
     args.done()
+    files = _attached(named, ask.attachments)
     held = authority.trust
     try:
         signed = custody.hold(authority.founding, files, now, last=signed_last(held, blob), signed=True)

@@ -423,7 +423,8 @@ def test_a_batch_ends_with_its_command(running: RunningPlant) -> None:
         args = BatchArguments(Manifest.of(body)).as_json()
         command = running.command("alice", Act.CREDENTIAL_ISSUE, args, expires_at=running.clock.now() + 60)
         stream = await engine.submit_batch(command, {sha256_hex(body): body})
-        await asyncio.sleep(0.3)
+        while not engine.standing.lookups.issued:  # noqa: ASYNC110 - the log is what is waited for
+            await asyncio.sleep(0.01)
         running.clock.time += 400
         while await stream.chunk() is not None:
             pass

@@ -9,6 +9,7 @@ import pytest
 from appliance.cli.batches import Partial, _keeping
 from appliance.engine import Engine
 from appliance.errors import Refusal, Refused
+from appliance.nouns.batches import CHUNK
 from appliance.outcome import Outcome, State
 from coldcred.acts import Act
 from coldcred.batch import BatchArguments, Manifest, write_held
@@ -127,6 +128,20 @@ def test_a_file_other_than_the_signed_one_is_refused(running: RunningPlant) -> N
                 await engine.submit_command(command, {sha256_hex(body): body})
             assert caught.value.rule == "R8 a batch is sent as one"
             assert engine.standing.head.size == size
+
+    run(story())
+
+
+def test_an_entry_takes_as_many_lines_as_are_documented_and_no_more(running: RunningPlant) -> None:
+    """A line more than fills one entry makes two: one full, and one of that line."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await running.ready(engine)
+            await ask(running, engine, lines(*[line(ttl=60 + number) for number in range(CHUNK + 1)]))
+            events = [entries.parse(body).event for body in engine.standing.archive.bodies()]
+            items = [event["items"] for event in events if event["type"] == "batch.issued"]
+            assert [len(item) for item in items if isinstance(item, list)] == [CHUNK, 1]
 
     run(story())
 

@@ -18,7 +18,7 @@ from coldcred import TrustStore, framing, layout
 from coldcred.acts import Act
 from coldcred.bundle import apply, init
 from coldcred.bundle.roles import tuf_key
-from coldcred.canonical import Json, b64u_decode, loads, sha256_hex
+from coldcred.canonical import Json, b64u_decode, b64u_encode, loads, sha256_hex
 from coldcred.errors import BundleReason, BundleRefused
 from coldcred.log import consistency
 from coldcred.log.consistency import OF_BUNDLES
@@ -143,7 +143,7 @@ def test_a_site_refuses_a_home_that_was_put_back(tmp_path: Path) -> None:
 
     async def carried(made: RunningPlant, text: str) -> Outcome:
         async with made.engine() as engine:
-            args: dict[str, Json] = {"site": SITE, "from": text}
+            args: dict[str, Json] = {"site": SITE, "from": b64u_encode(text.encode())}
             return await engine.submit_command(made.command("alice", Act.BUNDLE_CREATE, args))
 
     note = (path / "current" / layout.CHECKPOINT).read_bytes()
@@ -178,9 +178,9 @@ def test_what_is_carried_back_is_a_checkpoint_of_this_log(tmp_path: Path) -> Non
             engine.standing.lookups.site_checkpoints.clear()
             assert sizes(await bundle(running, engine))[0] == []
             engine.standing.lookups.site_checkpoints.clear()
-            assert sizes(await bundle(running, engine, **{"from": note}))[0] == [sizes(first)[1]]
+            assert sizes(await bundle(running, engine, **{"from": b64u_encode(note.encode())}))[0] == [sizes(first)[1]]
             for text in ("x", note.replace("\n", "\n\n", 1), note[:-8] + "AAAAAA=\n"):
-                args: dict[str, Json] = {"site": SITE, "from": text}
+                args: dict[str, Json] = {"site": SITE, "from": b64u_encode(text.encode())}
                 outcome = await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, args))
                 assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED)
             await believed(running, engine)
@@ -230,17 +230,17 @@ def test_a_root_that_sites_hold_stays_as_they_pinned_it(tmp_path: Path) -> None:
 
 
 def test_an_export_holds_what_its_entries_name(tmp_path: Path) -> None:
-    """What travelled beside a refused command stays in it; what came after its last entry does not."""
+    """What custodians signed is in it; what travelled beside a refused command, or came after its end, is not."""
     running = RunningPlant(tmp_path / "home")
 
     async def story() -> None:
         async with running.engine() as engine:
             await running.ready(engine)
-            body = b"not what custodians sign"
-            digest = sha256_hex(body)
+            refused = b"not what custodians sign"
+            digest = sha256_hex(refused)
             named: dict[str, Json] = {"files": {layout.TARGETS: digest}}
             command = running.command("alice", Act.TRUST_SUBMIT, named)
-            assert (await engine.submit_command(command, {digest: body})).state is State.REFUSED
+            assert (await engine.submit_command(command, {digest: refused})).state is State.REFUSED
             await believed(running, engine)
             await bundle(running, engine)  # its checkpoint covers the refusal, and is kept before its next step
             note = engine.standing.archive.newest_checkpoint()
@@ -248,9 +248,15 @@ def test_an_export_holds_what_its_entries_name(tmp_path: Path) -> None:
             late = running.command("alice", Act.CREDENTIAL_ISSUE, {**running.issue_args(), "ttl": 61})
             await engine.submit_command(late)
             await settled(engine)
-            found = framing.read(_file(engine.standing, *note).files["export"], framing.EXPORT)["blobs.jsonl"]
+            export = _file(engine.standing, *note).export
+            assert export is not None
+            body = b"".join([page async for page in engine.pages(export)])
+            found = framing.read(body, framing.EXPORT)["blobs.jsonl"]
             held = {sha256_hex(plain(line)) for line in found.splitlines()}
-            assert digest in held
+            trust = engine.standing.authority.trust
+            assert trust is not None
+            assert set(trust.files.values()) <= held
+            assert digest not in held
             assert sha256_hex(late.encode()) not in held
 
     run(story())

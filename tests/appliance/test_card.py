@@ -134,7 +134,7 @@ def test_what_no_person_signs_the_worker_refuses(softhsm: SoftHsm, opened: Calla
     identity = opened().identity
 
     def jws(typ: Typ, claims: dict[str, object], kid: str = identity.kid) -> bytes:
-        return signing_input(typ, Algorithm.ES256, kid, claims)  # type: ignore[arg-type]
+        return signing_input(typ, Algorithm.ES256, kid, claims)  # type: ignore[arg-type]  # claims of any kind
 
     founding = signature_claims(world.APPLIANCE, "alice", CUSTODIAN, world.NOW)
     command = CLAIMS[Typ.COMMAND]
@@ -153,7 +153,7 @@ def test_what_no_person_signs_the_worker_refuses(softhsm: SoftHsm, opened: Calla
         b"",
     ]
     for data in inputs:
-        assert fault(lambda data=data: identity.sign(data)) is CardFault.REFUSED, data  # type: ignore[misc]
+        assert fault(lambda data=data: identity.sign(data)) is CardFault.REFUSED, data  # type: ignore[misc]  # mypy infers no lambda with a default
     data = jws(Typ.COMMAND, {**command})
     verify_elsewhere(identity.public, identity.sign(data), data)
 

@@ -62,7 +62,7 @@ def test_the_deepest_text_that_is_read_does_not_end_the_process(stack: str) -> N
         text=True,
         check=False,
         cwd=ROOT,
-        timeout=100,
+        timeout=300,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr
 

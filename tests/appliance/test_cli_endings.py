@@ -17,6 +17,7 @@ import pytest
 
 from appliance.cli.app import root
 from appliance.cli.asking import request_id
+from coldcred.canonical import Json, dumps
 from tests.support.commandline import CTL, ENVIRONMENT, TIMEOUT, Ended
 from tests.support.founded import AUDIENCE, EXAMPLE, PASSPHRASE, SITE, WORKLOAD, Plant, make_key
 from tests.support.softhsm import PIN
@@ -149,7 +150,7 @@ def test_every_verb_that_submits_has_a_line() -> None:
 
 def entries(plant: Plant) -> list[dict[str, Any]]:
     """Give the newest entries that somebody's line made, oldest first."""
-    found = plant.done("log", "show", "--limit", "40", "--json", who="carol").json
+    found = plant.done("log", "show", "--limit", "1000", "--json", who="carol").json
     mine = [entry for entry in found if entry["event"]["type"] not in _SYSTEM]
     return sorted(mine, key=lambda entry: int(entry["seq"]))
 
@@ -258,6 +259,36 @@ def test_what_else_goes_away(lines: Lines, verb: str, fault: str, tmp_path: Path
         assert run.code in {0, 1}, run
     if verb == "workload enrol" and fault != "broken":
         assert run.code == 3, run
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-"])
+@pytest.mark.parametrize("verb", ["approve", "profile set"])
+def test_what_shows_before_it_signs_needs_no_stream(lines: Lines, verb: str, closed: str) -> None:
+    """Where a standard stream is closed nobody is at a terminal: the line works as it does anywhere else."""
+    who, arguments = LINES[verb]
+    line = [*verb.split(), *arguments(lines)]
+    line = [word for word in line if word != "--yes"]
+    before = newest(lines.plant)
+    streams = {"shell": f'exec "$@" {closed}'}
+    run = ended(lines.plant, who, line, lines.folder, **streams)
+    true(lines.plant, before, run, heard="2" not in closed)
+    assert run.code == {"approve": 0}.get(verb, 3), run
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-"])
+def test_a_batch_needs_no_stream(lines: Lines, tmp_path: Path, closed: str) -> None:
+    """A batch has its file, so it is carried out whichever standard stream is closed."""
+    asked: dict[str, Json] = {
+        "profile": "orders-reader",
+        "workload": WORKLOAD,
+        "audience": AUDIENCE,
+        "scopes": ["orders.read"],
+    }
+    (tmp_path / "asked").write_bytes(dumps({**asked, "ttl": 900}) + b"\n")
+    line = ["issue", "--requests", str(tmp_path / "asked"), "--out", str(tmp_path / "out")]
+    streams: dict[str, Any] = {"shell": f'exec "$@" {closed}'}
+    run = ended(lines.plant, "alice", line, **streams)
+    assert (run.code, b'"token":' in (tmp_path / "out").read_bytes()) == (0, True), run
 
 
 SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT")

@@ -214,6 +214,6 @@ def test_a_server_that_dies_under_a_client(plant: Plant, tmp_path: Path) -> None
     with copy.serving() as server:
         assert copy.issue().code == 0
         os.kill(server.pid, 9)
-        server.wait(10)
+        server.wait(120)
         assert copy.issue().code == 0
     assert copy.done("log", "verify", "--json").json["verdict"] == "intact"

@@ -23,7 +23,7 @@ def test_the_log_is_shown(served: Plant) -> None:
     assert [entry["seq"] for entry in newest] == list(range(newest[0]["seq"], newest[0]["seq"] + 3))
     first = served.done("log", "show", "--from", "0", "--limit", "2", "--json", who="carol").json
     assert (first[0]["seq"], first[0]["event"]["type"]) == (0, "founded")
-    lines = served.done("log", "show", "--limit", "200", who="carol").out
+    lines = served.done("log", "show", "--limit", "1000", who="carol").out
     assert f'workload={{"id": "{WORKLOAD}' in lines or WORKLOAD in lines
 
 

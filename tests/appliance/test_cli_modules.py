@@ -122,4 +122,4 @@ def test_a_relative_path_is_kept_absolute(tmp_path: Path, softhsm_prepared: Soft
     (refused,) = (line for line in shown.out.splitlines() if "pin.refused" in line)
     assert "token=plant-a-daily" in refused
     again = found(plant, module=shim(tmp_path, "RAW_POINT"))
-    assert "were not used" in again.err, again
+    assert (again.code, "is not used" in again.err) == (5, True), again

@@ -94,11 +94,38 @@ def test_what_is_held_no_more_hinders_nobody(running: RunningPlant, frees: str) 
                 case "revoked":
                     revoke: dict[str, Json] = {"credential": held.result["jti"], "reason": "lost"}
                     await engine.submit_command(running.command("bob", Act.CREDENTIAL_REVOKE, revoke))
+                    # Its site takes it until a bundle tells it that it is revoked.
+                    assert (await issue(running, engine, SECOND, PAYER)).reason == Refusal.TOXIC_COMBINATION
+                    bundle: dict[str, Json] = {"site": "line-1"}
+                    await engine.submit_command(running.command("alice", Act.BUNDLE_CREATE, bundle))
+                    await settled(engine)
                 case "ended":
                     running.clock.time += 1
                 case _:
                     adopt: dict[str, Json] = {"workload": SECOND, "owner": "bob", "reason": "moved"}
                     await running.by_two(engine, Act.WORKLOAD_ADOPT, adopt)
+            assert (await issue(running, engine, SECOND, PAYER)).state is State.DONE
+            await believed(running, engine)
+
+    run(story())
+
+
+def test_what_is_revoked_is_held_over_a_restart(running: RunningPlant) -> None:
+    """What sites were not told is folded from the log, and so is that they were."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            await ready(running, engine)
+            held = await issue(running, engine, plant.WORKLOAD, READER)
+            revoke: dict[str, Json] = {"credential": held.result["jti"], "reason": "lost"}
+            await engine.submit_command(running.command("bob", Act.CREDENTIAL_REVOKE, revoke))
+            await settled(engine)
+        async with running.engine() as engine:
+            assert (await issue(running, engine, SECOND, PAYER)).reason == Refusal.TOXIC_COMBINATION
+            bundle = running.command("alice", Act.BUNDLE_CREATE, {"site": "line-1"})
+            assert (await engine.submit_command(bundle)).state is State.DONE
+            await settled(engine)
+        async with running.engine() as engine:
             assert (await issue(running, engine, SECOND, PAYER)).state is State.DONE
             await believed(running, engine)
 

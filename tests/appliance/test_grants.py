@@ -156,4 +156,4 @@ def test_no_two_credentials_of_a_million_have_the_same_id(standing: tuple[Author
 def test_a_lifetime_of_nothing_is_not_asked_for() -> None:
     """A request for zero seconds is refused where it is read, and does not stand for the profile's longest."""
     with pytest.raises(Malformed):
-        Asked.read(Record({**plant.command()["args"], "ttl": 0}, "request"))  # type: ignore[dict-item]
+        Asked.read(Record({**plant.command()["args"], "ttl": 0}, "request"))  # type: ignore[dict-item]  # what a JSON reader gives

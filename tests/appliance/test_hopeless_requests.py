@@ -7,10 +7,11 @@ import pytest
 from appliance.outcome import State
 from coldcred.acts import Act
 from coldcred.canonical import Json
-from tests.appliance.test_matrix import PLAIN, REFUSES, Wishes, in_situation, plant_of
+from tests.appliance.test_matrix import PLAIN, REFUSES, in_situation, plant_of
 from tests.support import plant
 from tests.support.founded import Plant
 from tests.support.running import RunningPlant, run
+from tests.support.wishes import Wishes
 
 HOPELESS = [act for act in REFUSES if REFUSES[act][1][0] == "refused"]
 """Every act that waits for people and that is decided at its end; `test_matrix` holds the list to be whole."""

@@ -102,7 +102,7 @@ def _edit(path: Path, sql: str, *arguments: object) -> None:
 
 @pytest.mark.parametrize("digest", [False, True])
 @pytest.mark.parametrize("seq", [0, 5, 9, 10])
-def test_an_edited_entry_is_found_and_named(path: Path, seq: int, digest: bool) -> None:  # noqa: FBT001
+def test_an_edited_entry_is_found_and_named(path: Path, seq: int, digest: bool) -> None:  # noqa: FBT001 - a case
     """Loading names the entry that was edited, with its stored digest too unless it is the last.
 
     The last one, edited with its digest, only a checkpoint can show.
@@ -201,7 +201,7 @@ def _kill_at_syscall(path: Path, number: int) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert found.returncode == -signal.SIGKILL, "the writer was not killed"
     _check(path, _acknowledged(found.stdout))
@@ -235,7 +235,7 @@ def test_every_append_syncs_before_it_returns(path: Path) -> None:
          sys.executable, "-c", WRITER, str(path), str(ROOT)],
         stdout=subprocess.DEVNULL,
         check=True,
-        timeout=60,
+        timeout=300,
     )  # fmt: skip
     synced = False
     acknowledgements = 0

@@ -148,7 +148,7 @@ def test_malformed_profiles_are_refused(old: str, new: str) -> None:
 @pytest.fixture(scope="module")
 def founders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Founding, dict[str, Identity]]:
     """Return a founding by people with key files of their own, and the opened keys by `alice.operator` and so on."""
-    ask: Callable[[], bytearray] = lambda: bytearray(b"four random words 88")  # noqa: E731
+    ask: Callable[[], bytearray] = lambda: bytearray(b"four random words 88")  # noqa: E731 - a typed one beside those of the table
     names = [f"{person}.{register}" for person in ("alice", "bob", "carol") for register in ("operator", "custodian")]
     folder = tmp_path_factory.mktemp("people")
     keys = {name: keygen(folder / name, ask) for name in names}

@@ -1,5 +1,6 @@
 """Previews: what a policy or a profile would change for everything now alive, before anybody sets it."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,30 @@ def test_workloads_are_asked_about_too(running: RunningPlant) -> None:
                 }
             ]
             assert found["workloads"] == {"asked": 1, "all": 1}
+
+    run(story())
+
+
+@pytest.mark.parametrize("ask", ["read", "preview", "why"])
+def test_who_left_reads_nothing_more(running: RunningPlant, ask: str) -> None:
+    """A reading that is open answers nothing once the key that opened it was retired, whatever is asked."""
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            reader = await engine.open_reading(running.command("carol", Act.READ_OPEN))
+            questions: dict[str, Callable[[], Awaitable[Json]]] = {
+                "read": lambda: reader.read("status", {}),
+                "preview": lambda: reader.preview(
+                    Act.PROFILE_SET, Record({"profile": plant.profile()}, "profile.set"), {}
+                ),
+                "why": lambda: reader.why(Record({"entry": 0}, "why"), {}),
+            }
+            assert set(questions) == {name for name in dir(reader) if not name.startswith("_")}
+            assert await questions[ask]()
+            gone = await running.by_two(engine, Act.OPERATOR_REMOVE, {"person": "carol", "reason": "left"})
+            assert gone.state == "done", gone
+            with pytest.raises(Refused, match="was retired"):
+                await questions[ask]()
 
     run(story())
 

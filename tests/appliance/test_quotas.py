@@ -34,7 +34,7 @@ ISSUE = Act.CREDENTIAL_ISSUE
 def running(tmp_path: Path) -> RunningPlant:
     """Return Plant A, whose workload may ask for itself."""
     profiles = [{**plant.profile(), "asked_by": ["issuer", "workload"]}]
-    return RunningPlant(tmp_path / "home", members={"profiles": profiles})  # type: ignore[dict-item]
+    return RunningPlant(tmp_path / "home", members={"profiles": profiles})  # type: ignore[dict-item]  # a list of objects is JSON
 
 
 def allowed(quotas: Quotas, signer: str, at: float, act: str = ISSUE, credentials: int = 0) -> bool:
@@ -64,13 +64,12 @@ def test_a_bucket_fills_with_time_and_no_fuller_than_its_limit(level: int, after
 def test_each_quota_ends_what_is_asked_for_and_comes_back(signer: str, limits: dict[Of, Limit], of: Of) -> None:
     """Nobody asks with an empty bucket; what comes back in time lets them again, and no other signer is touched."""
     quotas, limit = Quotas(), limits[of]
-    amount = 1 if of is not Of.CREDENTIALS else 0
-    quotas.spend(signer, of, limit.most - amount, 0)
-    assert allowed(quotas, signer, 0)
+    quotas.spend(signer, of, limit.most - 1, 0)
+    assert allowed(quotas, signer, 0, credentials=1)
     quotas.spend(signer, of, 1, 0)
-    assert not allowed(quotas, signer, 0)
-    assert allowed(quotas, signer, HOUR / limit.hourly + 1e-6)
-    assert allowed(quotas, "bob", 0)
+    assert not allowed(quotas, signer, 0, credentials=1)
+    assert allowed(quotas, signer, HOUR / limit.hourly + 1e-6, credentials=1)
+    assert allowed(quotas, "bob", 0, credentials=1)
     assert allowed(
         quotas, f"{plant.WORKLOAD}-2", 0, credentials=limits[Of.CREDENTIALS].most if signer != "alice" else 1
     )
@@ -164,7 +163,7 @@ def test_what_is_written_is_charged_to_whom_it_names() -> None:
         ({"type": "approval.refused"}, 0, 1),
     ):
         spent.clear()
-        watch.wrote({**event, "by": "alice"}, 100, 0)  # type: ignore[dict-item]
+        watch.wrote({**event, "by": "alice"}, 100, 0)  # type: ignore[dict-item]  # an event's members are JSON
         assert spent == [
             ("alice", Of.BYTES, 100),
             ("alice", Of.CREDENTIALS, credentials),

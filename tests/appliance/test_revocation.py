@@ -340,6 +340,24 @@ def test_a_long_list_is_cut_and_its_revocation_is_not(enclave: Enclave, monkeypa
     run(story())
 
 
+def test_a_list_of_exactly_the_longest_size_is_whole(enclave: Enclave, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have all its bytes, and with one byte less to have it loses a line."""
+
+    async def story() -> None:
+        async with enclave.running.engine() as engine:
+            await enclave.ready(engine)
+            await enclave.issue_all(engine)
+            found = [*engine.standing.lookups.issued.items()]
+            whole = revocation._listed(found)
+            assert whole.count(b"\n") == len(found)
+            monkeypatch.setattr(revocation, "LONGEST_LIST", len(whole))
+            assert revocation._listed(found) == whole
+            monkeypatch.setattr(revocation, "LONGEST_LIST", len(whole) - 1)
+            assert revocation._listed(found).count(b"\n") == len(found) - 1
+
+    run(story())
+
+
 @pytest.mark.parametrize("by", ["reader 7", ROBOT_7, "robot-identity", "key tokens-1", "key svid-1"])
 def test_what_one_entry_issued_is_revoked_one_by_one(by: str, enclave: Enclave) -> None:
     """Credentials of a batch, which stand in one entry, are found by what each of them is."""

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sqlite3
@@ -150,16 +151,16 @@ def test_a_body_that_is_too_large_is_not_taken(served: Plant) -> None:
 
 
 def test_a_head_without_end_is_cut_off(served: Plant) -> None:
-    """Headers beyond the limit end the connection at once and without an answer."""
-    began = time.monotonic()
-    with raw(served) as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):  # noqa: PT012 - at any of these
-        connection.sendall(b"GET /v1/appliance HTTP/1.1\r\n")
-        for _ in range(1000):
-            connection.sendall(b"x-padding: " + b"y" * 1000 + b"\r\n")
-            time.sleep(0)
-        if connection.recv(1) == b"":
-            raise ConnectionResetError
-    assert time.monotonic() - began < REQUEST_SECONDS / 2
+    """Headers beyond the limit end the connection without an answer, before the time of an older one is over."""
+    with raw(served) as silent, raw(served) as connection:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):  # noqa: PT012 - at any of these
+            connection.sendall(b"GET /v1/appliance HTTP/1.1\r\n")
+            for _ in range(1000):
+                connection.sendall(b"x-padding: " + b"y" * 1000 + b"\r\n")
+                time.sleep(0)
+            if connection.recv(1) == b"":
+                raise ConnectionResetError
+        assert not _is_over(silent)
 
 
 def test_slow_clients_are_cut_off_and_harm_nobody(served: Plant, alice: Identity) -> None:
@@ -173,11 +174,16 @@ def test_slow_clients_are_cut_off_and_harm_nobody(served: Plant, alice: Identity
         answered.recv(65536)
         with client(served, alice) as other:
             other.read("status")
-            assert time.monotonic() - began < REQUEST_SECONDS / 2
+            assert not any(_is_over(slow) for slow in (silent, half_head, half_body))
             for slow in (silent, half_head, half_body, answered):
                 assert _ended(slow)
-            assert REQUEST_SECONDS - 1 < time.monotonic() - began < REQUEST_SECONDS + 5
+            assert time.monotonic() - began > REQUEST_SECONDS - 1
             other.read("status")
+
+
+def _is_over(connection: socket.socket) -> bool:
+    """Whether the other side has ended a connection, or said something more, as it is now."""
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def _ended(connection: socket.socket) -> bool:
@@ -308,7 +314,7 @@ class _Waiting:
         self._asked = 0
         self.all_asked = asyncio.Event()
 
-    async def submit_approval(self, _token: str, _source: str) -> object:
+    async def submit_approval(self, _token: str, _source: str, *, whole: bool) -> object:  # noqa: ARG002 - the engine's
         """Keep the caller waiting."""
         self._asked += 1
         if self._asked == PLACES:
@@ -370,7 +376,7 @@ def test_a_server_stops_cleanly(plant: Plant, tmp_path: Path, number: signal.Sig
     with copy.serving() as server:
         copy.issue()
         server.send_signal(number)
-        out, err = server.communicate(timeout=20)
+        out, err = server.communicate(timeout=120)
         assert (server.returncode, out) == (0, "")
         assert "Traceback" not in err
     assert not (copy.home / "operator.sock").exists()
@@ -446,7 +452,7 @@ def test_a_killed_worker_costs_one_batch(plant: Plant, tmp_path: Path) -> None:
 class _Broken:
     """An engine with a defect."""
 
-    async def submit_approval(self, _token: str, _source: str) -> object:
+    async def submit_approval(self, _token: str, _source: str, *, whole: bool) -> object:  # noqa: ARG002 - the engine's
         """Fail as no code should."""
         raise KeyError("canary 7741")
 

@@ -11,7 +11,7 @@ from appliance.errors import Refusal
 from appliance.outcome import Outcome, State
 from coldcred import layout
 from coldcred.acts import Act
-from coldcred.canonical import Json
+from coldcred.canonical import Json, dumps, loads, sha256_hex
 from coldcred.documents import parse_profiles, write_profiles
 from coldcred.plan import Plan
 from tests.support import hands, plant
@@ -180,5 +180,64 @@ def test_a_submission_brings_one_new_root_at_most(tmp_path: Path) -> None:
             assert _refused(await _submit(running, engine, lost))
             assert (await _submit(running, engine, desk.files)).state is State.DONE
             assert Plan.parse(desk.files[layout.PLAN]).windows
+
+    run(story())
+
+
+@pytest.mark.parametrize(("later", "reason"), [(0, None), (1, Refusal.KEY_ENDS)])
+def test_what_was_signed_later_than_it_was_prepared_ends_with_the_keys_too(
+    tmp_path: Path, later: int, reason: Refusal | None
+) -> None:
+    """A window that custodians let begin a second after the preparation would outlive the status key: refused again."""
+    running = RunningPlant(tmp_path / "home", members=_valid_for(plant.DAY + 6 * 3600, "status"))
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            desk = desk_of(running, await draft_of(running, engine))
+            window = Plan.parse(desk.files[layout.PLAN]).windows[0]
+            times = {"not_before": window.not_before + later, "expires_at": window.expires_at + later}
+            moved = plan(desk, **times)[layout.PLAN]
+            outcome = await _submit(running, engine, desk.over({layout.PLAN: moved}, expires=desk.now + 2 * plant.DAY))
+            assert outcome.reason == reason, outcome
+
+    run(story())
+
+
+def test_a_root_that_sites_pinned_stays_as_they_pinned_it(tmp_path: Path) -> None:
+    """The same root, as other custodians signed it, is taken; what is carried on is the file that sites hold."""
+    running = RunningPlant(tmp_path / "home")
+    root = layout.ROOTS[0]
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            desk = desk_of(running, await draft_of(running, engine))
+            pinned = hands.signed(running.founding, desk.files)
+            assert (await engine.submit_command(*running.submission(pinned))).state is State.DONE
+            running.clock.time += plant.DAY
+            desk = desk_of(running, await draft_of(running, engine))
+            document = loads(pinned[root], max_bytes=layout.MAX_METADATA)
+            assert isinstance(document, dict)
+            unsigned = {**desk.files, root: dumps({**document, "signatures": []})}
+            others = hands.signed(running.founding, unsigned, "alice", "carol")
+            assert others[root] != pinned[root]
+            assert (await engine.submit_command(*running.submission(others))).state is State.DONE
+            assert engine.standing.authority.trust is not None
+            assert engine.standing.authority.trust.files[root] == sha256_hex(pinned[root])
+
+    run(story())
+
+
+def test_a_file_that_no_bundle_has_is_not_submitted(tmp_path: Path) -> None:
+    """A name beside those of the closed list is malformed, though the file itself travels with the rest."""
+    running = RunningPlant(tmp_path / "home")
+
+    async def story() -> None:
+        async with running.engine() as engine:
+            desk = desk_of(running, await draft_of(running, engine))
+            files = hands.signed(running.founding, desk.files)
+            command, beside = running.submission({**files, "targets/trust/more.json": b"{}"})
+            outcome = await engine.submit_command(command, beside)
+            assert (outcome.state, outcome.reason) == (State.REFUSED, Refusal.MALFORMED), outcome
+            assert engine.standing.authority.trust is None
 
     run(story())

@@ -29,7 +29,7 @@ def read_by_spiffe(token: str, key: Signer, audience: str = SVID_AUDIENCE) -> su
     """Let the client validate a token with a bundle that holds one key."""
     bundle = json.dumps({"keys": [{**key.public.jwk(), "kid": key.kid, "use": "jwt-svid"}]})
     command = [sys.executable, "-P", "-c", CLIENT, DOMAIN, audience, bundle, token]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture

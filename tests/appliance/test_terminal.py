@@ -19,7 +19,7 @@ from tests.support.commandline import CTL, ENVIRONMENT, run
 from tests.support.founded import PASSPHRASE, Plant, make_key
 from tests.support.softhsm import MODULE, PIN, SoftHsm
 
-_SECONDS = 60
+_SECONDS = 300
 _LOCAL_MODES = 3
 
 _HARNESS = """
@@ -80,9 +80,13 @@ class Screen:
         """Type lines."""
         os.write(self.master, "".join(f"{line}\n" for line in lines).encode())
 
+    def modes(self) -> int:
+        """Give the terminal's local modes as they are now."""
+        return int(termios.tcgetattr(self.master)[_LOCAL_MODES])
+
     def echoes(self) -> bool:
         """Whether what is typed now would be shown."""
-        return bool(termios.tcgetattr(self.master)[_LOCAL_MODES] & termios.ECHO)
+        return bool(self.modes() & termios.ECHO)
 
     def job(self) -> int:
         """Give the job's process."""
@@ -173,6 +177,34 @@ def test_job_control(key: Path) -> None:
         assert PASSPHRASE not in screen.text
 
 
+_PAGED = """
+from appliance.cli import reading
+from coldcred.rendering import frame
+
+reading.agree([frame.given(f"line {number}") for number in range(200)], "sign this?")
+"""
+
+
+def test_job_control_between_pages() -> None:
+    """Stopped between two pages and continued, the prompt stands there anew and one key, unseen, turns the page."""
+    with terminal(sys.executable, "-P", "-c", _PAGED) as screen:
+        job = screen.job()
+        for _ in range(2):
+            screen.until("q leaves --")
+            os.kill(job, signal.SIGTSTP)
+            screen.until("stopped")
+            assert screen.modes() & termios.ECHO
+            assert screen.modes() & termios.ICANON
+            screen.type("fg")
+            screen.until("q leaves --")
+            assert not screen.modes() & (termios.ECHO | termios.ICANON)
+            os.write(screen.master, b" ")
+        screen.until("q leaves --")
+        os.write(screen.master, b"q")
+        assert screen.ended() != 0
+        assert screen.echoes()
+
+
 def test_what_is_typed_ahead(softhsm: SoftHsm) -> None:
     """Four secrets typed at once are four answers, and none of them is ever on the screen."""
     softhsm.configure()
@@ -201,7 +233,7 @@ def test_the_echo_is_off_before_the_first_slow_step(plant: Plant, tmp_path: Path
         assert PIN.decode() not in screen.text
         os.kill(job, signal.SIGHUP)
         assert screen.ended() == 0, screen.text
-    newest = copy.done("log", "show", "--limit", "12", "--json", who="carol").json
+    newest = copy.done("log", "show", "--limit", "1000", "--json", who="carol").json
     assert {"stopped", "checkpoint"} <= {entry["event"]["type"] for entry in newest}
 
 

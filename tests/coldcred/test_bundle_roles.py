@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from coldcred.bundle.library import Root, Snapshot, Targets, Timestamp
-from coldcred.bundle.roles import SITE_PATHS, read, tuf_key
+from coldcred.bundle.roles import SITE_PATHS, read, read_stored, tuf_key
 from coldcred.errors import Malformed
 from coldcred.keys import Algorithm
+from coldcred.layout import MAX_METADATA
 from tests.support.forge import sign
 from tests.support.signers import Signer
 from tests.support.world import World
@@ -181,3 +182,28 @@ def test_both_algorithms_have_their_form_in_tuf() -> None:
     assert (ed25519.keytype, ed25519.scheme) == ("ed25519", "ed25519")
     assert (p256.keytype, p256.scheme) == ("ecdsa", "ecdsa-sha2-nistp256")
     assert len(ed25519.keyid) == len(p256.keyid) == 64
+
+
+def test_the_paths_of_the_role_site_are_the_documented_ones() -> None:
+    """Written out here, since the writer and the reader share the constant: what sites pinned must stay."""
+    assert SITE_PATHS == ("revocation/*", "sealed/*", "log/*", "time/*")
+    targets = json.loads(FILES["metadata/targets.json"])["signed"]
+    (role,) = targets["delegations"]["roles"]
+    assert role["paths"] == ["revocation/*", "sealed/*", "log/*", "time/*"]
+
+
+@pytest.mark.parametrize("reader", [read, read_stored])
+def test_metadata_of_half_a_mebibyte_is_read_and_no_byte_more(reader: Callable[..., Any]) -> None:
+    """A file of the largest size is read, and one of a byte more is refused for that."""
+
+    def with_name(length: int) -> bytes:
+        site = json.loads(FILES["metadata/site.json"])["signed"]
+        (listed, *_) = site["targets"].values()
+        return sign({**site, "targets": {f"log/{'x' * length}": listed}}, [Signer.named("any", Algorithm.ED25519)])
+
+    short = len(with_name(1))
+    largest = with_name(1 + MAX_METADATA - short)
+    assert (len(largest), MAX_METADATA) == (512 * 1024, 524288)
+    assert reader(largest, Targets, "site.json").signed.version
+    with pytest.raises(Malformed, match="bytes"):
+        reader(with_name(2 + MAX_METADATA - short), Targets, "site.json")

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,24 @@ def test_what_a_crash_left_is_cleaned(world: World, trust: Path) -> None:
     assert apply(world.bundle(2), trust, now=NOW + 60).store.generation == 2
     assert sorted(path.name for path in generations.iterdir()) == ["1", "2"]
     assert not (trust / "current.new").is_symlink()
+
+
+def test_the_generation_that_a_reader_may_be_in_stays_until_another_is_in_use(
+    world: World, trust: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the next one is written the two before it are whole; when it is in use the older of them goes."""
+    apply(world.bundle(2), trust, now=NOW + 60)
+    there: list[list[str]] = []
+    write = storing.write_files
+
+    def looked(folder: int, files: Mapping[str, bytes], *, mode: int = storing.FILE_MODE) -> None:
+        there.append(sorted(path.name for path in (trust / "generations").iterdir() if [*path.iterdir()]))
+        write(folder, files, mode=mode)
+
+    monkeypatch.setattr(storing, "write_files", looked)
+    apply(world.bundle(3), trust, now=NOW + 120)
+    assert there == [["1", "2"]]
+    assert sorted(path.name for path in (trust / "generations").iterdir()) == ["2", "3"]
 
 
 def test_what_is_not_ours_is_left_alone(world: World, trust: Path) -> None:

@@ -443,7 +443,7 @@ def test_times(text: str, seconds: float) -> None:
 def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, "-P", "-m", "coldcred", *map(str, arguments)]
-    return subprocess.run(command, text=True, check=False, timeout=60, **({"capture_output": True} | options))
+    return subprocess.run(command, text=True, check=False, timeout=300, **({"capture_output": True} | options))
 
 
 def test_as_a_process(site: Path, token: Path) -> None:

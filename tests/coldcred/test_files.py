@@ -308,6 +308,7 @@ def test_on_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 WRITERS = {
     "verifier/coldcred/files.py": "the writer",
     "verifier/coldcred/bundle/storing.py": "a trust store, through handles",
+    "verifier/coldcred/bundle/evidence.py": "evidence in a trust store, through handles",
     "verifier/coldcred/bundle/site.py": "the pins, which get their name last",
     "appliance/home.py": "the lock, and the draft of a home",
     "appliance/database.py": "the log's database",

@@ -232,6 +232,10 @@ def test_sizes_end_where_they_say() -> None:
         parse_unverified(longest, max_bytes=len(longest) - 1)
     with pytest.raises(Malformed, match="bytes where at most"):
         split_signing_input(longest.rpartition(".")[0].encode(), max_bytes=100)
+    covered = f"{HEAD}.{BODY}".encode()
+    assert split_signing_input(covered, max_bytes=len(covered))[1] == dumps(CLAIMS)
+    with pytest.raises(Malformed, match="bytes where at most"):
+        split_signing_input(covered, max_bytes=len(covered) - 1)
     spare = MAX_HEADER - len(json.dumps(header_of(kid="")))
     assert parse_unverified(raw(header_of(kid="k" * spare))).header.kid == "k" * spare
     with pytest.raises(Malformed):

@@ -122,6 +122,15 @@ def test_nothing_is_issued_that_no_line_asks_for(
     assert refusal(story.world) == (LogReason.BAD_COMMAND, seq)
 
 
+def test_an_item_has_no_member_more(begun: LogWorld) -> None:
+    """What no reader knows of a credential is not said of it."""
+    story = Story(begun.copy())
+    asking = story.begin()
+    seq = story.world.head.size
+    story.chunk(asking, 1, item=lambda item: item | {"unheard": "of"})
+    assert refusal(story.world) == (LogReason.MALFORMED, seq)
+
+
 def test_a_line_that_cannot_be_read_is_not_issued(begun: LogWorld) -> None:
     """What asks for nothing gets nothing."""
     story = Story(begun.copy(), [{"nonsense": 1}])
@@ -159,7 +168,7 @@ def test_a_batch_names_what_its_command_names(begun: LogWorld) -> None:
     for member, value in (("items", other), ("held", other), ("resumes", ["0" * 64])):
         story = Story(begun.copy())
         seq = story.world.head.size
-        story.begin(**{member: value})  # type: ignore[arg-type]
+        story.begin(**{member: value})  # type: ignore[arg-type]  # each is an argument of its own
         assert refusal(story.world) == (LogReason.BAD_COMMAND, seq)
 
 

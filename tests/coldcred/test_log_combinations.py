@@ -76,6 +76,66 @@ def _not_ended(world: LogWorld) -> int:
     return _issue(world, plant.WORKLOAD, PAYER)
 
 
+def _bundle(world: LogWorld, number: int, *, failed: bool = False) -> None:
+    """Make a bundle of this release, or one whose last signature the HSM did not give."""
+    making = world.begin_bundle(number)
+    world.settle().checkpoint()
+    world.sign_role(making, "site", checkpoint=world.head.size - 1)
+    world.settle().sign_role(making, "snapshot")
+    world.settle()
+    seq = world.head.size
+    world.create_bundle(making)
+    world.settle(failed=[seq] if failed else [])
+
+
+def _revoked(world: LogWorld) -> None:
+    issued = _issue(world, plant.WORKLOAD, READER)
+    world.settle().revoke(issued)
+    world.settle()
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "It was revoked, and no bundle has been made since.")
+def _revoked_and_not_told(world: LogWorld) -> int:
+    _bundle(world, 1)
+    _revoked(world)
+    return _issue(world, plant.WORKLOAD, PAYER)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The bundle that would say so was begun before it was revoked.")
+def _revoked_while_a_bundle_was_made(world: LogWorld) -> int:
+    _bundle(world, 1)
+    making = world.begin_bundle(2)
+    _revoked(world)
+    world.sign_role(making, "site")
+    world.settle().sign_role(making, "snapshot")
+    world.settle().create_bundle(making)
+    world.settle()
+    return _issue(world, OTHER, PAYER)
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "The bundle that would say so was not signed.")
+def _revoked_and_no_bundle_signed(world: LogWorld) -> int:
+    _bundle(world, 1)
+    _revoked(world)
+    _bundle(world, 2, failed=True)
+    return _issue(world, plant.WORKLOAD, PAYER)
+
+
+def test_what_sites_can_know_as_revoked_is_not_held(begun: LogWorld) -> None:
+    """Once a bundle was signed that was begun after the revocation; or it ends without one."""
+    world = begun.copy()
+    _bundle(world, 1)
+    _revoked(world)
+    _bundle(world, 2)
+    _issue(world, plant.WORKLOAD, PAYER)
+    world.settle()
+    world.time += 900
+    _revoked(world)
+    world.time += 900
+    _issue(world, plant.WORKLOAD, PAYER)
+    assert refusal(world) is None
+
+
 @pytest.mark.parametrize(("broken", "reason"), BROKEN.rows, ids=name)
 def test_a_broken_rule_is_refused_at_its_entry(broken: Breaking, reason: LogReason, begun: LogWorld) -> None:
     """A log that breaks one rule, named by the case, is refused for the right reason and at the right entry."""

@@ -398,6 +398,21 @@ def _bundle_number_used_twice(world: LogWorld) -> int:
     return step(world, lambda: world.begin_bundle(1))
 
 
+@BROKEN.by(LogReason.BAD_COMMAND, "One command begins two bundles.")
+def _bundles_of_one_command(world: LogWorld) -> int:
+    asking, _ = world.begin_bundle(1)
+    world.settle()
+    return step(world, lambda: world.begin_bundle(2, asking))
+
+
+@BROKEN.by(LogReason.BAD_COMMAND, "A command begins a bundle anew that the HSM did not sign.")
+def _bundle_begun_again_after_a_failure(world: LogWorld) -> int:
+    seq = world.head.size
+    asking, _ = world.begin_bundle(1)
+    world.settle(failed=[seq])
+    return step(world, lambda: world.begin_bundle(2, asking))
+
+
 @BROKEN.by(LogReason.BAD_COMMAND, "A bundle ends before it is issued.")
 def _bundle_that_ends_before_it_begins(world: LogWorld) -> int:
     return step(world, lambda: world.begin_bundle(1, end=world.time))

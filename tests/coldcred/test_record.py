@@ -180,3 +180,15 @@ def test_any_value_is_taken_or_malformed(take: Take, value: Json) -> None:
     """No JSON value makes a reader raise anything but `Malformed`."""
     with contextlib.suppress(Malformed):
         take(Record.of({"m": value}, "thing"))
+
+
+def test_the_bounds_of_members_are_the_documented_numbers() -> None:
+    """Written out, since every test above takes them from where the reader does."""
+    assert (MAX_TEXT, MAX_ITEMS, MAX_TIME, MAX_SECONDS) == (4096, 4096, 250_000_000_000, 3_153_600_000)
+
+
+@pytest.mark.parametrize(("value", "says"), [(1, "is not a text"), ("", "is not a text"), ("abcd", "is longer than 3")])
+def test_what_is_wrong_with_a_text_is_said(value: Json, says: str) -> None:
+    """Another type and another length are different sentences."""
+    with pytest.raises(Malformed, match=says):
+        Record.of({"m": value}, "thing").text("m", max_chars=3)

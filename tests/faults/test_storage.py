@@ -28,7 +28,7 @@ from tests.support.softhsm import PIN
 from tests.support.strace import Point, spread
 
 IN_TIME = 5.0
-"""Seconds within which a fault of the disk has become a refusal."""
+"""Seconds within which a fault of the disk has become a refusal, beside three times what a good answer took before."""
 
 MOST = 60
 """Issues after which a fault must have been met."""
@@ -41,13 +41,15 @@ def wal(mine: Appliance) -> Path:
 
 def refused_in_time(mine: Appliance, transport: SocketTransport, ledger: Ledger) -> Refused:
     """Ask until the fault is met; gives the refusal, which came in time."""
+    good = 0.0
     for _ in range(MOST):
         began = time.monotonic()
         try:
             ledger.ask(transport, mine.issue())
         except Refused as refused:
-            assert time.monotonic() - began < IN_TIME
+            assert time.monotonic() - began < IN_TIME + 3 * good
             return refused
+        good = max(good, time.monotonic() - began)
     raise AssertionError("the fault was not met")
 
 
@@ -136,19 +138,23 @@ def test_a_database_replaced_under_the_engine_is_noticed(mine: Appliance, tmp_pa
 
 def test_a_lock_held_by_another_refuses_the_start(mine: Appliance) -> None:
     """While somebody has the home's lock, or the database's, nothing starts: in time, typed, exit 5."""
+    began = time.monotonic()
+    with mine.serve() as server:
+        in_time = IN_TIME + 3 * (time.monotonic() - began)
+        assert server.stop().code == 0
     with (mine.home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         began = time.monotonic()
         with pytest.raises(NotReady) as caught, mine.serve():
             pass
-        assert time.monotonic() - began < IN_TIME
+        assert time.monotonic() - began < in_time
         said(caught.value.ended, 5, "home-in-use")
     other = Log.open(mine.log_path)
     try:
         began = time.monotonic()
         with pytest.raises(NotReady) as caught, mine.serve():
             pass
-        assert time.monotonic() - began < IN_TIME
+        assert time.monotonic() - began < in_time
         said(caught.value.ended, 5, "home-in-use")
     finally:
         other.close()

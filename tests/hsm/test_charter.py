@@ -14,6 +14,7 @@ from appliance import bundling
 from coldcred.canonical import Json, dumps, loads
 from coldcred.charter import BUNDLE_ROLES, BundleCharter, KeyCharter, Purpose
 from coldcred.credential import write_claims
+from coldcred.founding import signature_claims
 from coldcred.jose import Header, Typ, signing_input
 from coldcred.keys import Algorithm
 from hsm.charter import check, headers, merge
@@ -168,7 +169,7 @@ def test_a_log_key_signs_no_free_text(tail: bytes) -> None:
 
 
 @given(first=st.integers(1, 2**40), second=st.integers(1, 2**40), same=st.booleans())
-def test_the_log_only_grows(first: int, second: int, same: bool) -> None:  # noqa: FBT001
+def test_the_log_only_grows(first: int, second: int, same: bool) -> None:  # noqa: FBT001 - a case
     """After a size the same root at that size, or a larger size, is within the charter and nothing else is."""
     memory = allowed(LOG, log_input(first))
     assert (memory.log_size, memory.log_root) == (first, first.to_bytes(32))
@@ -287,7 +288,7 @@ def test_metadata_by_other_hands_is_read_too() -> None:
         Targets(version=2, expires=_date(), targets={"log/checkpoint": TargetFile.from_data("log/checkpoint", b"x")}),
     ]
     for signed in good:
-        data = Metadata(signed).signed_bytes  # type: ignore[type-var]
+        data = Metadata(signed).signed_bytes  # type: ignore[type-var]  # roles of several types
         allowed(BUNDLE, data)
         value = loads(data)
         assert isinstance(value, dict)
@@ -336,3 +337,40 @@ def test_merging_memories_lowers_nothing(one: CharterMemory, other: CharterMemor
     for memory in (one, other):
         assert all(dict(merged.versions)[role] >= version for role, version in memory.versions)
     assert merge(merged, one) == merged
+
+
+def _listing(path: str) -> bytes:
+    """Give the signed part of the role `site` with one more file listed at `path`."""
+    signed = loads(site_input(1))
+    assert isinstance(signed, dict)
+    listed = signed["targets"]
+    assert isinstance(listed, dict)
+    return dumps({**signed, "targets": {**listed, path: next(iter(listed.values()))}})
+
+
+def test_a_path_has_128_characters_at_most() -> None:
+    """One more is not signed."""
+    longest = f"log/{'a' * 124}"
+    assert len(longest) == 128
+    allowed(BUNDLE, _listing(longest))
+    assert "names" in refused(BUNDLE, _listing(f"{longest}a"))
+
+
+def test_metadata_has_a_mebibyte_at_most() -> None:
+    """An input of exactly that is read, to its last byte; one of a byte more is not."""
+    large = 1024 * 1024
+    spare = large - len(_listing("log/a")) + 1
+    assert len(_listing(f"log/{'a' * spare}")) == large
+    assert "names" in refused(BUNDLE, _listing(f"log/{'a' * spare}"))
+    assert "bytes" in refused(BUNDLE, _listing(f"log/{'a' * (spare + 1)}"))
+
+
+@pytest.mark.parametrize(("register", "signs"), [("operator", True), ("custodian", False)])
+def test_a_persons_operator_key_signs_a_founding_as_that_alone(register: str, signs: bool) -> None:  # noqa: FBT001 - a case
+    """The same claims for the register of custodians, whose keys are other ones, are beyond its charter."""
+    charter = CASES[Purpose.OPERATOR].charter
+    data = signing_input(Typ.FOUNDING, Algorithm.ES256, KID, signature_claims("a" * 64, "alice", register, world.NOW))
+    if signs:
+        allowed(charter, data)
+    else:
+        assert "signs a founding as operator, not as 'custodian'" in refused(charter, data)

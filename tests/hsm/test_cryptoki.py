@@ -105,7 +105,7 @@ class _Opening:
 
 
 @pytest.mark.parametrize("refused", [False, True])
-def test_the_workers_copy_of_the_pin_is_wiped(refused: bool) -> None:  # noqa: FBT001
+def test_the_workers_copy_of_the_pin_is_wiped(refused: bool) -> None:  # noqa: FBT001 - a case
     """The buffer that the frame was read into holds noughts after the login, granted or refused."""
     token, opening, pin = failing(exceptions.PinIncorrect), _Opening(), bytearray(b"4711-canary")
     if refused:

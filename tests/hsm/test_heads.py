@@ -8,11 +8,12 @@ import pytest
 
 from coldcred.charter import Purpose
 from coldcred.log.tree import consistency_proof, root_of
-from hsm.errors import HeadRefused, HsmError, TokenMissing, WorkerLost
+from hsm.ckr import BY_CODE
+from hsm.errors import HeadRefused, HsmError, TokenFault, TokenMissing, WorkerLost
 from hsm.heads import KeptHead, label, read
 from hsm.keystore import KeyStore
 from hsm.process import COMMAND
-from tests.support.fake_keystore import FakeKeyStore, NoData
+from tests.support.fake_keystore import FakeKeyStore, MemoryToken, NoData
 from tests.support.hsm_inputs import CASES, LEAVES, admitted, keep, log_input, sign, signatures, tree_input
 from tests.support.softhsm import SoftHsm, kill_worker
 from tests.support.strace import Point
@@ -108,6 +109,35 @@ def test_a_token_without_data_objects_leaves_the_head_to_the_worker() -> None:
     signatures(store.sign(KEY, [tree_input(5)]))
     with pytest.raises(HeadRefused):
         store.keep(KEY, tree_input(4), ())
+
+
+class OutOfMemory(MemoryToken):
+    """A token whose module has no memory left for as many calls that ask for its head."""
+
+    def __init__(self, short: int) -> None:
+        super().__init__()
+        self.short = short
+
+    def kept(self, key_id: bytes) -> KeptHead | None:
+        """Give the head, once there is memory."""
+        if self.short:
+            self.short -= 1
+            raise BY_CODE[0x002].error("the module has no memory left")
+        return super().kept(key_id)
+
+
+def test_a_passing_fault_is_not_taken_for_a_token_that_keeps_nothing() -> None:
+    """A new worker whose module cannot say now what the token keeps signs nothing older, and later goes on."""
+    token = OutOfMemory(1)
+    public = admitted(FakeKeyStore(token), Purpose.LOG)
+    token.heads[KEY] = head(5)
+    store = FakeKeyStore(token)
+    store.admit(KEY, CASES[Purpose.LOG].charter, public)
+    with pytest.raises(TokenFault):
+        store.keep(KEY, tree_input(4), ())
+    assert isinstance(store.sign(KEY, [tree_input(4)])[0], HeadRefused)
+    assert keep(store, KEY, tree_input(7)) is True
+    assert token.kept(KEY) == head(7)
 
 
 def test_a_label_is_read_as_it_is_written() -> None:

@@ -59,7 +59,7 @@ def test_a_pin_that_became_wrong_stops_the_respawning(softhsm: SoftHsm) -> None:
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_no_pin_is_no_guess(softhsm: SoftHsm, empty: bool) -> None:  # noqa: FBT001
+def test_no_pin_is_no_guess(softhsm: SoftHsm, empty: bool) -> None:  # noqa: FBT001 - a case
     """A source with no PIN is asked again at the next call, and nothing is given to the token."""
     asked = []
 

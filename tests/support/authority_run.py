@@ -110,7 +110,7 @@ class Run:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the appliance work until this is done."""
-        return self.loop.run_until_complete(asyncio.wait_for(work, 60))
+        return self.loop.run_until_complete(asyncio.wait_for(work, 300))
 
     def begin(self) -> Engine:
         """Start the appliance."""
@@ -147,7 +147,7 @@ class Run:
         basis, true = self.basis(sent)
         if how in {"policy", "profile", "attachment", "shown"}:
             members = {**basis.as_json(), how: sha256_hex(b"another")}
-            basis, true = Basis(**{"profile": None, "attachment": None, **members}), False  # type: ignore[arg-type]
+            basis, true = Basis(**{"profile": None, "attachment": None, **members}), False  # type: ignore[arg-type]  # each is an argument of its own
         issued, expires = {"short": (now, now + 60), "past": (now - 60, now), "future": (now + 121, now + 3600)}.get(
             how, (now, now + 7200)
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support import advice
 
-TIMEOUT = 60
+TIMEOUT = 300
 ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 CTL = (sys.executable, "-P", "-m", "appliance")
 COLDCRED = (sys.executable, "-P", "-m", "coldcred")

@@ -87,7 +87,7 @@ class MemoryToken:
     def spoil(self, key_id: bytes, **changes: object) -> None:
         """Replace members of a key's `StoredKey`: label, public, faults."""
         held = self._one(key_id)
-        self.held[self.held.index(held)] = replace(held, stored=replace(held.stored, **changes))  # type: ignore[arg-type]
+        self.held[self.held.index(held)] = replace(held, stored=replace(held.stored, **changes))  # type: ignore[arg-type]  # each is a member of its own
 
     def sign(self, key_id: bytes, data: bytes, lane: int = 0) -> bytes:  # noqa: ARG002 - all lanes are one here
         """Sign the whole data."""

@@ -31,7 +31,7 @@ SITE = "line-1"
 WORKLOAD = "spiffe://plant-a.example/line-1/robot-7"
 AUDIENCE = "https://orders.plant-a.example"
 PASSPHRASE = "canary passphrase 5512"
-READY_SECONDS = 20
+READY_SECONDS = 120
 
 
 @dataclass(frozen=True)

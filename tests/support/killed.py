@@ -41,7 +41,7 @@ def _strace(program: Sequence[str], *options: str) -> subprocess.CompletedProces
     command = ["strace", "-f", "-qq", "-e", f"trace={','.join(f'?{call}' for call in CALLS)}", *options]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
     return subprocess.run(
-        [*command, sys.executable, *program], env=environment, capture_output=True, text=True, check=False, timeout=100
+        [*command, sys.executable, *program], env=environment, capture_output=True, text=True, check=False, timeout=300
     )
 
 

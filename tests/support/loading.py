@@ -46,7 +46,7 @@ def loaded_by(modules: Sequence[str]) -> dict[str, Answer]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=300,
     )
     answers = [json.loads(line) for line in run.stdout.splitlines() if line.startswith('{"name"')]
     found = {answer["name"]: Answer(frozenset(answer["loaded"]), answer["error"]) for answer in answers}

@@ -35,9 +35,9 @@ from tests.support.commandline import CTL, ENVIRONMENT, Ended
 from tests.support.running import LABEL, RunningPlant, SetClock, run
 from tests.support.softhsm import MODULE, PIN, SoftHsm, is_dead
 
-READY_SECONDS = 30
-STOP_SECONDS = 30
-RUN_SECONDS = 60
+READY_SECONDS = 120
+STOP_SECONDS = 120
+RUN_SECONDS = 300
 
 _WORKERS = ("hsm.worker", "spy_worker.py")
 _SPIED = Path(__file__).with_name("spied_ctl.py")
@@ -273,7 +273,7 @@ class Server:
         self.process.kill()
         self.process.wait(STOP_SECONDS)
         for pid in left:
-            wait_until(lambda pid=pid: is_dead(pid), 5)  # type: ignore[misc]
+            wait_until(lambda pid=pid: is_dead(pid), 5)  # type: ignore[misc]  # mypy infers no lambda with a default
 
 
 @contextmanager

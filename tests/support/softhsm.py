@@ -105,7 +105,7 @@ class SoftHsm:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         if run.returncode != 0:
             raise RuntimeError(run.stderr)

@@ -43,7 +43,7 @@ class _SpiedSigning:
         fault = next((order for order in ORDERS if order.endswith(f"@{self._count[0]}")), None)
         if fault is not None and not ("once" in ORDERS and others):
             _befall(fault.partition("@")[0])
-        signature: bytes = self._key.sign(data, mechanism=mechanism)  # type: ignore[attr-defined]
+        signature: bytes = self._key.sign(data, mechanism=mechanism)  # type: ignore[attr-defined]  # the binding adds it to private keys as it loads
         return bytes([signature[0] ^ 1]) + signature[1:] if fault and fault.startswith("flip") else signature
 
 
@@ -74,8 +74,8 @@ def main() -> int:
         return stored
 
     in_lane = cryptoki.TokenKeys._in_lane
-    cryptoki.TokenKeys.find = find  # type: ignore[method-assign, assignment]
-    cryptoki.TokenKeys._in_lane = lambda *about: _SpiedSigning(in_lane(*about), count)  # type: ignore[method-assign]
+    cryptoki.TokenKeys.find = find  # type: ignore[method-assign, assignment]  # put in the real one's place
+    cryptoki.TokenKeys._in_lane = lambda *about: _SpiedSigning(in_lane(*about), count)  # type: ignore[method-assign]  # put in the real one's place
     files: dict[Path, bytes] = {}
     destroyed = cryptoki.TokenKeys.destroy
 
@@ -84,9 +84,9 @@ def main() -> int:
         destroyed(self, key_id)
 
     if "keep" in ORDERS:
-        cryptoki.TokenKeys.destroy = lambda *_: None  # type: ignore[method-assign]
+        cryptoki.TokenKeys.destroy = lambda *_: None  # type: ignore[method-assign]  # put in the real one's place
     elif "return" in ORDERS:
-        cryptoki.TokenKeys.destroy = destroy  # type: ignore[method-assign]
+        cryptoki.TokenKeys.destroy = destroy  # type: ignore[method-assign]  # put in the real one's place
     status = worker.main(sys.argv[3:])
     for path, body in files.items():
         path.write_bytes(body)

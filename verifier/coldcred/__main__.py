@@ -33,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
         prog="coldcred",
         description="Verify machine credentials at a site that is never online.",
         epilog="Keys and requests are never written over; a credential or an enrolment, which can be asked for again, "
-        "takes the place of the file before it. No output may be a file that the line reads.",
+        "takes the place of the file before it. No output may be a file that the line reads. Exit codes: 0 accepted, "
+        "applied, written, given or intact; 1 rejected, refused, not intact or signer unknown; 2 called wrongly; "
+        "3 waiting for people; 130 interrupted.",
         allow_abbrev=False,
     )
     nouns = command.add_subparsers(required=True, metavar="COMMAND")

@@ -88,7 +88,7 @@ _ALWAYS = 10
 _ONE_LIST = (1, 2)  # members of `status` and of the reference in it
 
 
-def _usual(value: Any, kind: Kind, known: Known) -> Credential | None:  # noqa: ANN401 -- nobody has looked at it yet
+def _usual(value: Any, kind: Kind, known: Known) -> Credential | None:  # noqa: ANN401 - nobody has looked at it yet
     """Read claims of the shape that nearly all have, in a fraction of the time; None for every other value.
 
     It gives what `_strictly` gives or nothing, and leaves it to that one to say what is wrong.

@@ -39,6 +39,11 @@ def _is_open(number: int) -> bool:
     return True
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream, which Python has as None where it was closed, is there and is a terminal."""
+    return stream is not None and stream.isatty()
+
+
 def escape_what_does_not_fit() -> None:
     """Write a character that the encoding of a stream lacks as an escape: a name is no reason to stop half-way."""
     for stream in (sys.stdout, sys.stderr):

@@ -47,8 +47,8 @@ def add_parser(nouns: "Nouns") -> None:
 def run(args: argparse.Namespace) -> int:
     """Make what is missing, and write the document."""
     # Verifying needs neither private keys nor enrolments, so only this verb loads them.
-    from coldcred.cli import keyfile  # noqa: PLC0415
-    from coldcred.enrolment import enrolment_claims  # noqa: PLC0415
+    from coldcred.cli import keyfile  # noqa: PLC0415 - verifying, which is asked most, does not load it
+    from coldcred.enrolment import enrolment_claims  # noqa: PLC0415 - verifying, which is asked most, does not load it
 
     workload = names.spiffe_id(args.id)
     appliance = said_digest(args.appliance, "--appliance")

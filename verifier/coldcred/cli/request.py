@@ -30,8 +30,8 @@ def add_parser(nouns: "Nouns") -> None:
     parser.add_argument("--ttl", metavar="S", help="how long it lives: 900, 900s, 15m")
     parser.add_argument("--purpose", metavar="T", help="a purpose, where the profile requires one")
     parser.add_argument("--task", metavar="T", help="a task, where the profile requires one")
-    parser.add_argument("--appliance", metavar="HEX", help="the appliance's id; asked for where there is a socket")
-    parser.add_argument("--epoch", type=int, metavar="N", help="its epoch; asked for where there is a socket")
+    parser.add_argument("--appliance", metavar="HEX", help="the appliance's id; the socket tells it")
+    parser.add_argument("--epoch", type=int, metavar="N", help="its epoch; the socket tells it")
     parser.add_argument("--socket", type=reads("--socket"), metavar="PATH", help="the appliance's socket for workloads")
     parser.add_argument(
         "--out-request",
@@ -43,7 +43,7 @@ def add_parser(nouns: "Nouns") -> None:
         "--request",
         type=keeps("--request", FileKind.DOCUMENT),
         metavar="FILE",
-        help="the request that waits for people: asked after, completed",
+        help="the request file: written before it is sent, asked after and completed when it is there",
     )
     parser.add_argument(
         "--out",
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out_request is not None and args.request is None and (args.appliance is None or args.epoch is None):
         raise Misuse("a request that is carried names the appliance: give --appliance and --epoch")
     # Verifying asks nobody, so only this verb loads private keys and a client.
-    from coldcred.cli import asking  # noqa: PLC0415
+    from coldcred.cli import asking  # noqa: PLC0415 - verifying, which is asked most, does not load it
 
     return asking.ask(args, read_span(args.ttl))
 

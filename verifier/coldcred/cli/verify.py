@@ -38,7 +38,12 @@ def add_parser(nouns: "Nouns") -> None:
     parser = nouns.add_parser("verify", help="verify a credential against this site's trust", allow_abbrev=False)
     parser.add_argument("--trust", required=True, type=reads("--trust"), metavar="DIR", help="the site's trust store")
     parser.add_argument("--audience", required=True, metavar="AUD", help="who is asking: the audience it must be for")
-    parser.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.ACCESS.value)
+    parser.add_argument(
+        "--kind",
+        choices=[kind.value for kind in Kind],
+        default=Kind.ACCESS.value,
+        help="an access token or a JWT-SVID; access unless given",
+    )
     parser.add_argument("--scope", action="append", default=[], metavar="S", help="a scope it must grant; repeatable")
     parser.add_argument("--at", metavar="TIME", help="RFC 3339 UTC time that replaces now everywhere")
     parser.add_argument("--json", action="store_true", help="write the verdict as JSON")

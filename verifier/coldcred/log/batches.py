@@ -56,8 +56,6 @@ class Batches:
         for name, value in expected.items():
             if event.value(name) != value:
                 raise _bad(f"its {name} is not what the signed command asks for")
-        if command.id in self._batches:
-            raise _bad("begins a batch a second time")
         before: dict[int, list[str]] = {}
         held: dict[int, str] = {}
         if arguments.held is not None:

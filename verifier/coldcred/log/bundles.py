@@ -49,6 +49,13 @@ class Bundles:
         self._newest = 0
         self._checkpoints: deque[int] = deque(maxlen=_REMEMBERED)
         self._making: dict[int, _Making] = {}
+        self._created: dict[int, _Making] = {}
+        self._names_checkpoints = False
+
+    @property
+    def names_checkpoints(self) -> bool:
+        """Whether a bundle has said which checkpoint it lists, as this release has it and earlier ones had not."""
+        return self._names_checkpoints
 
     @property
     def following(self) -> int:
@@ -79,6 +86,7 @@ class Bundles:
         size = event.optional_integer("checkpoint")  # earlier releases did not say it
         if size is not None and (role != ROLES[0] or size <= making.begun or size not in self._checkpoints):
             raise _bad(f"brings bundle {sequence} a checkpoint over {size} entries, which was not made for it")
+        self._names_checkpoints |= size is not None
         self._intent(event, seq, time, making.facts)
         making.roles += 1
 
@@ -97,7 +105,12 @@ class Bundles:
         ):
             raise _bad("has another result than its own members")
         result.done()
-        del self._making[facts.sequence]
+        self._created[seq] = self._making.pop(facts.sequence)
+
+    def settled(self, seq: int, *, signed: bool) -> tuple[tuple[str, ...], int] | None:
+        """Take the outcome of an entry; gives the lists of the bundle that it finished, and the entry that began it."""
+        made = self._created.pop(seq, None)
+        return (made.facts.lists, made.begun) if made is not None and signed else None
 
     def _intent(self, event: Record, seq: int, time: int, facts: _Facts) -> None:
         (sign,) = self._signing.intent(event, seq, Purpose.BUNDLE, time=time, most=1)

@@ -1,7 +1,8 @@
 """Toxic combinations: profiles that one workload, or the workloads of one owner, must not hold at once.
 
 A profile names those that it excludes, and it works both ways. The appliance and every reader of its log follow this
-one rule: what counts as held is what the entries before issued, that has neither ended nor been revoked.
+one rule: what the entries before issued counts as held until it has ended, or a bundle was signed that tells its site
+that it is revoked.
 """
 
 from collections import defaultdict

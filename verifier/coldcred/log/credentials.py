@@ -48,10 +48,13 @@ class Credentials:
             if not signed:
                 self._live.revoke(jti)
 
-    def revoked(self, event: Record, command: Command, before: int, time: int, next_bundle: int) -> None:
+    def revoked(
+        self, event: Record, command: Command, before: int, time: int, next_bundle: int, at: int | None
+    ) -> None:
         """Take `credential.revoked`: as many as live under its selector, between the entry before (`before`) and now.
 
-        `next_bundle` is the number that the next bundle will have.
+        `next_bundle` is the number that the next bundle will have; `at` is this entry, where what it revokes is held
+        until its site can know.
         """
         asked = Record(command.args, "credential.revoke")
         selector = Selector.read(asked)
@@ -68,12 +71,16 @@ class Credentials:
         if not found or event.value("result") != expected:
             raise _bad(f"says that it revokes something else than the {len(found)} that live under {selector}")
         for jti, _ in found:
-            self._live.revoke(jti)
+            self._live.revoke(jti, at)
 
-    def replaced(self, jtis: Iterable[str]) -> None:
+    def told(self, lists: Iterable[str], begun: int) -> None:
+        """Take note that a bundle with these status lists was signed, which entry `begun` began."""
+        self._live.told(lists, begun)
+
+    def replaced(self, jtis: Iterable[str], at: int | None) -> None:
         """Take what a batch that goes on issues anew: each lived until now, and is revoked (rule R8)."""
         for jti in jtis:
-            if self._live.revoke(jti) is None:
+            if self._live.revoke(jti, at) is None:
                 raise _bad(f"replaces credential {jti[:64]!a}, which does not live")
 
     def advance(self, time: int) -> None:

@@ -125,6 +125,8 @@ class History:
             if outcome == "signed":
                 self._newest_checkpoint = max(self._newest_checkpoint, size)
             self._credentials.settled(seq, signed=outcome == "signed")
+            if (bundle := self._bundles.settled(seq, signed=outcome == "signed")) is not None:
+                self._credentials.told(*bundle)
 
     def _carried(self, entry: Entry, event: Record) -> None:
         """Take an event that carries out a command."""
@@ -144,7 +146,7 @@ class History:
             "batch.issued": self._issued_batch,
             "batch.done": lambda _entry, event, command: batches.done(event, command),
             "credential.revoked": lambda entry, event, command: self._credentials.revoked(
-                event, command, self._time, entry.time, bundles.following
+                event, command, self._time, entry.time, bundles.following, self._revokes_at(entry)
             ),
             "workload.enrolled": self._enrolled,
             "workload.suspended": lambda entry, event, command: self._people.workloads.suspended(
@@ -218,13 +220,17 @@ class History:
     def _issued_batch(self, entry: Entry, event: Record, command: Command) -> None:
         made = self._batches.issued(event, command, entry.seq, entry.time)
         told = Record(entry.event, entry.type)
-        self._credentials.replaced(told.texts("revokes"))
+        self._credentials.replaced(told.texts("revokes"), self._revokes_at(entry))
         held = self._holdings(self._batches.profiles_of(command), told.integer("iat"))
         for (credential, key), item in zip(made, told.records("items"), strict=True):
             self._credentials.check_combination(held, credential)
             self._people.check_issuing(credential.subject, entry.time)
             kid, site = key.public.thumbprint, item.text("site")
             self._credentials.issued(credential.jti, deeds.remembered(credential, kid=kid, site=site))
+
+    def _revokes_at(self, entry: Entry) -> int | None:
+        """Give the entry where what it revokes counts as held until its site can know; earlier releases had it gone."""
+        return entry.seq if self._bundles.names_checkpoints else None
 
     def _holdings(self, profiles: Mapping[str, Profile], as_of: int) -> Holdings:
         return self._credentials.holdings(profiles, self._people.workloads.kin, as_of)

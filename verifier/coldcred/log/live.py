@@ -5,11 +5,14 @@ selector and a time `as_of`, and everybody who reads the log, the appliance at i
 credentials: those that entries before it issued, that match, that end after `as_of`, and that are not revoked yet. What
 ended between the entry before and this one is still there to be found, since `advance` comes after an entry was read.
 
+What is revoked is held on: its site takes it until a bundle tells it, and the first that can is one that was begun
+after the revocation. So `holds` and its like count it until such a bundle was signed.
+
 Memory follows what is alive, not the length of the log: a credential is forgotten once it has ended.
 """
 
 import heapq
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -94,7 +97,10 @@ class Issued:
 
 
 class Live:
-    """The credentials that have not ended, by jti; those not revoked also by workload, profile and key."""
+    """The credentials that have not ended, by jti; those not revoked also by workload, profile and key.
+
+    Those of which sites have not been told yet that they are revoked are there by profile and workload, and by list.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -107,6 +113,8 @@ class Live:
         self._ends: defaultdict[int, list[str]] = defaultdict(list)
         self._next_ends: list[int] = []
         self._unrevoked = 0
+        self._untold: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._untold_in: defaultdict[str, deque[tuple[int, str, Issued]]] = defaultdict(deque)
 
     @property
     def by_jti(self) -> Mapping[str, Issued]:
@@ -134,16 +142,37 @@ class Live:
         self._ends[issued.expires_at].append(jti)
         return True
 
-    def revoke(self, jti: str) -> Issued | None:
-        """Take one out of what is not revoked; gives it, or None where it ended, was revoked or never was."""
+    def revoke(self, jti: str, at: int | None = None) -> Issued | None:
+        """Take one out of what is not revoked; gives it, or None where it ended, was revoked or never was.
+
+        `at` is the entry that revokes it; without one nobody ever had it.
+        """
         issued = self._by_jti.get(jti)
-        return issued if issued is not None and self._take_out(jti, issued) else None
+        if issued is None or not self._take_out(jti, issued):
+            return None
+        if at is not None:
+            self._untold[issued.profile][issued.workload].add(jti)
+            self._untold_in[issued.list_uri].append((at, jti, issued))
+        return issued
+
+    def told(self, lists: Iterable[str], begun: int) -> None:
+        """Take note that a bundle with these status lists was signed, which entry `begun` began."""
+        for uri in lists:
+            waiting = self._untold_in.get(uri, deque())
+            while waiting and waiting[0][0] <= begun:
+                _, jti, issued = waiting.popleft()
+                if self._by_jti.get(jti) is issued:
+                    self._forget_untold(jti, issued)
+            if not waiting:
+                self._untold_in.pop(uri, None)
 
     def advance(self, time: int) -> None:
         """Forget what has ended at `time`; each credential costs once, when it ends."""
         while self._next_ends and self._next_ends[0] <= time:
             for jti in self._ends.pop(heapq.heappop(self._next_ends)):
-                self._take_out(jti, self._by_jti.pop(jti))
+                issued = self._by_jti.pop(jti)
+                if not self._take_out(jti, issued):
+                    self._forget_untold(jti, issued)
 
     def select(self, selector: Selector, as_of: int) -> Iterator[tuple[str, Issued]]:
         """Yield (jti, credential) of all that match, end after `as_of` and are not revoked; in no order."""
@@ -157,12 +186,15 @@ class Live:
         return tuple(self._matching(selector))
 
     def holders(self, profile: str, as_of: int) -> Iterator[str]:
-        """Yield the workloads that hold something under a profile that ends after `as_of` and is not revoked."""
-        return (one for one in self._lots_under.get(profile, ()) if self.holds(one, profile, as_of))
+        """Yield the workloads that hold something under a profile that ends after `as_of`."""
+        found = {one for under in self._under(profile) for one in under}
+        return (one for one in found if self.holds(one, profile, as_of))
 
     def holds(self, workload: str, profile: str, as_of: int) -> bool:
-        """Whether a workload holds something under a profile that ends after `as_of` and is not revoked."""
-        lots = (self._lots.get((workload, profile, kid), ()) for kid in self._lots_by)
+        """Whether a workload holds something under a profile that ends after `as_of`; sites may not know it revoked."""
+        lots: list[AbstractSet[str]] = [self._lots.get((workload, profile, kid), set()) for kid in self._lots_by]
+        if profile in self._untold:
+            lots.append(self._untold[profile].get(workload, set()))
         return any(self._by_jti[jti].expires_at > as_of for lot in lots for jti in lot)
 
     def holder(self, workloads: AbstractSet[str], profile: str, as_of: int) -> str | None:
@@ -170,9 +202,28 @@ class Live:
 
         It looks at these workloads or at those that hold the profile, whichever are fewer.
         """
-        under: Mapping[str, int] = self._lots_under.get(profile, {})
-        both = workloads & under.keys() if len(workloads) <= len(under) else {one for one in under if one in workloads}
+        both: set[str] = set()
+        for under in self._under(profile):
+            few, many = sorted((workloads, under), key=len)
+            both |= {one for one in few if one in many}
         return min((one for one in both if self.holds(one, profile, as_of)), default=None)
+
+    def _under(self, profile: str) -> tuple[AbstractSet[str], AbstractSet[str]]:
+        """Give the workloads with something under a profile that is not revoked, and that sites know nothing of."""
+        unrevoked: Mapping[str, int] = self._lots_under.get(profile, {})
+        untold: Mapping[str, set[str]] = self._untold.get(profile, {})
+        return unrevoked.keys(), untold.keys()
+
+    def _forget_untold(self, jti: str, issued: Issued) -> None:
+        """Hold what was revoked no longer: it ended, or its site can know."""
+        under = self._untold.get(issued.profile)
+        if under is None or issued.workload not in under:
+            return
+        under[issued.workload].discard(jti)
+        if not under[issued.workload]:
+            del under[issued.workload]
+        if not under:
+            del self._untold[issued.profile]
 
     def _matching(self, selector: Selector) -> Iterator[str]:
         if selector.by is By.CREDENTIAL:

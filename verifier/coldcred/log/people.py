@@ -154,13 +154,14 @@ class People:
 
     def carried(self, entry: Entry, event: Record, act: Act, step: Step = Step.WHOLE) -> Command:
         """Take what every event that carries out `act` says of its command."""
-        time = entry.time
-        asked = self._asked(event, time)
+        asked = self._asked(event, time := entry.time)
         command = asked.command
         if step is Step.CHUNK:
             asked = replace(asked, requester=self._documents.signer(command.signer))
         if command.act is not act:
             raise _bad(f"carries out {act} on a command that asks for {command.act}")
+        if step is Step.FIRST and command.id in self._begun:
+            raise _bad("takes the first step of a command that took it before")
         self._check_may_ask(asked, time)
         if command.id not in self._begun or step not in {Step.NEXT, Step.LAST}:
             self._check_in_time(asked, time)
@@ -230,8 +231,7 @@ class People:
 
     def _version(self, command: Command) -> str | None:
         """Give the version of the profiles that a command names, as far as they stand."""
-        found = self._profiles_of(command)
-        stands = [self.profiles[name] for name in found if name in self.profiles]
+        stands = [self.profiles[name] for name in self._profiles_of(command) if name in self.profiles]
         return digest_of(stands) if stands else None
 
     def approval(self, event: Record, time: int) -> None:

@@ -15,7 +15,6 @@ SINGLE_OPERATOR = "SINGLE OPERATOR: one person founds this appliance and can do 
 
 _SPANS = frozenset({"lifetime", "horizon"})
 _MOMENTS = frozenset({"until"})
-_UNSAID = frozenset({"v"})
 
 
 def lines(founding: Founding) -> tuple[str, ...]:
