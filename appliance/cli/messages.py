@@ -274,7 +274,7 @@ _BY_STATE = {
         ),
         "no-window": (
             "no published window covers that time",
-            "ask for a shorter --ttl, or have the custodians sign a new plan",
+            "have custodians sign the next window (`coldcredctl trust prepare --out FILE`), or ask for a shorter life",
         ),
         "no-bundle": (
             "no bundle was made for the site yet",
