@@ -27,6 +27,8 @@ from coldcred.record import Record
 from coldcred.requests import RequestFile, Seen
 from coldcred.terms import Signer, Terms
 
+_OF_IDS = frozenset("0123456789abcdef")
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -125,6 +127,8 @@ def _find(session: Session, request: str, terms: Path | None, beside: tuple[Path
     """
     path = Path(request)
     found = read_request(path, beside) if path.exists() else None
+    if found is None and not set(request) <= _OF_IDS:
+        raise click.UsageError(f"there is no file {request}, and no request has an id like that")
     known = read_terms(terms) if terms is not None else None
     if found is not None and known is None and out is not None:
         known = found.terms

@@ -118,7 +118,7 @@ class Terminal:
                 pass
         finally:
             self._by_line = True
-            self._answered(_ERASE_LINE)
+            self._answered(b"\r" + b" " * len(self._question) + b"\r")
             self._silence(termios.TCSADRAIN)
         return pressed
 

@@ -224,6 +224,13 @@ def test_a_full_output(lines: Lines, verb: str) -> None:
     assert run.code != 0 or verb in {"bundle create", "log export"}  # these make a file of their own, and say its name
 
 
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+def test_a_file_that_is_not_there_is_said_first(lines: Lines, verb: str) -> None:
+    """A mistyped path is no id of a request: it is misuse, before a secret is asked for or anything opened."""
+    run = ended(lines.plant, "nobody", [verb, "no-such-file.jws"])
+    assert (run.code, "there is no file no-such-file.jws" in run.err) == (2, True), run
+
+
 def dead_pipe() -> int:
     """Give the end of a pipe that nobody reads."""
     read, write = os.pipe()

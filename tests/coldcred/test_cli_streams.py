@@ -77,3 +77,10 @@ def test_a_request_that_cannot_be_kept_is_not_sent(tmp_path: Path, given: tuple[
     here = run([*asks], "")
     assert (here.returncode, "no appliance answers" in here.stderr) == (2, True), here
     assert not [path for path in Path.cwd().iterdir() if path.name.startswith(("request-", "r.jws"))]
+
+
+def test_nothing_is_read_from_what_is_closed(tmp_path: Path) -> None:
+    """Standard input that is closed is misuse where it is to be read, and no traceback."""
+    ended = run(["verify", "--trust", tmp_path, "--audience", "https://a.example", "-"], "<&-")
+    assert (ended.returncode, "standard input is closed" in ended.stderr) == (2, True), ended
+    assert "Traceback" not in ended.stderr

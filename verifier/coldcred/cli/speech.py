@@ -154,6 +154,8 @@ def read_file(name: str, most: int) -> bytes:
 
     Raises `TooLarge`, before reading where the size is known, and `Misuse` when the file cannot be read.
     """
+    if name == "-" and sys.stdin is None:
+        raise Misuse("standard input is closed, so there is nothing to read from it")
     try:
         if name == "-":
             data = sys.stdin.buffer.read(most + 1)
