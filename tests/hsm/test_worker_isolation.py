@@ -43,7 +43,7 @@ def proc(store: WorkerKeyStore) -> Path:
 _PROBE = """
 import json, os, sys
 descriptors = {}
-for number in range(64):
+for number in range(4096):
     try:
         descriptors[number] = os.readlink(f"/proc/self/fd/{number}")
     except FileNotFoundError:
