@@ -62,7 +62,7 @@ def _build(stack: ExitStack, path: Path, openings: Openings | None, clock: Clock
         recovery.check_pins(opened)
         keystores = _keystores(stack, home.settings, opened, notices)
     recovery.settle()
-    recovery.begin(__version__)
+    recovery.begin(__version__, os.urandom)
     if keystores:
         try:
             recovery.reconcile(keystores, os.urandom)

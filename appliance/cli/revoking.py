@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -66,7 +67,7 @@ def revoke(  # noqa: PLR0913 - each is one option of the verb
     if key is not None:
         selected["key"] = _kid(session, key)
     paths = {} if out is None else {"revoked": out}
-    asking = Asking(Act.CREDENTIAL_REVOKE, {**selected, "reason": reason}, paths=paths, lines=_lines)
+    asking = Asking(Act.CREDENTIAL_REVOKE, {**selected, "reason": reason}, paths=paths, lines=partial(_lines, out))
     return ask(session, asking, Manner(request, approval, valid_for))
 
 
@@ -83,8 +84,8 @@ def _kid(session: Session, key: str) -> str:
     return key
 
 
-def _lines(outcome: Outcome) -> list[str]:
-    """Say what was revoked, when it would have ended, and which bundles carry it."""
+def _lines(out: Path | None, outcome: Outcome) -> list[str]:
+    """Say what was revoked, when it would have ended, and which bundles carry it; `out` has the whole list."""
     result = Record(dict(outcome.result), "result")
     count, number = result.integer("count"), result.integer("next_bundle")
     ((by, value),) = result.record("selector").members().items()
@@ -99,13 +100,14 @@ def _lines(outcome: Outcome) -> list[str]:
         )
     if by in _STILL:
         output.talk(_STILL[by])
-    return [*lines, *_table(outcome.files.get("revoked", b""), count)]
+    return [*lines, *_table(outcome.files.get("revoked", b""), count, out)]
 
 
-def _table(listed: bytes, count: int) -> list[str]:
+def _table(listed: bytes, count: int, out: Path | None) -> list[str]:
     """Lay out the first of the list, and say how many more there are."""
     rows: list[dict[str, Json]] = [json.loads(line) for line in listed.splitlines()[:SHOWN]]
     if not rows:
         return []
-    more = [f"and {count - len(rows)} more; --out FILE takes the list"] if count > len(rows) else []
+    where = "--out FILE takes the list" if out is None else f"{out} has the list"
+    more = [f"and {count - len(rows)} more; {where}"] if count > len(rows) else []
     return ["", *output.table(rows, _COLUMNS), *more]

@@ -15,7 +15,7 @@ from appliance.nouns import checkpoints, keys
 from appliance.standing import Standing
 from coldcred import charter
 from coldcred.bundle.targets import VERSIONS_EACH
-from coldcred.canonical import Json
+from coldcred.canonical import Json, b64u_encode
 from coldcred.charter import BundleCharter, LogCharter, Purpose
 from coldcred.errors import ColdcredError
 from coldcred.keys import PublicKey
@@ -23,6 +23,8 @@ from coldcred.log.entry import Entry
 from coldcred.log.note import Checkpoint, open_checkpoint
 from hsm.errors import KeyAmbiguous, KeyExists, KeyMismatch, KeyMissing, PinDelayed
 from hsm.keystore import CharterMemory, Inventory, KeyOrder, KeyStore, StoredKey
+
+_RUN_BYTES = 16
 
 
 class Recovery:
@@ -101,9 +103,9 @@ class Recovery:
         if unknown:
             self._commit({"type": "outcomes", "signed": [], "failed": [], "unknown": unknown})
 
-    def begin(self, version: str) -> None:
-        """Record the start."""
-        self._commit({"type": "started", "version": version})
+    def begin(self, version: str, random: Callable[[int], bytes]) -> None:
+        """Record the start; what it draws makes two copies of a home two logs, though they start at once (R33)."""
+        self._commit({"type": "started", "version": version, "run": b64u_encode(random(_RUN_BYTES))})
 
     def reconcile(self, keystores: Mapping[str, KeyStore], random: Callable[[int], bytes]) -> None:
         """Look at every token, order the founding's keys, finish what was ordered.

@@ -1,6 +1,7 @@
 """Copies of a home: whichever is not the newest of its token signs nothing, and says so (rule R33)."""
 
 import asyncio
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -8,15 +9,19 @@ import pytest
 
 from appliance import turns
 from appliance.errors import HomeError, HomeFault
+from appliance.pins import Opening
 from appliance.views import VIEWS
+from appliance.wiring import open_engine
 from coldcred.canonical import sha256
 from coldcred.charter import Purpose
+from coldcred.log.system import PinMode
 from coldcred.record import Record
 from hsm.heads import KeptHead, label
 from tests.support.commandline import Ended
 from tests.support.fake_keystore import FakeKeyStore, MemoryToken, NoData
-from tests.support.running import LABEL, RunningPlant
+from tests.support.running import LABEL, RunningPlant, SetClock
 from tests.support.serving import Appliance, NotReady
+from tests.support.softhsm import PIN
 
 
 def log_key(mine: Appliance) -> bytes:
@@ -76,6 +81,24 @@ def test_a_second_home_on_a_served_token_does_not_start(ready: Appliance, tmp_pa
     with mine.serve() as server:
         assert server.transport().command(mine.issue(), {}, ()).files
         assert server.stop().code == 0
+
+
+def test_two_copies_that_start_at_once_are_two_logs(ready: Appliance, tmp_path: Path) -> None:
+    """By one clock, at one moment: the start itself tells them apart, and the second is refused."""
+    mine = ready.copy(tmp_path / "mine")
+    second = twin(mine, tmp_path / "second")
+    clock = SetClock(int(time.time()) + 60)
+    opening = Opening(lambda: bytearray(PIN), PinMode.DESCRIPTOR)
+
+    async def story() -> None:
+        async with open_engine(mine.home, lambda _token: opening, clock=clock) as engine:
+            with pytest.raises(HomeError) as caught:
+                async with open_engine(second.home, lambda _token: opening, clock=clock):
+                    pass
+            assert caught.value.fault is HomeFault.BEHIND_TOKEN
+            assert (await engine.submit_command(mine.issue())).files
+
+    asyncio.run(asyncio.wait_for(story(), 300))
 
 
 def test_a_home_that_another_overtakes_stops(ready: Appliance, tmp_path: Path) -> None:

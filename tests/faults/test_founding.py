@@ -155,7 +155,7 @@ def ordered(founders: Founders, tmp_path: Path) -> tuple[Appliance, dict[str, Ke
     with open_log(home) as log:
         recovery = Recovery(home, log, lambda: mine.founded)
         recovery.fold()
-        recovery.begin("test")
+        recovery.begin("test", bytes)
         for plan in home.founding.keys:
             recovery._commit(keys.ordered(recovery.standing.authority, plan.name, os.urandom(16).hex()))
         found = recovery.standing.authority.keys

@@ -134,7 +134,7 @@ class Story:
             recovery = Recovery(home, log, lambda: guarded(self.clock.now(), recovery.standing.lookups.last_time))
             recovery.fold()
             recovery.settle()
-            recovery.begin(PROGRAM)
+            recovery.begin(PROGRAM, bytes)
             keystores = {LABEL: FakeKeyStore(FixedToken(label=LABEL))}
             recovery.reconcile(keystores, chance())
             watch = Watch(lambda: 2 * RESERVE)

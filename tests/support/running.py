@@ -96,7 +96,7 @@ class RunningPlant:
             recovery = Recovery(home, log, lambda: guarded(self.clock.now(), recovery.standing.lookups.last_time))
             recovery.fold()
             recovery.settle()
-            recovery.begin("test")
+            recovery.begin("test", bytes)
             keystores = {LABEL: self.keystore} if signs else {}
             recovery.reconcile(keystores, self.random)
             watch = Watch(lambda: self.free, self.notices)

@@ -67,7 +67,7 @@ BUNDLE_ADVICE: Mapping[BundleReason, str] = MappingProxyType(
         BundleReason.ROLLBACK: "Apply the newest bundle instead.",
         BundleReason.OTHER_SITE: "Apply it at the site that it is for.",
         BundleReason.OTHER_APPLIANCE: "A site trusts one appliance; another needs a trust store of its own.",
-        BundleReason.EXPIRED: "Ask the appliance for a newer bundle.",
+        BundleReason.EXPIRED: "If this machine's clock is right, ask the appliance for a newer bundle.",
         BundleReason.CLOCK_BEHIND_FLOOR: "Set this machine's clock and apply it again.",
         BundleReason.INCOMPLETE: "Carry the bundle over again, whole and unchanged.",
         BundleReason.PLAN_UNSAFE: "Do not use this file; the custodians must sign a plan that is safe.",

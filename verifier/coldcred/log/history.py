@@ -100,6 +100,7 @@ class History:
                 self._founded(event)
             case "started":
                 event.text("version", max_chars=64)
+                event.optional_text("run", max_chars=22)  # earlier releases drew nothing
                 self.signing.started()
                 self._batches.started(entry.time)
             case "stopped":
