@@ -9,7 +9,7 @@ from appliance.errors import Refusal, Refused
 from coldcred.acts import Act
 from coldcred.canonical import loads, sha256_hex
 from coldcred.command import RENDERING, profiles_named
-from coldcred.errors import Malformed
+from coldcred.errors import BadSignature, Malformed
 from coldcred.jose import parse_unverified
 from coldcred.record import Record
 from coldcred.rendering import frame, whole
@@ -20,12 +20,14 @@ _RULE = "R37 what is signed for is shown"
 def shown(ask: Ask, beside: bytes | None) -> str:
     """Give the SHA-256 of what approvers are shown of a command; `beside` are the lines of its batch, written already.
 
-    Raises `Refused` where something that travels beside it cannot be shown.
+    Raises `Refused` where something that travels beside it cannot be shown, or is not signed by whom it names.
     """
     try:
         if beside is None:
             return whole.shown(ask.command, ask.person, ask.attachments)
         return sha256_hex(frame.text(whole.alone(ask.command, ask.person)) + beside)
+    except BadSignature as error:
+        raise Refused(Refusal.BAD_SIGNATURE, str(error)) from error
     except Malformed as error:
         raise Refused(Refusal.MALFORMED, str(error), _RULE) from error
 

@@ -28,9 +28,9 @@ SHOWN = 20
 _COLUMNS = ("jti", "workload", "profile", "site", "exp")
 _STILL: Mapping[str, str] = MappingProxyType(
     {
-        "workload": "this does not stop new ones: `coldcredctl workload suspend ID` does",
+        "workload": "this does not stop new ones: `coldcredctl workload suspend ID --reason WHY` does",
         "profile": "this does not stop new ones: the profile still allows them",
-        "key": "this does not stop new ones: `coldcredctl key suspend NAME` does",
+        "key": "this does not stop new ones: `coldcredctl key suspend NAME --reason WHY` does",
     }
 )
 

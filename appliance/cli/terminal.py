@@ -35,6 +35,7 @@ class Terminal:
         self._handlers: dict[signal.Signals, Any] = {}
         self._question = b""
         self._by_line = True
+        self._resumed = False
 
     def __repr__(self) -> str:
         return f"Terminal(taken={self._descriptor is not None})"
@@ -155,11 +156,14 @@ class Terminal:
         """Stop as the person asked, with the terminal as it was; here again, the run was continued."""
         self._restore()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._resumed = False
         os.kill(os.getpid(), signal.SIGTSTP)
-        self._continued(signal.SIGCONT, None)
+        if not self._resumed:  # a group that no shell watches is not stopped at all
+            self._continued(signal.SIGCONT, None)
 
     def _continued(self, _number: int, _frame: FrameType | None) -> None:
         """Be silent again and repeat the question, ready to be stopped once more before anybody can see it."""
+        self._resumed = True
         signal.signal(signal.SIGTSTP, self._stopped)
         with suppress(termios.error, OSError):
             self._silence(termios.TCSADRAIN)

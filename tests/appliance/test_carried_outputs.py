@@ -151,6 +151,7 @@ ELSEWHERE = {
     ("coldcred enrol", "--key"): "below: a key",
     ("coldcred enrol", "--seal-key"): "as the other key",
     ("coldcredctl request complete", "--out"): "written by the same lines as what `issue` gives",
+    ("coldcred bundle evidence", "--out"): "test_site_history: a site with two checkpoints that contradict each other",
     ("coldcred request", "--out"): "test_workload_socket: a credential over the socket",
     ("coldcred request", "--request"): "test_workload_socket: a request that waits",
     ("coldcredctl command submit", "--out"): "is `submit`",

@@ -59,7 +59,7 @@ def _all(plant: Plant, options: list[str]) -> Ended:
     [
         ({"module": "/nonexistent/module.so"}, "module-missing"),
         ({"module_env": "SOFTHSM2_CONF=/nonexistent/softhsm2.conf"}, "token-fault"),
-        ({"module_env": "UNKNOWN_VARIABLE=1"}, "settings-invalid"),
+        ({"module_env": "UNKNOWN_VARIABLE=1"}, "misuse"),
         ({"token": "plant-a-daily=pkcs11:token=somebody-elses"}, "token-missing"),
         ({"token": "plant-a-daily=http://token"}, "settings-invalid"),
     ],

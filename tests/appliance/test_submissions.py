@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance import counting, deciding, intake, policy, showing
+from appliance import addressed, counting, deciding, intake, policy, showing
 from appliance.authority import Authority
 from appliance.decision import Ask, Ruled
 from appliance.engine import Engine
@@ -332,10 +332,10 @@ def test_a_command_of_the_largest_size_leaves_its_beginning(running: RunningPlan
 
 BUNDLE, BATCH, ISSUE, WAITS = "bundle", "batch", "issue", "waits"
 STEPS: list[tuple[str, Any, str, str]] = [
-    ("read", deciding, "read_command", ISSUE),
-    ("its times", deciding, "check_begun", ISSUE),
+    ("read", addressed, "read_command", ISSUE),
+    ("its times", addressed, "check_begun", ISSUE),
     ("beside it", deciding, "check_beside", ISSUE),
-    ("its signer", deciding, "signer", ISSUE),
+    ("its signer", addressed, "signer", ISSUE),
     ("held", deciding, "hold", ISSUE),
     ("policy", policy, "ruled", ISSUE),
     ("people", policy, "people_for", ISSUE),

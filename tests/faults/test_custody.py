@@ -137,7 +137,7 @@ def test_without_any_pin_reading_and_export_go_on(two: TwoTokens) -> None:
     assert not [event for event in added if "signs" in event]
     (told,) = [event for event in added if event["type"] == "log.exported"]
     file = two.folder / "log.export"
-    file.write_bytes(b"".join(exported.given["export"]))  # type: ignore[arg-type]  # comes in pages
+    file.write_bytes(exported.files["export"])
     verdict = coldcred("log", "verify", file, "--log-key", vkey, "--json")
     assert (verdict.code, verdict.json["verdict"]) == (0, "intact"), verdict
     assert told["result"] == {"size": verdict.json["entries"]}

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance import home as homes
@@ -188,7 +188,10 @@ class Served:
         transport = SocketTransport.connect(self.appliance.home / "operator.sock")
         assert transport is not None
         try:
-            return transport.command(command, {}, ())
+            outcome = transport.command(command, {}, ())
+            if outcome.pages is None:
+                return outcome
+            return replace(outcome, files={**outcome.files, "export": b"".join(outcome.pages)}, pages=None)
         finally:
             transport.close()
 

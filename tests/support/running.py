@@ -28,7 +28,7 @@ from coldcred import founding
 from coldcred.acts import Act
 from coldcred.canonical import Json, b64u_encode, dumps, loads, sha256, sha256_hex
 from coldcred.command import Basis, Verdict, approval_claims, command_claims, document_id
-from coldcred.errors import Malformed, UnknownSigner
+from coldcred.errors import BadSignature, Malformed, UnknownSigner
 from coldcred.jose import Typ, parse_unverified
 from coldcred.log import export
 from coldcred.record import Record
@@ -152,7 +152,7 @@ class RunningPlant:
         beside = {digest: body for digest, body in self.beside.items() if digest.encode() in dumps(args)}
         try:
             return RequestFile(token, beside).seen(found).basis
-        except (Malformed, UnknownSigner):  # what is approved cannot be shown, or whoever asked has left
+        except (BadSignature, Malformed, UnknownSigner):  # what is approved cannot be shown, or whoever asked has left
             return Basis(authority.policy, None, None, "0" * 64)
 
     def keep(self, body: bytes) -> str:
