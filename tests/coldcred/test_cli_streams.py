@@ -31,14 +31,14 @@ def test_a_store_is_made_whatever_is_closed(world: World, tmp_path: Path, how: s
     assert (made.returncode, (tmp_path / "store" / "site.json").exists()) == (0, True), made
 
 
-@pytest.mark.parametrize("how", ["> /dev/full", "| true; exit 1"])
+@pytest.mark.parametrize("how", ["> /dev/full", "| true"])
 def test_what_was_done_and_could_not_be_told(world: World, tmp_path: Path, how: str) -> None:
     """It is said that it was done; nobody is told that nothing was changed."""
     root = tmp_path / "root.json"
     root.write_bytes(world.root())
     line: list[str | Path] = ["site", "init", tmp_path / "store", "--root", root, "--site", "line-1"]
     made = run([*line, "--fingerprint", sha256_hex(world.root())], how)
-    assert made.returncode == 1
+    assert made.returncode == (1 if "full" in how else 0)  # of a pipe the shell gives the code of its last part
     assert (tmp_path / "store" / "site.json").exists()
     assert "Nothing was changed" not in made.stderr
     assert "Traceback" not in made.stderr
